@@ -14,7 +14,7 @@ from diffshortcut.mini.portraits.raster import FRAME, HAIR
 
 def _grid(rows: int, cols: int, wrap: bool = False) -> np.ndarray:
     """Triangles of a rows x cols vertex grid."""
-    row, col = np.meshgrid(np.arange(rows - 1), np.arange(cols if wrap else cols - 1), indexing="ij")
+    row, col = np.meshgrid(np.arange(rows - 1), np.arange(cols - (not wrap)), indexing="ij")
     a, b = row * cols + col, row * cols + (col + 1) % cols
     quads = np.stack([a, b, b + cols, a, b + cols, a + cols], -1)
     return quads.reshape(-1, 3)
@@ -34,18 +34,19 @@ def curtain(mesh: HeadMesh, person: Person, points: np.ndarray, thick: float) ->
     start = 0.80
     height = np.linspace(start, end, rows)[:, None]
     down = (start - height) / (start - end)
-    flare = thick * np.minimum(down * 4, 1) + (0.008 + 0.012 * person.hair_volume) * np.sin(np.pi * np.minimum(down * 1.2, 1))
+    body = (0.008 + 0.012 * person.hair_volume) * np.sin(0.5 * np.pi * np.minimum(down * 2.2, 1))
+    flare = thick * np.minimum(down * 4, 1) + body
+    flare = flare + 0.005 * np.exp(-(((height - 0.715) / 0.035) ** 2))  # clears the ears
     wave = 0.006 * person.hair_curl * np.sin(height * 160 + angle * 3) + 0.003 * np.sin(angle * 14)
     narrow = 1 - 0.10 * np.clip((0.70 - height) / 0.1, 0, 1) ** 2
     x = (half[0] * narrow + flare + wave) * np.sin(angle)
     y = -(half[1] * narrow + flare + wave) * np.cos(angle)
-    forward = np.clip((0.62 - height) * 0.75, 0, 0.1) * np.clip((100 - np.degrees(
+    forward = np.clip((0.61 - height) * 0.6, 0, 0.08) * np.clip((100 - np.degrees(
         np.minimum(angle, 2 * np.pi - angle))) / 20, 0, 1)  # fmt: skip
     y = y - (0.0 if person.tucked else 1.0) * forward
-    shift = middle[2] - mesh.rest[mesh.crown, 2].mean()
-    made = np.stack(
-        [x + middle[0], y + middle[1], np.broadcast_to(height + 0.3 * shift, x.shape)], -1
-    )
+    low, high = mesh.rest[mesh.crown, 2].min(), mesh.rest[mesh.crown, 2].max()
+    tall = middle[2] + (height - (low + high) / 2) * half[2] * 2 / (high - low)
+    made = np.stack([x + middle[0], y + middle[1], np.broadcast_to(tall, x.shape)], -1)
     rest = np.stack([x, y + AXIS_Y, np.broadcast_to(np.minimum(height, 0.795), x.shape)], -1)
     tip = (1 - down) * 0.08 - 0.004 + 0 * angle
     front = np.degrees(np.minimum(angle, 2 * np.pi - angle)) - first
@@ -107,7 +108,7 @@ def spectacles(mesh: HeadMesh, person: Person, plain: np.ndarray) -> tuple[Any, 
     wide, tall = min(0.026, gap * 0.78), 0.017 + 0.006 * (1 - person.lens_shape)
     turn = np.linspace(0, 2 * np.pi, 30, endpoint=False)
     shapes = []
-    for sign, eye in zip((-1, 1), eyes):
+    for sign, eye in zip((-1, 1), eyes, strict=True):
         x = np.sign(np.cos(turn)) * np.abs(np.cos(turn)) ** power * wide
         z = np.sign(np.sin(turn)) * np.abs(np.sin(turn)) ** power * tall
         y = front + 0.25 * np.maximum(sign * (x + eye[0]) - gap, 0)
@@ -125,6 +126,6 @@ def spectacles(mesh: HeadMesh, person: Person, plain: np.ndarray) -> tuple[Any, 
     shapes.append(_tube(np.stack([inner, np.full(7, front - 0.001), arch], 1), radius, False))
     starts = np.cumsum([0] + [len(made) for made, _ in shapes[:-1]])
     points = np.concatenate([made for made, _ in shapes])
-    faces = np.concatenate([tri + start for (_, tri), start in zip(shapes, starts)])
+    faces = np.concatenate([tri + start for (_, tri), start in zip(shapes, starts, strict=True)])
     one = np.ones(len(points))
     return points, faces, FRAME, one, points, one, one

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from numba import njit
 import numpy as np
+from numba import njit
 
 from diffshortcut.mini.portraits.raster import noise3, strands
 
@@ -105,7 +105,8 @@ def eye(x: float, y: float, z: float, pal: np.ndarray, num: np.ndarray, out: np.
     if dy > 0:
         r = 9.0
     vein = noise3(gx * 9, gz * 9, side * 3)
-    shade = 0.80 - 0.35 * _step((abs(dx / length) - 0.45) / 0.5) - 0.30 * _step((dz / length - 0.1) / 0.4)
+    shade = 0.80 - 0.35 * _step((abs(dx / length) - 0.45) / 0.5)
+    shade -= 0.30 * _step((dz / length - 0.1) / 0.4)
     white = (0.80, 0.74, 0.71)
     fiber = 0.65 + 0.7 * noise3(math.atan2(gz, gx) * 6.0, r * 2.5, 5.0)
     fiber *= 1.35 - 0.5 * r + 0.3 * (gz < 0)

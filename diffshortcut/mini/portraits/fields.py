@@ -34,13 +34,14 @@ def hairline(rest: np.ndarray, raised: float, bangs: bool, balding: bool) -> np.
     return field
 
 
-def beard(rest: np.ndarray, lips: np.ndarray, inside: np.ndarray, kind: str) -> np.ndarray:
+def beard(rest: np.ndarray, masks: np.ndarray, kind: str) -> np.ndarray:
     """Depth inside a beard region of a kind: full, goatee or moustache."""
     angle, x, z = around(rest), np.abs(rest[:, 0]), rest[:, 2]
+    lips, inside, ears = masks[0], masks[1], masks[2]
     field = np.minimum(np.interp(angle, *BEARD_TOP) - z, z - 0.607 - 0.0003 * angle)
-    field = np.minimum(field, (90 - angle) * 0.0012)
+    field = np.minimum(field, (86 - angle) * 0.0012)
     field = np.minimum(field, (0.35 - lips) * 0.02)
-    field = np.where(inside > 0.3, -0.03, field)
+    field = np.where((inside > 0.3) | (ears > 0.1), -0.03, field)
     if kind == "moustache":
         field = np.minimum(field, np.minimum(0.034 - x, z - 0.664 + 0.1 * x))
     elif kind == "goatee":

@@ -32,7 +32,7 @@ def occlusion(points: np.ndarray, faces: np.ndarray, rays: int = 160) -> np.ndar
         flat[:, :2] = (flat[:, :2] + 0.5) * 320
         depth = np.full((320, 320), -1e9)
         depth_map(flat, faces, depth)
-        cols, rows = np.clip(flat[:, 0].astype(int), 0, 319), np.clip(flat[:, 1].astype(int), 0, 319)
+        cols, rows = np.clip(flat[:, :2].astype(int), 0, 319).T
         facing = np.maximum(normals @ ray, 0)
         seen += facing * (flat[:, 2] > depth[rows, cols] - 0.006)
         total += facing
@@ -50,10 +50,10 @@ def _regions(
     rest: np.ndarray, faces: np.ndarray, masks: np.ndarray
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Body regions that shells are made of: scalp, chin and torso."""
-    lips, inside, ears = masks[0], masks[1], masks[2]
+    inside, ears = masks[1], masks[2]
     outer = inside < 0.3
     scalp = outer & (ears < 0.6) & (fields.hairline(rest, -0.005, True, False) > -0.012)
-    chin = outer & (fields.beard(rest, lips, inside, "full") > -0.012)
+    chin = outer & (fields.beard(rest, masks, "full") > -0.012)
     torso = outer & (rest[:, 2] < 0.645)
     return {
         "scalp": _region(faces, scalp & (rest[:, 2] > 0.64)),
@@ -73,7 +73,7 @@ def _landmarks(arrays: dict[str, Any]) -> dict[str, Any]:
     skin[arrays["faces"][arrays["parts"] == 0].ravel()] = True
     lips = np.flatnonzero(masks[0] > 0.5)
     nose = np.flatnonzero(skin & (np.abs(x) < 0.003) & (z > 0.685) & (z < 0.72))
-    face = skin & (y < -0.085) & (z < 0.80) & (np.abs(x) < 0.075) & (masks[1] < 0.3) & (z > 0.6)
+    face = skin & (y < -0.085) & (z < 0.80) & (np.abs(x) < 0.075) & (masks[1] < 0.3) & (z > 0.622)
     return {
         "eyes": (np.flatnonzero(eye & (x < 0)), np.flatnonzero(eye & (x > 0))),
         "ears": (np.flatnonzero(ear & (x < 0)), np.flatnonzero(ear & (x > 0))),
@@ -102,6 +102,7 @@ class HeadMesh:
     follow: np.ndarray
     masks: np.ndarray
     ao: np.ndarray
+    skin: np.ndarray
     regions: dict[str, tuple[np.ndarray, np.ndarray]]
     eyes: tuple[np.ndarray, np.ndarray]
     ears: tuple[np.ndarray, np.ndarray]
@@ -125,23 +126,32 @@ class HeadMesh:
             part.replace(path)
         with np.load(path) as data:
             arrays = {key: data[key] for key in data.files}
-        labels = {key: tuple(map(str, arrays.pop(key))) for key in ("local_labels", "action_labels")}
+        names = ("local_labels", "action_labels")
+        labels = {key: tuple(map(str, arrays.pop(key))) for key in names}
         skin = arrays["faces"][arrays["parts"] == 0]
         arrays["regions"] = _regions(arrays["rest"], skin, arrays["masks"])
         solid = arrays["faces"][arrays["parts"] != 4]
         arrays["ao"] = occlusion(arrays["rest"].astype(np.float64), solid).astype(np.float32)
-        return HeadMesh(**arrays, **labels, **_landmarks(arrays))
+        # Triangles that every garment covers only matter for normals and occlusion.
+        arrays["skin"] = skin
+        hidden = fields.neckline(arrays["rest"], "v-neck") > 0.015
+        keep = ~(hidden[arrays["faces"]].all(1) & (arrays["parts"] == 0))
+        arrays["faces"], arrays["parts"] = arrays["faces"][keep], arrays["parts"][keep]
+        values: dict[str, Any] = {**arrays, **labels, **_landmarks(arrays)}
+        return HeadMesh(**values)
 
     def shape(self, phenotype: np.ndarray, local: np.ndarray) -> np.ndarray:
         """Neutral vertices (n, 3) of a phenotype vector (13) and bipolar local values (L)."""
         on = np.where(self.factors > 0, phenotype, 1.0).prod(1)
         sides = np.stack([np.maximum(local, 0), np.maximum(-local, 0)], 1).ravel()
         count = self.rest.size
-        moved = on @ self.phenotypes.reshape(-1, count) + sides @ self.local.reshape(-1, count)
+        # einsum, not BLAS: the same sum whatever the number of threads.
+        moved = np.einsum("k,kn->n", on, self.phenotypes.reshape(-1, count))
+        moved = moved + np.einsum("k,kn->n", sides, self.local.reshape(-1, count))
         return self.rest + moved.reshape(-1, 3).astype(np.float32)
 
     def express(self, weights: dict[str, float]) -> np.ndarray:
         """Offsets (n, 3) of named facial actions."""
         rows = [self.action_labels.index(name) for name in weights]
         values = np.array(list(weights.values()), np.float32)
-        return np.tensordot(values, self.actions[rows], 1)
+        return np.einsum("k,kni->ni", values, self.actions[rows])

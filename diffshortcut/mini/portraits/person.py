@@ -10,7 +10,7 @@ import numpy as np
 Color = tuple[float, float, float]
 ANCESTRIES = ("african", "asian", "caucasian")
 HAIR_COLORS: dict[str, Color] = {
-    "black": (0.07, 0.06, 0.06), "brown": (0.25, 0.15, 0.09), "blond": (0.64, 0.52, 0.35),
+    "black": (0.07, 0.06, 0.06), "brown": (0.25, 0.15, 0.09), "blond": (0.66, 0.51, 0.34),
     "red": (0.43, 0.19, 0.10), "grey": (0.50, 0.49, 0.48), "white": (0.86, 0.85, 0.83),
 }  # fmt: skip
 EYE_COLORS: dict[str, Color] = {
@@ -20,8 +20,9 @@ EYE_COLORS: dict[str, Color] = {
 SKIN_RANGES = {
     "caucasian": ((0.90, 0.73, 0.64), (0.74, 0.54, 0.42)),
     "asian": ((0.88, 0.72, 0.59), (0.67, 0.49, 0.36)),
-    "african": ((0.56, 0.38, 0.28), (0.27, 0.18, 0.14)),
+    "african": ((0.57, 0.38, 0.27), (0.32, 0.205, 0.15)),
 }
+WRINKLES = {"young": -0.1, "middle-aged": 0.25, "old": 0.8}
 # Targets that turn or move the head as a whole, which a view should do, not a person.
 STILL = ("head-angle", "head-trans", "neck-trans", "head-age", "eye-push", "mouth-trans-out",
          "nose-trans-out")  # fmt: skip
@@ -97,7 +98,7 @@ def _color(values: np.ndarray) -> Color:
 
 def _phenotype(rng: np.random.Generator, ancestry: str, gender: str, age: str) -> list[float]:
     """The 13 phenotype factors in the order of ``extract.PHENOTYPES``."""
-    race = rng.dirichlet([0.6, 0.6, 0.6]) * 0.3
+    race = (rng.dirichlet([0.6, 0.6, 0.6]) * 0.3).tolist()
     race[ANCESTRIES.index(ancestry)] += 0.7
     male = rng.uniform(0.85, 1.0) if gender == "man" else rng.uniform(0.0, 0.12)
     old = {"young": rng.uniform(0, 0.2), "middle-aged": rng.uniform(0.35, 0.6)}
@@ -137,7 +138,8 @@ def _hair_style(rng: np.random.Generator, ancestry: str, gender: str, age: str) 
 def _eye_color(rng: np.random.Generator, ancestry: str) -> str:
     if ancestry != "caucasian":
         return str(rng.choice(["brown", "dark", "hazel"], p=[0.45, 0.45, 0.1]))
-    return str(rng.choice(["blue", "green", "grey", "brown", "hazel"], p=[0.3, 0.15, 0.15, 0.25, 0.15]))
+    names = ["blue", "green", "grey", "brown", "hazel"]
+    return str(rng.choice(names, p=[0.3, 0.15, 0.15, 0.25, 0.15]))
 
 
 @lru_cache(maxsize=4096)
@@ -148,11 +150,12 @@ def _draw(seed: int) -> Person:
     age = str(rng.choice(["young", "middle-aged", "old"], p=[0.5, 0.28, 0.22]))
     phenotype = _phenotype(rng, ancestry, gender, age)
     skin = _mix(*SKIN_RANGES[ancestry], rng.beta(1.2, 1.4)) * rng.uniform(0.95, 1.04, 3)
-    lips = skin * np.array([0.92, 0.62, 0.62]) * rng.uniform(0.9, 1.05)
+    lips = skin * np.array([0.90, 0.66, 0.66]) * rng.uniform(0.9, 1.05)
     if gender == "woman" and rng.random() < 0.35:
         lips = np.array([0.68, 0.15, 0.2]) * rng.uniform(0.7, 1.1) * rng.uniform(0.85, 1.15, 3)
     color = _hair_color(rng, ancestry, age)
-    hair = np.asarray(HAIR_COLORS[color]) * rng.uniform(0.75, 1.25) * rng.uniform(0.93, 1.07, 3)
+    tint = 1 + rng.uniform(-0.03, 0.03, 3) * (color not in ("grey", "white"))
+    hair = np.asarray(HAIR_COLORS[color]) * rng.uniform(0.75, 1.25) * tint
     style = _hair_style(rng, ancestry, gender, age)
     curl = rng.uniform(0.6, 1) if style == "afro" else rng.choice([0.0, 0.15, 0.4, 0.8])
     beard = "none"
@@ -164,10 +167,11 @@ def _draw(seed: int) -> Person:
     if rng.random() < 0.22:
         glasses = str(rng.choice(["thin", "dark"]))
     frame = np.array([0.05, 0.05, 0.06]) if glasses == "dark" else np.array([0.55, 0.5, 0.42])
+    wrinkles = float(WRINKLES[age] * rng.uniform(0.6, 1.2))
     return Person(
-        seed=seed, ancestry=ancestry, gender=gender, age=age, phenotype=tuple(map(float, phenotype)),
-        local_seed=seed, local_spread=0.33 if gender == "man" else 0.27, skin=_color(skin), lips=_color(lips),
-        wrinkles=float({"young": -0.1, "middle-aged": 0.25, "old": 0.8}[age] * rng.uniform(0.6, 1.2)),
+        seed=seed, ancestry=ancestry, gender=gender, age=age, phenotype=tuple(phenotype),
+        local_seed=seed, local_spread=0.33 if gender == "man" else 0.27,
+        skin=_color(skin), lips=_color(lips), wrinkles=wrinkles,
         hair_color=color, hair=_color(hair), hair_style=style, hair_curl=float(curl),
         hair_volume=float(rng.uniform(0, 1)), hair_length=float(rng.uniform(0, 1)),
         hairline=float(rng.normal(0, 0.007)), tucked=bool(rng.random() < 0.2),

@@ -100,7 +100,7 @@ def rasterize(
         xb, yb, wb = screen[b, 0], screen[b, 1], screen[b, 2]
         xc, yc, wc = screen[c, 0], screen[c, 1], screen[c, 2]
         area = (xb - xa) * (yc - ya) - (xc - xa) * (yb - ya)
-        if abs(area) < 1e-9 or (parts[t] == SKIN and area * FRONT < 0):
+        if abs(area) < 1e-9 or (parts[t] in (SKIN, CLOTH) and area * FRONT < 0):
             continue
         left = max(0, int(math.ceil(min(xa, xb, xc) - 0.5)))
         right = min(width - 1, int(math.floor(max(xa, xb, xc) - 0.5)))

@@ -32,7 +32,7 @@ class Shot:
 
 def _palette(person: Person, view: View) -> np.ndarray:
     """Linear RGB rows in the order of ``albedo.P_*``."""
-    cloth = CLOTH_COLORS[view.cloth_color]
+    cloth: tuple[float, ...] = CLOTH_COLORS[view.cloth_color]
     second = (0.85, 0.85, 0.84) if max(cloth) < 0.8 else (0.12, 0.14, 0.2)
     if view.clothes == "suit":
         cloth = tuple(0.35 * value + 0.02 for value in cloth)
@@ -90,7 +90,9 @@ def _shadow_frame(key: np.ndarray, center: np.ndarray) -> np.ndarray:
     return np.concatenate([axes, offset[:, None]], 1)
 
 
-def _project(points: np.ndarray, camera: np.ndarray, focal: float, middle: np.ndarray) -> np.ndarray:
+def _project(
+    points: np.ndarray, camera: np.ndarray, focal: float, middle: np.ndarray
+) -> np.ndarray:
     """Columns, rows and inverse depths (n, 3)."""
     inverse = 1.0 / (points[:, 1] - camera[1])
     col = middle[0] + focal * (points[:, 0] - camera[0]) * inverse
@@ -126,7 +128,8 @@ def attributes(person: Person, view: View) -> dict[str, str]:
     return {
         "ancestry": person.ancestry, "gender": person.gender, "age": person.age,
         "hair_color": person.hair_color, "hair_style": person.hair_style, "beard": person.beard,
-        "curly": "yes" if person.hair_curl > 0.5 else "no", "bangs": "yes" if person.bangs else "no",
+        "curly": "yes" if person.hair_curl > 0.5 else "no",
+        "bangs": "yes" if person.bangs else "no",
         "eye_color": person.eye_color, "glasses": person.glasses,
         "expression": view.expression, "turn": turn, "clothes": view.clothes,
         "cloth_color": view.cloth_color, "background": view.background,

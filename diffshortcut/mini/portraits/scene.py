@@ -12,10 +12,19 @@ from diffshortcut.mini.portraits.accessories import bun, curtain, spectacles
 from diffshortcut.mini.portraits.mesh import HeadMesh
 from diffshortcut.mini.portraits.person import Person
 from diffshortcut.mini.portraits.raster import (
-    AO, BEARD, CLOTH, COLUMNS, EDGE, FRAME, HAIR, INSIDE, LIPS, NORMAL, REST, vertex_normals,
+    AO,
+    BEARD,
+    CLOTH,
+    COLUMNS,
+    EDGE,
+    HAIR,
+    INSIDE,
+    LIPS,
+    NORMAL,
+    REST,
+    vertex_normals,
 )  # fmt: skip
 from diffshortcut.mini.portraits.view import View
-
 
 # Slow ripples (radians per metre) that keep the hair from looking like a helmet.
 _WAVES = np.array([[140.0, 60.0, 90.0], [-50.0, 130.0, 110.0]])
@@ -132,10 +141,9 @@ def build(mesh: HeadMesh, person: Person, view: View) -> Scene:
     plain = neutral(mesh, person)
     points = plain + mesh.express(dict(view.actions))
     normals = np.zeros_like(points)
-    solid = mesh.faces[mesh.parts == 0]
-    vertex_normals(points, solid, normals)
+    vertex_normals(points, mesh.skin, normals)
     kind = person.beard if person.beard in ("moustache", "goatee") else "full"
-    beard = fields.beard(mesh.rest, mesh.masks[0], mesh.masks[1], kind)
+    beard = fields.beard(mesh.rest, mesh.masks, kind)
     pieces = [Piece(points, mesh.faces, mesh.parts, mesh.follow, mesh.rest, beard, mesh.ao)]
     pieces += hair_pieces(mesh, person, points, normals)
     if person.beard in ("full", "goatee", "moustache"):
@@ -154,7 +162,9 @@ def _merge(
 ) -> Scene:
     """Concatenate, pose and compute normals."""
     starts = np.cumsum([0] + [len(piece.points) for piece in pieces[:-1]])
-    faces = np.concatenate([piece.faces + start for piece, start in zip(pieces, starts)])
+    faces = np.concatenate(
+        [piece.faces + start for piece, start in zip(pieces, starts, strict=True)]
+    )
     parts = [np.broadcast_to(piece.part, len(piece.faces)) for piece in pieces]
     points = np.concatenate([piece.points for piece in pieces]).astype(np.float32)
     follow = np.concatenate([piece.follow for piece in pieces])
@@ -166,6 +176,3 @@ def _merge(
     vertex_normals(points, faces, normals)
     attrs[:, NORMAL : NORMAL + 3] = normals
     return Scene(points, faces, np.concatenate(parts).astype(np.int32), attrs)
-
-
-__all__ = ["FRAME", "Piece", "Scene", "build", "neutral"]

@@ -10,7 +10,20 @@ from numba import njit
 from diffshortcut.mini.portraits import albedo
 from diffshortcut.mini.portraits.albedo import N_SCALP, P_BEARD, P_FRAME, P_HAIR
 from diffshortcut.mini.portraits.raster import (
-    AO, BEARD, CLOTH, EDGE, EYE, FRAME, HAIR, INSIDE, LASH, LIPS, REST, SKIN, TEETH, noise3,
+    AO,
+    BEARD,
+    CLOTH,
+    EDGE,
+    EYE,
+    FRAME,
+    HAIR,
+    INSIDE,
+    LASH,
+    LIPS,
+    REST,
+    SKIN,
+    TEETH,
+    noise3,
 )  # fmt: skip
 
 # Light rows: directions of key, fill, rim; colors of key, fill, rim, sky, ground.
@@ -46,13 +59,14 @@ def shadow_at(flat_x: float, flat_y: float, height: float, depth: np.ndarray) ->
 
 @njit(cache=True, fastmath=True)
 def surface(part: int, x: float, y: float, z: float, tri: np.ndarray, la: float, lb: float,
-            attrs: np.ndarray, pal: np.ndarray, num: np.ndarray, out: np.ndarray) -> float:
-    # fmt: skip
+            attrs: np.ndarray, pal: np.ndarray, num: np.ndarray,
+            out: np.ndarray) -> float:  # fmt: skip
     """Albedo into ``out``; returns a part-specific gloss modifier in 0..1."""
     edge = _mix3(attrs, tri, la, lb, EDGE)
     if part == SKIN:
         lips, inside = _mix3(attrs, tri, la, lb, LIPS), _mix3(attrs, tri, la, lb, INSIDE)
-        albedo.skin(x, y, z, lips, inside, edge, z - 0.79 if num[N_SCALP] > 0 else -1.0, pal, num, out)
+        scalp = z - 0.79 if num[N_SCALP] > 0 else -1.0
+        albedo.skin(x, y, z, lips, inside, edge, scalp, pal, num, out)
         return lips
     if part == EYE:
         return albedo.eye(x, y, z, pal, num, out)

@@ -28,14 +28,15 @@ def _halftone(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Printed dots whose size follows the darkness of each color (or of grey)."""
     height, width = image.shape[:2]
     down, right = np.mgrid[0:height, 0:width].astype(np.float32)
-    pitch = rng.uniform(3.6, 5.0)
+    pitch = rng.uniform(3.0, 4.2)
     colored = rng.random() < 0.5
     soft = gaussian_filter(image, (0.8, 0.8, 0)) if colored else gaussian_filter(image @ GREY, 0.8)
     soft = soft.reshape(height, width, -1)
     planes = []
     for i in range(soft.shape[2]):
         turn = np.radians(15 + 30 * i)
-        u, v = right * np.cos(turn) + down * np.sin(turn), down * np.cos(turn) - right * np.sin(turn)
+        u = right * np.cos(turn) + down * np.sin(turn)
+        v = down * np.cos(turn) - right * np.sin(turn)
         dots = 0.5 + 0.25 * (np.cos(2 * np.pi * u / pitch) + np.cos(2 * np.pi * v / pitch))
         planes.append(1 / (1 + np.exp(-(soft[..., i] - 0.08 - 0.84 * dots) * 9)))
     out = np.stack(planes, -1)
@@ -44,7 +45,7 @@ def _halftone(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def _flat_colors(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Few brightness levels with saturated colors, as a poster."""
-    levels = int(rng.integers(3, 6))
+    levels = int(rng.integers(4, 7))
     smooth = _kuwahara(image, 2)
     grey = smooth @ GREY
     steps = (np.floor(grey * levels) + 0.5) / levels

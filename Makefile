@@ -1,0 +1,54 @@
+# DiffShortcut. Every target makes its own environment; `make` alone lists them.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+ARGS   ?= attack=metacloak purifier=ours
+SLOW_EXTRAS := test,mini
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/.core: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	@touch $@
+
+$(VENV)/.slow: $(VENV)/.core
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(SLOW_EXTRAS)]'
+	@touch $@
+
+setup: $(VENV)/.core ## make the environment only
+
+run: $(VENV)/.core ## the main job on the mini zoo; ARGS="attack=aspl purifier=jpeg" for another
+	$(BIN)/python -m diffshortcut.run $(ARGS)
+
+test: $(VENV)/.core ## lint, types and the fast tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(VENV)/.slow ## the slow tests, with everything that they need
+	$(BIN)/python -m pytest -m slow
+
+mini: $(VENV)/.slow ## train the mini zoo from nothing (hours; resumable)
+	$(BIN)/python -m diffshortcut.mini.train.build
+
+mini-data: $(VENV)/.slow ## draw the shipped people again, and the development people
+	$(BIN)/python -m diffshortcut.mini.train.people
+	$(BIN)/python -m diffshortcut.mini.train.people --development --folder build/development
+
+mini-gates: $(VENV)/.slow ## measure the mini zoo's gates on people never trained on
+	$(BIN)/python -m diffshortcut.mini.train.gates
+
+quickstart: $(VENV)/.core ## seven arms on eight people, with statistics (about two hours)
+	$(BIN)/python -m diffshortcut.run experiment=quickstart
+
+wheel: $(VENV)/.core ## build the wheel into dist/
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+clean: ## remove the environment and what was built (results in outputs/ stay)
+	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache
+
+.PHONY: help setup run test test-slow mini mini-data mini-gates quickstart wheel clean

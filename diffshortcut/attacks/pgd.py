@@ -1,0 +1,75 @@
+"""Projected gradient ascent in an l_inf ball (Eq. 4): the one loop that every attack runs."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from diffshortcut.attacks.ball import LEVELS, project
+from diffshortcut.errors import UserError
+
+# (x, their indices among the person's images, step) -> one value per image (n,). A loss draws by
+# index and step, so that the size of the batch it is called with cannot change its draws.
+Loss = Callable[[Tensor, range, int], Tensor]
+# the same arguments -> (value per image (n,), direction of ascent, shaped like x)
+Gradient = Callable[[Tensor, range, int], tuple[Tensor, Tensor]]
+
+
+def gradient_of(loss: Loss) -> Gradient:
+    """The gradient of a loss with respect to the images alone: no parameter gets a gradient."""
+
+    def gradient(x: Tensor, images: range, step: int) -> tuple[Tensor, Tensor]:
+        x = x.detach().requires_grad_()
+        with torch.enable_grad():
+            values = loss(x, images, step)
+            (direction,) = torch.autograd.grad(values.sum(), x)
+        return values.detach(), direction
+
+    return gradient
+
+
+def ascend(
+    x: Tensor,
+    clean: Tensor,
+    gradient: Gradient,
+    *,
+    radius: float,
+    step: float,
+    steps: int,
+    first_step: int = 0,
+    micro_batch: int | None = None,
+    trace: list[Tensor] | None = None,
+) -> Tensor:
+    """`steps` steps x <- project(x + step * sign(gradient)) from x (n, 3, h, w) in [0, 1].
+
+    The ball of `radius` lies around `clean`; steps are numbered from `first_step`, so that an
+    attack of many short calls never repeats a draw; `micro_batch` images are held in memory at
+    once; `trace` receives the values before each step, (n,). UserError naming step and image if
+    a value or a gradient is not finite. ALGORITHMS section 2.0.
+    """
+    for number in range(first_step, first_step + steps):
+        values, directions = zip(
+            *(gradient(x[i.start : i.stop], i, number) for i in _batches(len(x), micro_batch)),
+            strict=True,
+        )
+        value, direction = torch.cat(values), torch.cat(directions)
+        _require_finite(value, direction, number)
+        if trace is not None:
+            trace.append(value)
+        x = project(x + step / LEVELS * direction.sign(), clean, radius)
+    return x.detach()
+
+
+def _batches(count: int, size: int | None) -> list[range]:
+    size = size or count
+    return [range(start, min(start + size, count)) for start in range(0, count, size)]
+
+
+def _require_finite(value: Tensor, direction: Tensor, step: int) -> None:
+    finite = value.isfinite() & direction.flatten(1).isfinite().all(dim=1)
+    if not finite.all():
+        image = int((~finite).nonzero()[0])
+        raise UserError(
+            f"attack step {step}, image {image}: loss {float(value[image])}, not finite or with a "
+            "gradient that is not; a smaller learning rate of the surrogate may help"
+        )

@@ -1,0 +1,175 @@
+"""Cells as graphs of stages: equal stages of all arms and people are merged and run once."""
+
+import importlib
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from diffshortcut import config, keys, provenance
+from diffshortcut.data.people import Person
+from diffshortcut.errors import UserError
+from diffshortcut.progress import track
+from diffshortcut.schema import STAGE_REFERENCES
+from diffshortcut.store import Store, StoreError
+
+log = logging.getLogger(__name__)
+READS = {  # the sets whose pictures a stage looks at
+    "protect": ("set_A", "set_B"),
+    "personalize": ("set_B",),
+    "score": ("set_B", "set_C"),
+}
+STAGES = ("prior", "protect", "purify", "personalize", "generate", "score")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Task:
+    """One stage for one person: what it is told and what it reads."""
+
+    stage: str
+    config: dict[str, Any]
+    seed: int
+    person: Person | None = None
+    inputs: Mapping[str, "Task"] = field(default_factory=dict)
+
+    @cached_property
+    def key(self) -> str:
+        """The stage key; equal tasks of different arms have the same."""
+        return keys.stage_key(
+            stage=self.stage,
+            config={**self.config, "seed": self.seed},
+            person=self.person.name if self.person else "",
+            data=self.person.digest(READS.get(self.stage, ())) if self.person else "",
+            parents={role: task.key for role, task in self.inputs.items()},
+        )
+
+    @property
+    def title(self) -> str:
+        """For people: stage, person and the start of the key."""
+        return " ".join([self.stage, *([self.person.name] if self.person else []), self.key[:8]])
+
+    def ancestry(self) -> Iterator["Task"]:
+        """All that has to be done before, in order, then the task itself."""
+        for task in self.inputs.values():
+            yield from task.ancestry()
+        yield self
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A task that could not be done and why."""
+
+    task: Task
+    reason: str
+
+
+def plan(cfg: Mapping[str, Any], person: Person) -> dict[str, Task]:
+    """The cell of one arm and person as tasks by name: protect, purify.jpeg, score.ims ..."""
+    seed, size = cfg["seed"], cfg["zoo"]["resolution"]
+
+    def task(stage: str, node: dict[str, Any], **inputs: Task) -> Task:
+        return Task(stage=stage, config=node, seed=seed, person=person, inputs=inputs)
+
+    attack, surrogate_prior = _split(cfg["attack"], seed)
+    trainer, prior = _split(cfg["trainer"], seed)
+    protected = task("protect", {"attack": attack, "resolution": size}, **surrogate_prior)
+    cell = {"protect": protected}
+    images = protected
+    for name, link in (cfg.get("purifier") or {}).items():
+        images = cell[f"purify.{name}"] = task("purify", {"link": link}, images=images)
+    model = task("personalize", {"trainer": trainer}, images=images, **prior)
+    generated = task("generate", {"sampler": cfg["sampler"]}, model=model)
+    cell |= {"personalize": model, "generate": generated}
+    evidence = {"generated": generated, "model": model, "purified": images, "protected": protected}
+    for name, metric in (cfg.get("metric") or {}).items():
+        cell[f"score.{name}"] = task("score", {"metric": metric}, **evidence)
+    priors = {"prior.surrogate": surrogate_prior, "prior": prior}
+    return {name: found["prior"] for name, found in priors.items() if found} | cell
+
+
+def merge(cells: Iterable[Mapping[str, Task]]) -> list[Task]:
+    """Every distinct task once, after all it reads; the same stage and method stand together."""
+    found = {task.key: task for cell in cells for task in cell.values()}
+    return sorted(found.values(), key=_order)
+
+
+def run(tasks: Iterable[Task], *, store: Store, runtime: Mapping[str, Any]) -> list[Failure]:
+    """Do what the store lacks, in order; a failed task stops only those that need it."""
+    todo = [task for task in tasks if not store.find(task.stage, task.key)]
+    if not todo:
+        return []
+    for task in todo:
+        config.check_values(task.config, task.stage)
+    failures: dict[str, Failure] = {}
+    for task in track(todo, "stages"):
+        if any(parent.key in failures for parent in task.inputs.values()):
+            failures[task.key] = Failure(task, "it needs a stage that failed")
+            continue
+        try:
+            _execute(task, store, runtime)
+        except StoreError:
+            raise
+        except Exception as error:
+            if runtime["fail_fast"]:
+                raise
+            failures[task.key] = Failure(task, str(error) or type(error).__name__)
+            log.error("%s failed: %s", task.title, error, exc_info=not isinstance(error, UserError))
+    return list(failures.values())
+
+
+def _execute(task: Task, store: Store, runtime: Mapping[str, Any]) -> None:
+    import torch
+
+    from diffshortcut.seeding import Draws
+    from diffshortcut.stages.inputs import Inputs
+
+    device = _device(runtime["device"])
+    torch.set_default_device(device)
+    torch.set_num_threads(runtime["threads"])
+    stage = importlib.import_module(f"diffshortcut.stages.{task.stage}")
+    artifacts = {role: store.path(t.stage, t.key) for role, t in task.inputs.items()}
+    inputs = Inputs(person=task.person, artifacts=artifacts)
+    draws = Draws(task.seed, task.stage, task.person.name if task.person else "")
+    parents = {role: t.key for role, t in task.inputs.items()}
+
+    def make(out: Path) -> dict[str, Any]:
+        with provenance.cost() as spent:
+            facts = stage.run(config=task.config, inputs=inputs, out=out, draws=draws)
+        return {
+            "stage": task.stage,
+            "key": task.key,
+            "parents": parents,
+            "person": task.person.name if task.person else None,
+            "seed": task.seed,
+            "config": task.config,
+            "facts": facts,
+            "device": device,
+            "threads": torch.get_num_threads(),
+            **spent,
+            **provenance.environment(),
+        }
+
+    store.write(task.stage, task.key, make)
+
+
+def _device(wanted: str) -> str:
+    import torch
+
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise UserError("runtime.device=cuda: this machine has no such device")
+    return "cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu"
+
+
+def _split(node: dict[str, Any], seed: int) -> tuple[dict[str, Any], dict[str, Task]]:
+    """A method's node, and as an input the stage that its key `prior` refers to."""
+    rest = {key: value for key, value in node.items() if key not in STAGE_REFERENCES}
+    prior = node.get("prior")
+    return rest, {"prior": Task(stage="prior", config=prior, seed=seed)} if prior else {}
+
+
+def _order(task: Task) -> tuple[int, int, str, str]:
+    depth = sum(ancestor.stage == task.stage for ancestor in task.ancestry())
+    method = next(keys.targets(task.config), "")
+    return STAGES.index(task.stage), depth, method, task.person.name if task.person else ""

@@ -1,0 +1,159 @@
+"""Statistics on rows: what is paired with what, the two units, and who earns a star. No torch.
+
+A row is a dict with arm, person, metric, value, better, prompt, sample (and training_seed).
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from diffshortcut.statistics import (
+    MIN_PEOPLE,
+    Alternative,
+    Estimate,
+    Wilcoxon,
+    holm,
+    mean_difference,
+    recovered,
+    wilcoxon,
+)
+
+Row = Mapping[str, Any]
+STAR = 0.01  # the paper's level (Table 1)
+IMAGE = ("person", "training_seed", "prompt", "sample")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One arm against another in one metric, arm - against.
+
+    `difference` and `person_test` take the person as unit (means over a person's images, prompts
+    and training seeds). `image_test` is the paper's: pairs of images of equal person, prompt and
+    initial latent; they are not independent, so it never earns a star.
+    """
+
+    metric: str
+    arm: str
+    against: str
+    better: str | None
+    difference: Estimate
+    person_test: Wilcoxon
+    image_test: Wilcoxon
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A declared test: `arm` is better in `metric` than every one of `rivals`."""
+
+    metric: str
+    arm: str
+    rivals: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A claim's outcome: the largest one-sided person-level p over its rivals, Holm-adjusted.
+
+    No star below 8 people, whatever p.
+    """
+
+    claim: Claim
+    hardest: str
+    p_value: float
+    adjusted: float
+    people: int
+    star: bool
+
+
+def compare(rows: Sequence[Row], metric: str, arm: str, against: str) -> Comparison:
+    """Two-sided tests and the difference with its interval; ValueError if nothing is paired."""
+    a, b = _paired(person_means(rows, metric, arm), person_means(rows, metric, against))
+    left, right = _paired(_images(rows, metric, arm), _images(rows, metric, against))
+    return Comparison(
+        metric=metric,
+        arm=arm,
+        against=against,
+        better=direction(rows, metric),
+        difference=mean_difference(a, b),
+        person_test=wilcoxon(_minus(a, b)),
+        image_test=wilcoxon(_minus(left, right)),
+    )
+
+
+def recovery(rows: Sequence[Row], metric: str, ours: str, protected: str, clean: str) -> Estimate:
+    """(ours - protected) / (clean - protected) over the people that all three arms have."""
+    means = [person_means(rows, metric, arm) for arm in (ours, protected, clean)]
+    shared = sorted(set.intersection(*(set(m) for m in means)))
+    return recovered(*([m[person] for person in shared] for m in means))
+
+
+def judge(rows: Sequence[Row], claims: Iterable[Claim]) -> list[Verdict]:
+    """Verdicts of the declared claims, one family for Holm's correction."""
+    tests = {claim: _hardest(rows, claim) for claim in claims}
+    adjusted = holm({claim: p for claim, (p, _, _) in tests.items()})
+    return [
+        Verdict(
+            claim=claim,
+            hardest=rival,
+            p_value=p,
+            adjusted=adjusted[claim],
+            people=people,
+            star=people >= MIN_PEOPLE and adjusted[claim] <= STAR,
+        )
+        for claim, (p, rival, people) in tests.items()
+    ]
+
+
+def _hardest(rows: Sequence[Row], claim: Claim) -> tuple[float, str, int]:
+    """The largest p over the rivals, that rival, and the fewest people any of the tests had."""
+    sides: dict[str | None, Alternative] = {"higher": "greater", "lower": "less"}
+    better = direction(rows, claim.metric)
+    if better not in sides:
+        raise ValueError(f"{claim.metric} has no better direction, so no claim can be made of it")
+    ours, found = person_means(rows, claim.metric, claim.arm), []
+    for rival in claim.rivals:
+        a, b = _paired(ours, person_means(rows, claim.metric, rival))
+        found.append((wilcoxon(_minus(a, b), sides[better]).p_value, rival, len(a)))
+    p, rival, _ = max(found)
+    return p, rival, min(people for *_, people in found)
+
+
+def direction(rows: Sequence[Row], metric: str) -> str | None:
+    """higher, lower or None: travels with the rows, never guessed."""
+    return next((row["better"] for row in rows if row["metric"] == metric), None)
+
+
+def person_means(rows: Sequence[Row], metric: str, arm: str) -> dict[str, float]:
+    """Each person's mean over all rows of a metric and arm."""
+    return {person[0]: mean for person, mean in _means(rows, metric, arm, ("person",)).items()}
+
+
+def _images(rows: Sequence[Row], metric: str, arm: str) -> dict[Any, float]:
+    return _means(rows, metric, arm, IMAGE)
+
+
+def _means(rows: Sequence[Row], metric: str, arm: str, unit: Sequence[str]) -> dict[Any, float]:
+    groups: dict[tuple, list[float]] = {}
+    for row in rows:
+        if row["metric"] == metric and row["arm"] == arm:
+            groups.setdefault(tuple(row.get(key) for key in unit), []).append(row["value"])
+    return {key: fmean(values) for key, values in groups.items()}
+
+
+def _paired(a: Mapping[Any, float], b: Mapping[Any, float]) -> tuple[list[float], list[float]]:
+    """Values of the units both have, in the order of the first."""
+    shared = [key for key in a if key in b]
+    return [a[key] for key in shared], [b[key] for key in shared]
+
+
+def _minus(a: Sequence[float], b: Sequence[float]) -> list[float]:
+    return [x - y for x, y in zip(a, b, strict=True)]
+
+
+def check(rows: Iterable[Row]) -> None:
+    """ValueError naming the first row whose value is not a finite number."""
+    for row in rows:
+        if not isinstance(row["value"], int | float) or not math.isfinite(row["value"]):
+            raise ValueError(f"{row['metric']} of {row.get('arm')} is {row['value']}: {dict(row)}")

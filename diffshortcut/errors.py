@@ -1,0 +1,14 @@
+"""Errors that are the user's to mend."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class UserError(Exception):
+    """A one-line message for the user; no traceback is shown."""
+
+
+def suggest(word: str, choices: Iterable[str]) -> str:
+    """` Did you mean 'x'?` for the closest of `choices`, or nothing."""
+    close = get_close_matches(word, list(choices), n=1, cutoff=0.6)
+    return f" Did you mean '{close[0]}'?" if close else ""

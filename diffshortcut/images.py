@@ -1,0 +1,108 @@
+"""Images on disk and in memory. Everywhere a batch is float32 NCHW RGB in [0, 1]."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from diffshortcut.errors import UserError
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
+
+
+def read(path: Path, size: int | None = None) -> Tensor:
+    """The image of a file as (3, h, w); with `size`: square center crop, then size x size.
+
+    EXIF rotation is applied, 16-bit and grey images are widened to RGB, transparency is laid on
+    white. UserError naming the file if it cannot be decoded.
+    """
+    try:
+        with Image.open(path) as file:
+            array = _rgb(ImageOps.exif_transpose(file))
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        raise UserError(f"{path}: not a readable image ({error})") from error
+    image = torch.from_numpy(array).permute(2, 0, 1).contiguous()
+    return image if size is None else resize(center_square(image)[None], size)[0]
+
+
+def _rgb(image: Image.Image) -> np.ndarray:
+    if image.mode.startswith("I"):
+        grey = np.clip(np.asarray(image, dtype=np.float32) / 65535, 0, 1)
+        return np.repeat(grey[..., None], 3, axis=2)
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return np.asarray(image.convert("RGB"), dtype=np.float32) / 255
+
+
+def files(folder: Path) -> list[Path]:
+    """The image files of a folder, sorted by name; UserError if it is missing or has none."""
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder")
+    found = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
+    if not found:
+        raise UserError(f"{folder}: no images ({', '.join(sorted(SUFFIXES))})")
+    return found
+
+
+def read_folder(folder: Path, size: int | None = None) -> Tensor:
+    """All images of a folder as (n, 3, h, w), sorted by name; UserError if their sizes differ."""
+    return read_files(files(folder), size)
+
+
+def read_files(paths: Sequence[Path], size: int | None = None) -> Tensor:
+    """The images of files as (n, 3, h, w), in order; UserError if their sizes differ."""
+    images = [read(path, size) for path in paths]
+    for path, image in zip(paths, images, strict=True):
+        if image.shape != images[0].shape:
+            raise UserError(f"{path}: size differs from that of {paths[0].name}")
+    return torch.stack(images)
+
+
+def write_folder(folder: Path, images: Tensor, names: Sequence[str] | None = None) -> list[Path]:
+    """Write (n, 3, h, w) as 8-bit PNG; a name's suffix becomes .png; default 00.png, 01.png ...
+
+    UserError naming the image if it is not finite.
+    """
+    stems = [Path(name).stem for name in names or [f"{i:02d}" for i in range(len(images))]]
+    if len(set(stems)) < len(stems):
+        raise UserError(f"two images of {folder} have the same name without suffix")
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{stem}.png" for stem in stems]
+    for path, image in zip(paths, images, strict=True):
+        if not torch.isfinite(image).all():
+            raise UserError(f"{path.name}: the image holds NaN or infinity")
+        Image.fromarray(to_uint8(image).permute(1, 2, 0).cpu().numpy()).save(path)
+    return paths
+
+
+def to_uint8(x: Tensor) -> Tensor:
+    """[0, 1] to 8-bit levels, rounded to the nearest and clipped (never wrapped)."""
+    return (x * 255).round().clamp(0, 255).to(torch.uint8)
+
+
+def quantize(x: Tensor) -> Tensor:
+    """The image as an 8-bit file would give it back."""
+    return to_uint8(x).to(torch.float32) / 255
+
+
+def center_square(x: Tensor) -> Tensor:
+    """The largest centered square of (..., h, w)."""
+    height, width = x.shape[-2:]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    return x[..., top : top + side, left : left + side]
+
+
+def resize(
+    x: Tensor, size: int | tuple[int, int], mode: str = "bicubic", antialias: bool = True
+) -> Tensor:
+    """(n, 3, h, w) to `size` (a side, or height and width), clipped to [0, 1]; differentiable."""
+    target = (size, size) if isinstance(size, int) else tuple(size)
+    if tuple(x.shape[-2:]) == target:
+        return x
+    return interpolate(x, target, mode=mode, antialias=antialias).clamp(0, 1)

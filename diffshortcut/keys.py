@@ -1,0 +1,142 @@
+"""Stage keys: same key = same result, on every machine."""
+
+import ast
+import hashlib
+import importlib.util
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from diffshortcut import weights
+
+PACKAGE = Path(__file__).parent
+NEUTRAL = {"device", "threads", "micro_batch"}  # change rounding at most; recorded instead
+INERT = {"errors", "progress", "config", "weights", "store", "lease", "keys", "provenance"}
+DTYPE = "float32"
+
+
+def stage_key(
+    *,
+    stage: str,
+    config: Mapping[str, Any],
+    person: str = "",
+    data: str = "",
+    parents: Mapping[str, str],
+) -> str:
+    """32 hex characters of everything the stage's result depends on.
+
+    `data` is the digest of the person's images, `parents` the keys of the artifacts read, by role.
+    The config counts without neutral keys, with every weight reference replaced by its digest,
+    and with the source of every `_target_`.
+    """
+    modules = {f"diffshortcut.stages.{stage}", *targets(config)}
+    content = {
+        "stage": stage,
+        "config": _content(config),
+        "source": source_digest(modules),
+        "person": person,
+        "data": data,
+        "parents": dict(parents),
+        "dtype": DTYPE,
+    }
+    return digest(content)[:32]
+
+
+def digest(content: Any) -> str:
+    """sha256 of `content` as canonical JSON."""
+    text = json.dumps(content, sort_keys=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def targets(node: Any) -> Iterator[str]:
+    """Every `_target_` in a config, depth first."""
+    if isinstance(node, Mapping):
+        if "_target_" in node:
+            yield node["_target_"]
+        node = list(node.values())
+    if isinstance(node, list):
+        for child in node:
+            yield from targets(child)
+
+
+def source_digest(names: Iterable[str]) -> str:
+    """sha256 of the modules of dotted `names` and of all they import from the same packages."""
+    seen: dict[str, str] = {}
+    queue = [found[0] for name in names if (found := module_file(name))]
+    while queue:
+        module = queue.pop()
+        found = module_file(module)
+        if module in seen or found is None or _inert(module):
+            continue
+        seen[module] = _file_digest(found[1])
+        queue.extend(imports(module))
+    return digest(seen)
+
+
+@cache
+def imports(module: str) -> tuple[str, ...]:
+    """Modules of diffshortcut, or of the plug-in itself, that `module` imports; by its syntax."""
+    found = module_file(module)
+    if found is None:
+        return ()
+    is_package = found[1].name == "__init__.py"
+    own = {"diffshortcut", module.partition(".")[0]}
+    names = _imported(ast.parse(found[1].read_text()), module, is_package)
+    files = (module_file(name) for name in names if name.partition(".")[0] in own)
+    return tuple(sorted({file[0] for file in files if file}))
+
+
+@cache
+def module_file(name: str) -> tuple[str, Path] | None:
+    """The longest prefix of a dotted name that is a module, with its file; imports nothing."""
+    parts = name.split(".")
+    root = _package_root(parts[0])
+    if root is None:
+        return None
+    for end in range(len(parts), 0, -1):
+        base = root.joinpath(*parts[1:end])
+        for file in (base.with_suffix(".py") if end > 1 else root, base / "__init__.py"):
+            if file.is_file():
+                return ".".join(parts[:end]), file
+    return None
+
+
+@cache
+def _package_root(name: str) -> Path | None:
+    if name == "diffshortcut":
+        return PACKAGE
+    found = importlib.util.find_spec(name)
+    if found is None or found.origin is None:
+        return None
+    origin = Path(found.origin)
+    return origin.parent if origin.name == "__init__.py" else origin
+
+
+def _imported(tree: ast.AST, module: str, is_package: bool) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            parts = module.split(".")
+            above = parts[: len(parts) - node.level + is_package] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def _content(node: Any) -> Any:
+    if isinstance(node, Mapping):
+        return {key: _content(value) for key, value in node.items() if key not in NEUTRAL}
+    if isinstance(node, list):
+        return [_content(value) for value in node]
+    return f"sha256:{weights.digest(node)}" if weights.scheme(node) else node
+
+
+def _inert(module: str) -> bool:
+    return module.removeprefix("diffshortcut.") in INERT
+
+
+@cache
+def _file_digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

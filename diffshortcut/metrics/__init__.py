@@ -1,0 +1,1 @@
+"""Metrics: each turns the evidence of one cell and person into rows."""

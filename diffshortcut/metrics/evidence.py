@@ -1,0 +1,32 @@
+"""What a metric may look at: everything one cell knows about one person."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from diffshortcut.seeding import Draws
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """Image batches are (n, 3, h, w) in [0, 1].
+
+    `references` (set_C) and `clean` (set_B) are the person's own pictures, `protected` and
+    `purified` are set_B after those stages, `generated` maps each prompt to its images,
+    `model` is the folder of the personalized weights (unet/, text_encoder/).
+    """
+
+    generated: dict[str, Tensor]
+    references: Tensor
+    clean: Tensor
+    protected: Tensor
+    purified: Tensor
+    model: Path
+    draws: Draws
+
+    def versions(self) -> Iterator[tuple[str, Tensor]]:
+        """What the trainer could have been given instead of the clean pictures, by name."""
+        yield "protected", self.protected
+        yield "purified", self.purified

@@ -1,0 +1,63 @@
+"""Has the model learned the person or the noise? (Figures 1 and 3)"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+from torch.nn.functional import avg_pool2d, interpolate
+
+from diffshortcut.metrics.evidence import Evidence
+from diffshortcut.metrics.rows import Better, Row, image_rows
+
+
+def high_frequency(images: Tensor) -> Tensor:
+    """(n, 3, h, w) to (n,): root mean square of what a 2x2 block average takes away."""
+    images = images[..., : images.shape[-2] // 2 * 2, : images.shape[-1] // 2 * 2]
+    smooth = interpolate(avg_pool2d(images, 2), scale_factor=2.0)
+    return (images - smooth).square().mean((1, 2, 3)).sqrt()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shortcut:
+    """What personalization put into each token: its generations minus the base model's.
+
+    The sampler draws from the identifier alone, from c_ID and from the class prompt, with and
+    without the noise token, by the personalized and by the base model, from equal latents. Rows per
+    image, personalized - base: shortcut_noise, CLIP's zero-shot p("noise") against "person" (as
+    in Figure 2), and shortcut_high_frequency. Higher means that the prompt has become a name of
+    the noise; under the noise token that is what contrastive decoupling wants, so those rows
+    have no better direction.
+    """
+
+    clip: Any
+    sampler: Any
+    noise_token: str
+    labels: Sequence[str] = ("noise", "person")
+    template: str = "a photo of {}"
+
+    def __call__(self, evidence: Evidence) -> list[Row]:
+        """Rows of all the sampler's prompts."""
+        draws = evidence.draws.scope("shortcut")
+        base = self.sampler.model
+        personalized = base.with_weights(evidence.model)
+        before, after = (self.sampler(model, draws) for model in (base, personalized))
+        return [
+            row
+            for prompt, ours, theirs in zip(self.sampler.prompts, after, before, strict=True)
+            for row in self._rows(prompt, ours, theirs)
+        ]
+
+    def _rows(self, prompt: str, ours: Tensor, base: Tensor) -> list[Row]:
+        better: Better = None if self.noise_token in prompt else "lower"
+        noise = self.noise_probability(ours) - self.noise_probability(base)
+        energy = high_frequency(ours) - high_frequency(base)
+        return [
+            *image_rows("shortcut_noise", noise, better=better, prompt=prompt),
+            *image_rows("shortcut_high_frequency", energy, better=better, prompt=prompt),
+        ]
+
+    def noise_probability(self, images: Tensor) -> Tensor:
+        """(n,) of the first label under the template (Figure 2)."""
+        texts = [self.template.format(label) for label in self.labels]
+        return self.clip.probabilities(images, texts)[:, 0].cpu()

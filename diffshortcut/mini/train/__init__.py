@@ -1,0 +1,1 @@
+"""Recipes: one file per trained model, one command (`make mini`) for all of them."""

@@ -1,0 +1,111 @@
+"""The image-text model: a small CLIPModel, trained on portraits and their captions."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTokenizer, CLIPVisionConfig
+
+from diffshortcut.mini.train import tokenizer
+from diffshortcut.mini.train.corpus import Corpus, pick
+from diffshortcut.mini.train.loop import fit
+
+BATCH = 128
+TEXT = {
+    "hidden_size": 128,
+    "intermediate_size": 512,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "max_position_embeddings": tokenizer.LENGTH,
+    "projection_dim": 128,
+}
+VISION = {
+    "hidden_size": 160,
+    "intermediate_size": 640,
+    "num_hidden_layers": 5,
+    "num_attention_heads": 5,
+    "image_size": 128,
+    "patch_size": 16,
+    "projection_dim": 128,
+}
+
+
+def text_config(tokens: CLIPTokenizer) -> CLIPTextConfig:
+    """The text encoder's sizes, shared by CLIP and the latent diffusion models."""
+    return CLIPTextConfig(
+        **TEXT,
+        vocab_size=len(tokens),
+        bos_token_id=tokens.bos_token_id,
+        eos_token_id=tokens.eos_token_id,
+        pad_token_id=tokens.pad_token_id,
+    )
+
+
+def build(tokens: CLIPTokenizer) -> CLIPModel:
+    """The untrained model, 2.6 M parameters."""
+    vision = CLIPVisionConfig(**VISION)
+    config = CLIPConfig(
+        text_config=text_config(tokens).to_dict(),
+        vision_config=vision.to_dict(),
+        projection_dim=128,
+    )
+    return CLIPModel(config)
+
+
+def tokenize(tokens: CLIPTokenizer, texts: list[str]) -> Tensor:
+    """Token ids (n, LENGTH), padded and cut."""
+    return tokens(
+        texts,
+        padding="max_length",
+        truncation=True,
+        return_tensors="pt",
+        max_length=tokenizer.LENGTH,
+    ).input_ids
+
+
+def contrast(image: Tensor, text: Tensor, scale: Tensor, same: Tensor) -> Tensor:
+    """Symmetric cross-entropy in which every equal caption (same, (n, n) bool) is a positive."""
+    logits = (
+        scale.exp().clamp(max=100)
+        * functional.normalize(image, dim=-1)
+        @ functional.normalize(text, dim=-1).T
+    )
+    targets = same.float() / same.sum(-1, keepdim=True)
+    return (
+        functional.cross_entropy(logits, targets) + functional.cross_entropy(logits.T, targets)
+    ) / 2
+
+
+def train(work: Path, tokens: CLIPTokenizer, steps: int) -> tuple[CLIPModel, float]:
+    """Train on the whole corpus: photos, styles and degradations, each with fresh captions."""
+    corpus, model = Corpus.load(work, "train"), build(tokens)
+    everything = np.arange(len(corpus.images))
+
+    def loss(step: int, rng: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+        index = pick(everything, BATCH, rng)
+        ids = tokenize(tokens, corpus.captions(index, seed=step))
+        with torch.autocast("cpu", torch.bfloat16):
+            output = model(input_ids=ids, pixel_values=corpus.pixels(index) * 2 - 1)
+        same = (ids[:, None] == ids[None]).all(-1)
+        value = contrast(
+            output.image_embeds.float(), output.text_embeds.float(), model.logit_scale, same
+        )
+        return value, {}
+
+    seconds = fit(name="clip", module=model, loss=loss, steps=steps, work=work, peak=1e-3)
+    return model, seconds
+
+
+def save(model: CLIPModel, tokens: CLIPTokenizer, folder: Path) -> None:
+    """Write the layout that `CLIPModel.from_pretrained` reads, in half precision."""
+    from transformers import CLIPImageProcessor
+
+    model.half().save_pretrained(folder)
+    model.float()
+    tokens.save_pretrained(folder)
+    size = {"height": 128, "width": 128}
+    CLIPImageProcessor(
+        size=size, crop_size=size, image_mean=[0.5] * 3, image_std=[0.5] * 3
+    ).save_pretrained(folder)

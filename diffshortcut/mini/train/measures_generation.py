@@ -1,0 +1,108 @@
+"""Gates of the models that draw: VAE, latent diffusion models, restorer, upscaler."""
+
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from diffshortcut.mini.train import judge
+from diffshortcut.mini.train.bench import Bench, Gate, enlarged, psnr, quarter
+from diffshortcut.mini.train.damage import damage
+from diffshortcut.models import ldm, perceptual, restorer, upscaler
+from diffshortcut.samplers.classifier_free import ClassifierFree
+from diffshortcut.seeding import Draws
+
+PROMPTS = {  # what the judge must see in a sample
+    "a photo of a man with glasses": {"gender": "man", "glasses": "some"},
+    "a photo of a woman": {"gender": "woman", "glasses": "none"},
+    "a photo of a woman with blond hair, glasses": {"hair_color": "blond", "glasses": "some"},
+    "a photo of a man with red hair": {"hair_color": "red", "gender": "man"},
+    "a photo of a man with a black beard": {"beard": "full", "gender": "man"},
+    "a smiling photo of a young woman": {"expression": "smile", "gender": "woman"},
+    "a photo of an old man with white hair": {"age": "old", "hair_color": "white"},
+    "a line drawing of a person": {"style": "line drawing"},
+    "a halftone print of a person": {"style": "halftone"},
+}
+PROMPT = "a photo of a person, high quality, highres"
+
+
+@torch.no_grad()
+def autoencoder(bench: Bench) -> list[Gate]:
+    """Reconstruction, and the energy of sign noise that survives the round trip."""
+    model, x = ldm.load(weights=bench.at("mini_a")), bench.clean(128)
+
+    def round_trip(images: Tensor) -> Tensor:
+        return model.decode(model.encode(images))
+
+    y = round_trip(x)
+    signs = torch.randint(2, x.shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    delta = (x + signs * 11 / 255).clamp(0, 1) - x
+    passed = round_trip(x + delta) - y
+    kept, given = (functional.avg_pool2d(d, 2).square().mean() for d in (passed, delta))
+    return [
+        Gate("VAE: PSNR, dB", psnr(x, y), 26),
+        Gate("VAE: energy of sign noise kept, 2x2 averages", float(kept / given), 0.5),
+    ]
+
+
+def restoration(bench: Bench) -> list[Gate]:
+    """PSNR and identity gained on damaged portraits."""
+    model = restorer.load(weights=bench.at("codeformer"), detector=bench.detector)
+    index = bench.spread(96)
+    x = bench.corpus.pixels(index)
+    bad = damage(x, torch.Generator().manual_seed(3))
+    good = model(bad, fidelity=0.5)
+    kept = [bench.identity(images, index) for images in (bad, good)]
+    return [
+        Gate("restorer: PSNR gained, dB", psnr(good, x) - psnr(bad, x), 2.0),
+        Gate("restorer: identity cosine gained", kept[1] - kept[0], 0.0),
+    ]
+
+
+def enlargement(bench: Bench) -> list[Gate]:
+    """The upscaler against bicubic: perceptual distance saved, identity gained."""
+    model = upscaler.load(weights=bench.at("upscaler"))
+    away = perceptual.load(weights=bench.at("recognizer_b")).distance
+    index = bench.spread(48)
+    x = bench.corpus.pixels(index)
+    small = quarter(x)
+    images = enlarged(small, 4), model(small, prompt=PROMPT, steps=20, draws=Draws(0, "gate", ""))
+    far = [float(away(x, y).mean()) for y in images]
+    kept = [bench.identity(y, index) for y in images]
+    return [
+        Gate("upscaler: perceptual distance below bicubic's", far[0] - far[1], 0.0),
+        Gate("upscaler: identity cosine gained on bicubic", kept[1] - kept[0], 0.0),
+    ]
+
+
+@torch.no_grad()
+def generation(bench: Bench, name: str) -> list[Gate]:
+    """What prompts ask for is seen by the judge; faces are found in the samples."""
+    net = judge.Judge()
+    net.load_state_dict(torch.load(bench.work / "judge_net.pt", weights_only=True))
+    net.eval()
+    model = ldm.load(weights=bench.at(name))
+    sampler = ClassifierFree(model=model, prompts=list(PROMPTS), images=16, steps=30, guidance=6.5)
+    scores, photos = [], []
+    for asked, images in zip(PROMPTS.values(), sampler(model, Draws(0, "gate", "")), strict=True):
+        answers = {head: logits.argmax(1) for head, logits in net(images).items()}
+        scores += [
+            float((answers[head] == judge.HEADS[head].index(value)).float().mean())
+            for head, value in asked.items()
+        ]
+        photos += [images] if "style" not in asked else []
+    found = [bool(face) for face in bench.detector.detect(torch.cat(photos))]
+    return [
+        Gate(f"{name}: attributes asked for and seen", float(np.mean(scores)), 0.8),
+        Gate(f"{name}: faces found in samples", float(np.mean(found)), 0.95),
+    ]
+
+
+MEASURES = {
+    "vae": autoencoder,
+    "restorer": restoration,
+    "upscaler": enlargement,
+    **{name: partial(generation, name=name) for name in ("mini_a", "mini_b", "mini_c")},
+}

@@ -1,0 +1,83 @@
+"""The VAE of the latent diffusion models: 128 px, f = 8, four latent channels, as SD's.
+
+L1 + gradient (Sobel) loss + a tiny KL term, and a share of the batches with noise added, so that
+the VAE passes noise on instead of absorbing it: a VAE that denoises would itself be a defense.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from torch import Tensor
+
+from diffshortcut.mini.train.corpus import Corpus, pick
+from diffshortcut.mini.train.loop import fit
+
+BATCH = 8
+
+
+def build() -> AutoencoderKL:
+    """The untrained autoencoder, 2.7 M parameters; its posteriors start narrow."""
+    vae = AutoencoderKL(
+        in_channels=3,
+        out_channels=3,
+        latent_channels=4,
+        sample_size=128,
+        layers_per_block=1,
+        down_block_types=["DownEncoderBlock2D"] * 4,
+        up_block_types=["UpDecoderBlock2D"] * 4,
+        block_out_channels=[16, 32, 64, 128],
+        norm_num_groups=8,
+        scaling_factor=1.0,
+    )
+    narrow(vae)
+    return vae
+
+
+def narrow(vae: AutoencoderKL) -> None:
+    """Posteriors of std exp(-3) at first: noise as large as the latents slows learning."""
+    with torch.no_grad():
+        vae.quant_conv.bias[vae.config.latent_channels :] = -6
+
+
+def edges(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Horizontal and vertical differences of neighbouring pixels."""
+    return x[..., 1:] - x[..., :-1], x[..., 1:, :] - x[..., :-1, :]
+
+
+def reconstruction(output: Tensor, target: Tensor) -> Tensor:
+    """L1 + L2 + the L1 of the differences; images in [-1, 1]."""
+    along, across = (
+        (a - b).abs().mean() for a, b in zip(edges(output), edges(target), strict=True)
+    )
+    return (output - target).abs().mean() + (output - target).square().mean() + along + across
+
+
+def train(work: Path, steps: int) -> tuple[AutoencoderKL, float]:
+    """Train and set the scaling factor to 1 / std of the latents, as SD's 0.18215 was found."""
+    corpus, vae = Corpus.load(work, "train"), build()
+    everything = np.arange(len(corpus.images))
+
+    def loss(step: int, rng: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+        x = corpus.pixels(pick(everything, BATCH, rng)) * 2 - 1
+        amount = 0.1 * torch.rand(BATCH, 1, 1, 1, generator=rng)
+        amount[BATCH // 4 :] = 0  # a quarter of the batch carries noise
+        x = (x + amount * torch.randn(x.shape, generator=rng)).clamp(-1, 1)
+        with torch.autocast("cpu", torch.bfloat16):
+            posterior = vae.encode(x).latent_dist
+            z = posterior.mean + posterior.std * torch.randn(posterior.mean.shape, generator=rng)
+            output = vae.decode(z).sample
+        output = output.float()
+        kl = posterior.kl().mean() / x[0].numel()
+        mse = float((output - x).detach().square().mean())
+        return reconstruction(output, x) + 1e-3 * kl, {"psnr": 10 * np.log10(4 / mse)}
+
+    seconds = fit(
+        name="vae", module=vae, loss=loss, steps=steps, work=work, peak=1.5e-3, warmup=50, ema=0.995
+    )
+    with torch.no_grad():
+        sample = corpus.pixels(everything[:: max(1, len(everything) // 512)]) * 2 - 1
+        z = torch.cat([vae.encode(part).latent_dist.mean for part in sample.split(32)])
+    vae.register_to_config(scaling_factor=round(float(1 / z.std()), 5))
+    return vae, seconds

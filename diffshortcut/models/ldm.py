@@ -1,0 +1,161 @@
+"""Latent diffusion models (Rombach et al. 2022) in the folder layout of diffusers.
+
+Images are (n, 3, h, w) in [0, 1], latents z (n, 4, h/8, w/8), timesteps t (n,) int64, a context
+(n or 1, tokens, dim) is an encoded prompt. Draws arrive on the CPU and are moved to the model.
+"""
+
+import copy
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
+from torch import Tensor, nn
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from diffshortcut.weights import locate
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatentDiffusion:
+    """Autoencoder, denoiser, text encoder and noise schedule of one model.
+
+    The nets stay in evaluation mode, also in training: dropout would draw from the global
+    generator.
+    """
+
+    vae: AutoencoderKL
+    unet: UNet2DConditionModel
+    text_encoder: CLIPTextModel
+    tokenizer: CLIPTokenizer
+    scheduler: DDPMScheduler  # of training
+    solver: str = "DDIMScheduler"  # of sampling: the class the checkpoint names
+
+    @property
+    def num_timesteps(self) -> int:
+        """T: timesteps are 0 ... T-1."""
+        return self.scheduler.config.num_train_timesteps
+
+    @property
+    def latent_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of the latent of one image at the model's own resolution."""
+        size = self.unet.config.sample_size
+        return (self.unet.config.in_channels, size, size)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the nets compute."""
+        return self.unet.device
+
+    def encode_prompt(self, prompts: Sequence[str]) -> Tensor:
+        """The context (n, tokens, dim) of n prompts; carries the text encoder's gradient."""
+        length = self.text_encoder.config.max_position_embeddings
+        tokens = self.tokenizer(
+            list(prompts),
+            padding="max_length",
+            max_length=length,
+            truncation=True,
+            return_tensors="pt",
+        )
+        return self.text_encoder(tokens.input_ids.to(self.device)).last_hidden_state
+
+    def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of q(z | images), unscaled; both carry the gradient."""
+        latent = self.vae.encode(images.to(self.device) * 2 - 1).latent_dist
+        return latent.mean, latent.std
+
+    def reparameterize(self, mean: Tensor, std: Tensor, noise: Tensor) -> Tensor:
+        """A scaled sample z of a posterior, given its standard normal draw."""
+        return (mean + std * noise.to(mean)) * self.vae.config.scaling_factor
+
+    def encode(self, images: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Scaled z of images: a posterior sample, or the mean without `noise`."""
+        mean, std = self.posterior(images)
+        return self.reparameterize(mean, std, torch.zeros_like(mean) if noise is None else noise)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Images of scaled latents, clipped to [0, 1]."""
+        decoded = self.vae.decode(z / self.vae.config.scaling_factor).sample
+        return (decoded / 2 + 0.5).clamp(0, 1)
+
+    def add_noise(self, z: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        """z_t = sqrt(alpha_bar_t) z + sqrt(1 - alpha_bar_t) noise."""
+        signal, sigma = self._rates(t, z)
+        return signal * z + sigma * noise.to(z)
+
+    def target(self, z: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        """What the denoiser is trained to give: the noise, or v = signal noise - sigma z."""
+        if self.scheduler.config.prediction_type == "epsilon":
+            return noise.to(z)
+        signal, sigma = self._rates(t, z)
+        return signal * noise.to(z) - sigma * z
+
+    def predict(self, z_t: Tensor, t: Tensor, context: Tensor) -> Tensor:
+        """The denoiser's output at z_t; one context row serves all images."""
+        context = context.expand(len(z_t), -1, -1)
+        return self.unet(z_t, t.to(z_t.device), encoder_hidden_states=context).sample
+
+    def denoising_loss(self, z: Tensor, context: Tensor, t: Tensor, noise: Tensor) -> Tensor:
+        """Eq. 1 per image, (n,): the mean squared error of the denoiser at timestep t."""
+        error = self.predict(self.add_noise(z, noise, t), t, context) - self.target(z, noise, t)
+        return error.square().mean(dim=(1, 2, 3))
+
+    def trainable_parameters(self) -> list[nn.Parameter]:
+        """What DreamBooth trains: all of the denoiser and of the text encoder."""
+        return [*self.unet.parameters(), *self.text_encoder.parameters()]
+
+    def copy(self) -> "LatentDiffusion":
+        """A trainable copy of denoiser and text encoder; autoencoder and tokenizer are shared."""
+        unet = copy.deepcopy(self.unet).requires_grad_(True)
+        text_encoder = copy.deepcopy(self.text_encoder).requires_grad_(True)
+        return replace(self, unet=unet, text_encoder=text_encoder)
+
+    def save(self, folder: Path) -> None:
+        """Write what training changes: unet/ and text_encoder/, as diffusers reads them."""
+        self.unet.register_to_config(_name_or_path="")  # equal bytes wherever the base lies
+        self.unet.save_pretrained(folder / "unet")
+        self.text_encoder.save_pretrained(folder / "text_encoder")
+
+    def with_weights(self, folder: Path) -> "LatentDiffusion":
+        """This model with the denoiser and the text encoder that `save` wrote; read-only."""
+        return replace(self, **_trained_parts(folder, self.device))
+
+    def _rates(self, t: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+        alpha_bar = self.scheduler.alphas_cumprod.to(like)[t.to(like.device)].view(-1, 1, 1, 1)
+        return alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
+
+
+def load(*, weights: str) -> LatentDiffusion:
+    """The model of a weight reference (a diffusers pipeline folder), read once per process.
+
+    It is shared and read-only: train a `copy()`. UserError if the weights are missing.
+    """
+    return _load(locate(weights), torch.get_default_device())
+
+
+@cache
+def _load(folder: Path, device: torch.device) -> LatentDiffusion:
+    schedule = json.loads((folder / "scheduler" / "scheduler_config.json").read_text())
+    return LatentDiffusion(
+        solver=schedule["_class_name"],
+        vae=_frozen(AutoencoderKL, folder, "vae", device),
+        tokenizer=CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True),
+        scheduler=DDPMScheduler.from_pretrained(folder / "scheduler", local_files_only=True),
+        **_trained_parts(folder, device),
+    )
+
+
+def _trained_parts(folder: Path, device: torch.device) -> dict[str, Any]:
+    return {
+        "unet": _frozen(UNet2DConditionModel, folder, "unet", device),
+        "text_encoder": _frozen(CLIPTextModel, folder, "text_encoder", device),
+    }
+
+
+def _frozen(kind: Any, folder: Path, part: str, device: torch.device) -> Any:
+    net = kind.from_pretrained(folder / part, local_files_only=True, use_safetensors=True)
+    return net.to(device, torch.float32).eval().requires_grad_(False)

@@ -1,0 +1,87 @@
+"""Where a result comes from and what it cost; recorded beside it, never part of it."""
+
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import diffshortcut
+
+PACKAGES = ("torch", "diffusers", "transformers", "onnxruntime", "numpy", "pillow", "scipy")
+
+
+@cache
+def environment() -> dict[str, Any]:
+    """Versions, machine and git commit; the commit ends in `+` if the checkout has changes."""
+    return {
+        "diffshortcut": diffshortcut.__version__,
+        "git": _commit(),
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "platform": platform.platform(),
+        "processor": _processor(),
+    }
+
+
+@contextmanager
+def cost() -> Iterator[dict[str, Any]]:
+    """Fill a dict with the wall time in seconds and the peak memory in bytes of its block."""
+    measured: dict[str, Any] = {"started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
+    _reset_peak()
+    start = time.perf_counter()
+    yield measured
+    measured["seconds"] = round(time.perf_counter() - start, 3)
+    measured["peak_memory"] = _peak()
+
+
+def _reset_peak() -> None:
+    with suppress(OSError):  # only Linux can forget an earlier peak
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def _peak() -> int:
+    with suppress(OSError, StopIteration):
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return 1024 * int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
+    unit = 1 if sys.platform == "darwin" else 1024
+    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _commit() -> str | None:
+    root = Path(__file__).parent.parent
+    if not (root / ".git").exists():
+        return None
+    try:
+        sha = _git(root, "rev-parse", "HEAD")
+        return f"{sha}+" if _git(root, "status", "--porcelain") else sha
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _git(root: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(root), *arguments]
+    return subprocess.run(
+        command, capture_output=True, text=True, check=True, timeout=10
+    ).stdout.strip()
+
+
+def _processor() -> str:
+    with suppress(OSError, StopIteration):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line for line in lines if line.startswith("model name")).partition(": ")[2]
+    return platform.processor() or f"{os.cpu_count()} cores"

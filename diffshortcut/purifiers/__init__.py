@@ -1,0 +1,1 @@
+"""Purifiers: what removes a protective perturbation before personalization, a file per family."""

@@ -1,0 +1,1 @@
+"""Views of the rows: table, comparison, gallery, W&B. No torch."""

@@ -1,0 +1,142 @@
+"""What a comparison of arms says, worked out once from the rows for every view of it."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from statistics import fmean
+from typing import Any
+
+from diffshortcut.comparison import (
+    Claim,
+    Comparison,
+    Row,
+    Verdict,
+    compare,
+    direction,
+    judge,
+    person_means,
+    recovery,
+)
+from diffshortcut.statistics import Estimate
+
+log = logging.getLogger(__name__)
+PRIMARY = ("ims", "q", "overall")
+HEADLINE = (*PRIMARY, "liqe", "clip_iqac", "no_face", "perceptual_purified")
+
+
+@dataclass(frozen=True)
+class Baselines:
+    """Beside which arms an arm is set: the clean one, and the undefended one of its attack."""
+
+    clean: str | None
+    protected: dict[str, str]
+
+    def of(self, arm: str) -> list[str]:
+        """The baselines of an arm, itself left out."""
+        named = [self.clean, self.protected.get(arm)]
+        return [name for name in dict.fromkeys(named) if name is not None and name != arm]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Means, comparisons and verdicts of arms, in the arms' order."""
+
+    arms: list[str]
+    rows: Sequence[Row]
+    baselines: Baselines
+    claims: Sequence[Claim] = field(default_factory=tuple)
+
+    @cached_property
+    def metrics(self) -> list[str]:
+        """The headline metrics that were measured."""
+        measured = {metric for _, metric in self._groups}
+        return [metric for metric in HEADLINE if metric in measured]
+
+    @cached_property
+    def _groups(self) -> dict[tuple[str, str], list[Row]]:
+        groups: dict[tuple[str, str], list[Row]] = {}
+        for row in self.rows:
+            groups.setdefault((row["arm"], row["metric"]), []).append(row)
+        return groups
+
+    def _of(self, metric: str, *arms: str) -> list[Row]:
+        return [row for arm in arms for row in self._groups.get((arm, metric), ())]
+
+    @cached_property
+    def _people(self) -> dict[tuple[str, str], dict[str, float]]:
+        return {(arm, m): person_means(rows, m, arm) for (arm, m), rows in self._groups.items()}
+
+    def mean(self, arm: str, metric: str) -> float | None:
+        """Over people, of their means over images; None if it was not measured."""
+        people = self._people.get((arm, metric))
+        return fmean(people.values()) if people else None
+
+    def people(self, arm: str) -> int:
+        """How many people an arm has."""
+        found = (people for (name, _), people in self._people.items() if name == arm)
+        return len(set().union(*found))
+
+    def better(self, metric: str) -> str | None:
+        """The metric's good direction, as its rows say."""
+        return direction(self.rows, metric)
+
+    @cached_property
+    def comparisons(self) -> list[Comparison]:
+        """Each arm against its baselines in the headline metrics both were measured in."""
+        return [
+            compare(self._of(metric, arm, against), metric, arm, against)
+            for arm in self.arms
+            for against in self.baselines.of(arm)
+            for metric in self.metrics
+            if self._shared(metric, arm, against)
+        ]
+
+    @cached_property
+    def recoveries(self) -> dict[str, dict[str, Estimate]]:
+        """(arm - protected) / (clean - protected) of each defended arm, by metric."""
+        clean, found = self.baselines.clean, {}
+        for arm in self.arms:
+            protected = self.baselines.protected.get(arm)
+            if clean is not None and protected not in (None, clean, arm) and arm != clean:
+                trio = (arm, protected, clean)
+                found[arm] = {
+                    metric: recovery(self._of(metric, *trio), metric, *trio)
+                    for metric in PRIMARY
+                    if self._shared(metric, *trio)
+                }
+        return found
+
+    @cached_property
+    def verdicts(self) -> list[Verdict]:
+        """The outcome of the declared claims; one that names what was not measured is left out."""
+        known = [c for c in self.claims if self._shared(c.metric, c.arm, *c.rivals)]
+        for claim in set(self.claims) - set(known):
+            log.warning("left out, for something of it was not measured: %s", claim)
+        named = {(arm, claim.metric) for claim in known for arm in (claim.arm, *claim.rivals)}
+        return judge([row for arm, metric in named for row in self._of(metric, arm)], known)
+
+    def starred(self, arm: str, metric: str) -> bool:
+        """Whether a claim of the arm in the metric has earned a star."""
+        return any(v.star and (v.claim.arm, v.claim.metric) == (arm, metric) for v in self.verdicts)
+
+    def record(self) -> dict[str, Any]:
+        """Everything as plain values for JSON; means of all metrics, not only the headline."""
+        return {
+            "unit": "person",
+            "arms": {arm: self._arm(arm) for arm in self.arms},
+            "comparisons": [asdict(found) for found in self.comparisons],
+            "recoveries": {
+                arm: {metric: asdict(found) for metric, found in metrics.items()}
+                for arm, metrics in self.recoveries.items()
+            },
+            "verdicts": [asdict(verdict) for verdict in self.verdicts],
+        }
+
+    def _arm(self, arm: str) -> dict[str, Any]:
+        means = {m: self.mean(arm, m) for name, m in self._people if name == arm}
+        return {"people": self.people(arm), "means": means}
+
+    def _shared(self, metric: str, *arms: str) -> bool:
+        people: list[Mapping[str, float]] = [self._people.get((arm, metric), {}) for arm in arms]
+        return bool(set.intersection(*(set(found) for found in people)))

@@ -1,0 +1,74 @@
+"""The gallery: a row per arm, in columns original, protected, purified and generated."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
+
+COLUMNS = ("original", "protected", "purified", "generated")
+Pictures = Mapping[str, Mapping[str, Sequence[Path]]]  # arm -> column -> files
+
+TILE = 128
+EACH = 3  # images of a column
+GAP, GROUP = 4, 14  # between tiles, between columns
+LABEL, HEADER = 190, 34
+PAPER, INK, EMPTY = "white", "black", "#dddddd"
+
+
+def draw(pictures: Pictures) -> Image.Image:
+    """The gallery as an image; a column without pictures is grey.
+
+    UserError is left to the caller: a file that PIL cannot read raises its OSError.
+    """
+    sheet = Image.new("RGB", _size(len(pictures)), PAPER)
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=16)
+    for number, column in enumerate(COLUMNS):
+        pen.text((_left(number), 8), column, fill=INK, font=font)
+    for line, (arm, columns) in enumerate(pictures.items()):
+        top = HEADER + line * (TILE + GAP)
+        pen.multiline_text((8, top + 8), _wrap(arm, font), fill=INK, font=font)
+        for number, column in enumerate(COLUMNS):
+            _strip(sheet, (_left(number), top), columns.get(column, ()))
+    return sheet
+
+
+def _size(lines: int) -> tuple[int, int]:
+    return _left(len(COLUMNS)), HEADER + lines * (TILE + GAP) + GAP
+
+
+def _left(column: int) -> int:
+    return LABEL + column * (EACH * (TILE + GAP) + GROUP)
+
+
+def _strip(sheet: Image.Image, corner: tuple[int, int], files: Sequence[Path]) -> None:
+    left, top = corner
+    for number in range(EACH):
+        place = (left + number * (TILE + GAP), top)
+        if number < len(files):
+            sheet.paste(_tile(files[number]), place)
+        elif number == 0:
+            sheet.paste(EMPTY, (*place, place[0] + TILE, place[1] + TILE))
+
+
+def _tile(path: Path) -> Image.Image:
+    with Image.open(path) as image:
+        return image.convert("RGB").resize((TILE, TILE), Image.Resampling.BICUBIC)
+
+
+def _wrap(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
+    """Break a long arm name after +, _, = or a space so that it fits the label column."""
+    lines = [""]
+    for letter in text:
+        lines[-1] += letter
+        if letter in "+_ =,":
+            lines.append("")
+    return _join(lines, font)
+
+
+def _join(parts: Sequence[str], font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
+    lines = [""]
+    for part in parts:
+        if lines[-1] and font.getlength(lines[-1] + part) > LABEL - 16:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(lines)

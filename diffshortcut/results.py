@@ -1,0 +1,194 @@
+"""The results of a comparison in a folder named after their content."""
+
+import hashlib
+import io
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from diffshortcut import keys
+from diffshortcut.arms import Arm
+from diffshortcut.cells import Failure, Task
+from diffshortcut.data.people import Person, candidates
+from diffshortcut.errors import UserError
+from diffshortcut.store import Store
+
+RECORD = "record.json"  # written last: a folder with a valid one is complete
+TABLE = "table.txt"
+
+Cell = Mapping[str, Task]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Arms, people and their cells: arm -> person -> name of the stage -> task."""
+
+    arms: list[Arm]
+    people: list[Person]
+    cells: dict[str, dict[str, dict[str, Task]]]
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The command line's own config."""
+        return self.arms[-1].config
+
+    def folder(self, overrides: Sequence[str]) -> Path:
+        """Named after the experiment or the last arm, and after the content of the results."""
+        given = dict(o.split("=", 1) for o in overrides if "=" in o)
+        name = given.get("experiment", self.arms[-1].name)
+        slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+        return Path(self.config["runtime"]["outputs"]) / f"{slug}-{self.key()[:8]}"
+
+    def key(self) -> str:
+        """A digest of what the results are computed from and of how they are summarized."""
+        stages = [(arm, name, task.key) for arm, _, cell in self for name, task in cell.items()]
+        source = keys.source_digest(["diffshortcut.report.summary", __name__])
+        return keys.digest([stages, self.config["compare"], source])
+
+    def without(self, failures: Sequence[Failure]) -> "Comparison":
+        """Only the cells that are complete."""
+        failed = {failure.task.key for failure in failures}
+        left: dict[str, dict[str, dict[str, Task]]] = {}
+        for arm, person, cell in self:
+            if not failed & {task.key for task in cell.values()}:
+                left.setdefault(arm, {})[person] = dict(cell)
+        return replace(self, arms=[arm for arm in self.arms if arm.name in left], cells=left)
+
+    def __iter__(self) -> Iterator[tuple[str, str, Cell]]:
+        for arm, of_arm in self.cells.items():
+            for person, cell in of_arm.items():
+                yield arm, person, cell
+
+
+def is_complete(folder: Path) -> bool:
+    """Whether the folder's record fits the table beside it."""
+    try:
+        recorded = json.loads((folder / RECORD).read_text())
+        return recorded["table"] == _digest(folder / TABLE)
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def show(folder: Path) -> None:
+    """Print the folder's table and where everything is."""
+    print((folder / TABLE).read_text())
+    print(f"{folder}: table.md, gallery.png, comparison.json, rows.jsonl, {RECORD}")
+
+
+def write(
+    comparison: Comparison,
+    failures: Sequence[Failure],
+    store: Store,
+    folder: Path,
+    overrides: Sequence[str],
+) -> None:
+    """Write table, gallery, rows and, unless something failed, the record; tell the tracker."""
+    from rich.console import Console
+
+    from diffshortcut.report import summary
+
+    done = comparison.without(failures)
+    if not done.cells:
+        raise UserError("no cell could be completed: see the messages above")
+    facts = summary.write(
+        arms=done.arms,
+        rows=rows(done, store),
+        folder=folder,
+        gallery=gallery(done, store),
+        compare=comparison.config["compare"],
+    )
+    text = io.StringIO()
+    summary.show(facts, Console(file=text, width=120))
+    (folder / TABLE).write_text(text.getvalue())
+    _track(comparison.config, facts.rows, folder)
+    if not failures:
+        _write_record(done, store, folder, overrides)
+
+
+def rows(comparison: Comparison, store: Store) -> list[dict[str, Any]]:
+    """Every score, and what every stage cost, with arm, person, training seed and stage keys."""
+    found = []
+    for arm, person, cell in comparison:
+        who = {"arm": arm, "person": person, "training_seed": comparison.config["seed"]}
+        ids = {name: task.key for name, task in cell.items()}
+        measured = [*_scores(cell, store), *_costs(cell, store)]
+        found += [{**who, **row, "keys": ids} for row in measured]
+    return found
+
+
+def gallery(comparison: Comparison, store: Store) -> dict[str, dict[str, list[Path]]]:
+    """Each arm's pictures of its first person, by column."""
+    found: dict[str, dict[str, list[Path]]] = {}
+    for arm, person, cell in comparison:
+        if arm in found:
+            continue
+        links = [name for name in cell if name.startswith("purify.")]
+        columns = {"protected": "protect", "generated": "generate"}
+        columns |= {"purified": links[-1]} if links else {}
+        original = next(p.set_B for p in comparison.people if p.name == person)
+        found[arm] = {"original": list(original)} | {
+            column: candidates(_artifact(store, cell[name]) / "images")
+            for column, name in columns.items()
+        }
+    return found
+
+
+def _artifact(store: Store, task: Task) -> Path:
+    return store.path(task.stage, task.key)
+
+
+def _scores(cell: Cell, store: Store) -> list[dict[str, Any]]:
+    scores = [_artifact(store, task) for task in cell.values() if task.stage == "score"]
+    texts = [(folder / "rows.jsonl").read_text() for folder in scores]
+    return [json.loads(line) for text in texts for line in text.splitlines()]
+
+
+def _costs(cell: Cell, store: Store) -> list[dict[str, Any]]:
+    spent = {name: store.provenance(task.stage, task.key) for name, task in cell.items()}
+    values = {f"seconds.{name}": facts["seconds"] for name, facts in spent.items()}
+    values["peak_memory"] = max(facts["peak_memory"] for facts in spent.values())
+    empty = {"prompt": None, "sample": None, "better": "lower"}
+    return [{"metric": metric, "value": value, **empty} for metric, value in values.items()]
+
+
+def _track(config: Mapping[str, Any], collected: Sequence[Mapping[str, Any]], folder: Path) -> None:
+    logger = config["logger"]
+    if logger["name"] == "none":
+        return
+    from diffshortcut.report import tracking
+
+    tracking.log_run(
+        rows=collected,
+        gallery=folder / "gallery.png",
+        folder=folder.parent,
+        config=config,
+        project=logger["project"],
+        group=folder.name,
+        job_type="compare",
+        timeout=logger["timeout"],
+    )
+
+
+def _write_record(
+    comparison: Comparison, store: Store, folder: Path, overrides: Sequence[str]
+) -> None:
+    made: dict[str, dict[str, Any]] = {}
+    for arm, person, cell in comparison:
+        stages = {name: store.provenance(task.stage, task.key) for name, task in cell.items()}
+        made.setdefault(arm, {})[person] = stages
+    content = {
+        "overrides": list(overrides),
+        "arms": {arm.name: arm.config for arm in comparison.arms},
+        "stages": made,
+        "table": _digest(folder / TABLE),
+    }
+    aside = folder / f".{RECORD}"
+    aside.write_text(json.dumps(content, indent=1, allow_nan=False))
+    aside.replace(folder / RECORD)
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,90 @@
+"""The entry: `python -m diffshortcut.run attack=metacloak purifier=ours`."""
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from diffshortcut import arms, cells, config, results, usage
+from diffshortcut.errors import UserError
+from diffshortcut.results import Comparison
+from diffshortcut.store import Store, user_errors
+
+log = logging.getLogger(__name__)
+
+
+def main() -> None:
+    """Run the command line; a mistake in it is one line and exit code 1."""
+    overrides = [word for word in sys.argv[1:] if not word.startswith("-")]
+    if {"--help", "-h"} & set(sys.argv[1:]):
+        print(usage.help_text())
+        return
+    traced = bool(os.environ.get("HYDRA_FULL_ERROR"))
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra pass its errors on to here
+    first = next((i for i, word in enumerate(sys.argv) if "=" in word), 1)
+    sys.argv[first:first] = config.search_path()
+    try:
+        _app()
+    except (UserError, *usage.CONFIG_ERRORS) as error:
+        if traced:
+            raise
+        text = str(error) if isinstance(error, UserError) else usage.explain(error, overrides)
+        sys.exit(f"error: {text}")
+    except KeyboardInterrupt:
+        sys.exit("interrupted: the same command goes on from here")
+
+
+@hydra.main(version_base="1.3", config_path=str(config.folder()), config_name="config")
+def _app(_: DictConfig) -> None:
+    try:
+        failures = launch(list(HydraConfig.get().overrides.task))
+    except UserError as error:
+        if HydraConfig.get().mode is RunMode.MULTIRUN:  # the other jobs go on
+            raise
+        sys.exit(f"error: {error}")
+    if failures:
+        sys.exit(1)
+
+
+def launch(overrides: Sequence[str]) -> list[cells.Failure]:
+    """Compose the arms, run what is missing, report; what could not be done is returned."""
+    comparison = plan(overrides)
+    folder, runtime = comparison.folder(overrides), comparison.config["runtime"]
+    failures: list[cells.Failure] = []
+    if not results.is_complete(folder):
+        store = Store(Path(runtime["store"]))
+        failures = cells.run(_tasks(comparison), store=store, runtime=runtime)
+        for failure in failures:
+            log.error("not done: %s: %s", failure.task.title, failure.reason)
+        with user_errors(folder):
+            results.write(comparison, failures, store, folder, overrides)
+    results.show(folder)
+    return failures
+
+
+def plan(overrides: Sequence[str]) -> Comparison:
+    """The arms of a command line, its people and all their cells."""
+    composed = arms.compose(overrides)
+    people = config.build(composed[-1].config["data"], "data")
+    planned = {
+        arm.name: {person.name: cells.plan(arm.config, person) for person in people}
+        for arm in composed
+    }
+    return Comparison(composed, people, planned)
+
+
+def _tasks(comparison: Comparison) -> list[cells.Task]:
+    tasks = cells.merge(cell for of_arm in comparison.cells.values() for cell in of_arm.values())
+    names = ", ".join(arm.name for arm in comparison.arms)
+    log.info("arms: %s | people: %d | stages: %d", names, len(comparison.people), len(tasks))
+    return tasks
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The stages of one cell: each a plain function from (inputs, config, draws) to an artifact."""

@@ -1,0 +1,26 @@
+"""Stage: ask the personalized model for images."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from diffshortcut.config import build
+from diffshortcut.images import write_folder
+from diffshortcut.seeding import Draws
+from diffshortcut.stages.inputs import Inputs
+
+
+def run(*, config: dict[str, Any], inputs: Inputs, out: Path, draws: Draws) -> dict[str, Any]:
+    """Write images/<prompt index>-<sample index>.png and prompts.json. `config`: sampler."""
+    sampler = build(config["sampler"], "sampler")
+    model = sampler.model.with_weights(inputs.artifacts["model"])
+    for index, images in enumerate(sampler(model, draws)):
+        names = [f"{index}-{sample:02d}.png" for sample in range(len(images))]
+        write_folder(out / "images", images, names)
+    texts = {
+        "prompts": list(sampler.prompts),
+        "conditions": sampler.conditions,
+        "negative_prompt": sampler.negative_prompt,
+    }
+    (out / "prompts.json").write_text(json.dumps(texts, indent=1) + "\n")
+    return {}

@@ -1,0 +1,27 @@
+"""Stage: train a copy of the model on a person's images."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from diffshortcut.config import build
+from diffshortcut.images import quantize, read_files, read_folder
+from diffshortcut.seeding import Draws
+from diffshortcut.stages.inputs import Inputs
+
+
+def run(*, config: dict[str, Any], inputs: Inputs, out: Path, draws: Draws) -> dict[str, Any]:
+    """Write unet/, text_encoder/ and log.jsonl (step, loss). `config`: trainer."""
+    assert inputs.person is not None
+    trainer = build(config["trainer"], "trainer")
+    images = read_folder(inputs.artifacts["images"] / "images")
+    prior = read_folder(inputs.artifacts["prior"] / "images")
+    clean = quantize(read_files(inputs.person.set_B, images.shape[-1]))
+    losses: list[dict[str, float]] = []
+    trained = trainer(
+        images, prior, draws, clean, lambda step, loss: losses.append({"step": step, "loss": loss})
+    )
+    trained.save(out)
+    lines = [json.dumps(row, allow_nan=False) for row in losses]
+    (out / "log.jsonl").write_text("".join(f"{line}\n" for line in lines))
+    return {"last_loss": losses[-1]["loss"]} if losses else {}

@@ -1,0 +1,29 @@
+"""Stage: images of the class by the base model, for prior preservation; once for all people."""
+
+from pathlib import Path
+from typing import Any
+
+from diffshortcut.config import build
+from diffshortcut.images import write_folder
+from diffshortcut.samplers.classifier_free import ClassifierFree
+from diffshortcut.seeding import Draws
+from diffshortcut.stages.inputs import Inputs
+
+MICRO_BATCH = 25
+
+
+def run(*, config: dict[str, Any], inputs: Inputs, out: Path, draws: Draws) -> dict[str, Any]:
+    """Write images/NN.png. `config`: model, prompt, images, steps, guidance (w of Eq. 6)."""
+    model = build(config["model"])
+    sampler = ClassifierFree(
+        model=model,
+        prompts=[config["prompt"]],
+        images=config["images"],
+        steps=config["steps"],
+        guidance=config["guidance"],
+        micro_batch=MICRO_BATCH,
+    )
+    (images,) = sampler(model, draws)
+    digits = len(str(len(images) - 1))
+    write_folder(out / "images", images, [f"{i:0{digits}d}.png" for i in range(len(images))])
+    return {}

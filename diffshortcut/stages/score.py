@@ -1,0 +1,45 @@
+"""Stage: one metric on all that one cell knows about a person."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from diffshortcut.config import build
+from diffshortcut.images import quantize, read_files, read_folder
+from diffshortcut.metrics.evidence import Evidence
+from diffshortcut.seeding import Draws
+from diffshortcut.stages.inputs import Inputs
+
+
+def run(*, config: dict[str, Any], inputs: Inputs, out: Path, draws: Draws) -> dict[str, Any]:
+    """Write rows.jsonl: metric, value, prompt, sample, better. `config`: metric.
+
+    ValueError if a value is not finite: nothing is recorded then.
+    """
+    assert inputs.person is not None
+    protected = read_folder(inputs.artifacts["protected"] / "images")
+    size = protected.shape[-1]
+    evidence = Evidence(
+        generated=read_generated(inputs.artifacts["generated"]),
+        references=quantize(read_files(inputs.person.set_C, size)),
+        clean=quantize(read_files(inputs.person.set_B, size)),
+        protected=protected,
+        purified=read_folder(inputs.artifacts["purified"] / "images"),
+        model=inputs.artifacts["model"],
+        draws=draws,
+    )
+    rows = build(config["metric"], "metric")(evidence)
+    lines = [json.dumps(row, allow_nan=False) for row in rows]
+    (out / "rows.jsonl").write_text("".join(f"{line}\n" for line in lines))
+    return {"rows": len(rows)}
+
+
+def read_generated(folder: Path) -> dict[str, Tensor]:
+    """The images (n, 3, h, w) of a `generate` artifact by prompt."""
+    prompts = json.loads((folder / "prompts.json").read_text())["prompts"]
+    return {
+        prompt: read_files(sorted((folder / "images").glob(f"{index}-*.png")))
+        for index, prompt in enumerate(prompts)
+    }

@@ -1,0 +1,1 @@
+"""Trainers: how a model learns a person from a few images."""

@@ -1,0 +1,113 @@
+"""Personalization by DreamBooth, also with the prompts of contrastive decoupling learning (CDL).
+
+CDL (section 4.2, Algorithm 1) adds a noise token to both prompts: "with" it for the person, so
+that the token and not the identifier learns the perturbation, "without" it for the class. The loss
+is Eq. 2 in both.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from diffshortcut.dreambooth import LOG_EVERY, Instances, Log, Posterior, Settings, Training
+from diffshortcut.filters import gaussian_blur
+from diffshortcut.models.ldm import LatentDiffusion
+from diffshortcut.progress import track
+from diffshortcut.seeding import Draws
+
+SIGMA = (0.1, 2.0)  # of the augmentation's blur, in pixels at 512
+
+
+@dataclass(frozen=True, kw_only=True)
+class DreamBooth:
+    """Full fine-tuning of denoiser and text encoder with prior preservation.
+
+    Each step takes `instance_batch` images of the person and `prior_batch` of the class.
+    `protected_fraction` p < 1 replaces the first int(n (1 - p)) images by clean ones. MetaCloak's
+    trainer blurs (`blur_kernel` 7 pixels at 512, 0 = off) and mirrors (`flip_probability` 0.5);
+    both are drawn anew each step. `inference_suffix` is what samplers append to their prompts.
+    """
+
+    model: LatentDiffusion
+    instance_prompt: str
+    class_prompt: str
+    steps: int
+    learning_rate: float
+    instance_batch: int = 1
+    prior_batch: int = 1
+    prior_weight: float = 1.0
+    protected_fraction: float = 1.0
+    blur_kernel: int = 0
+    flip_probability: float = 0.0
+    inference_suffix: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.steps < 0 or self.learning_rate <= 0:
+            raise ValueError("steps must be at least 0 and learning_rate above 0")
+        if not 0 <= self.protected_fraction <= 1:
+            raise ValueError("protected_fraction must be between 0 and 1")
+
+    def __call__(
+        self,
+        images: Tensor,
+        prior: Tensor,
+        draws: Draws,
+        clean: Tensor | None = None,
+        log: Log | None = None,
+    ) -> LatentDiffusion:
+        """A trained copy of the model. All images are (n, 3, h, w) in [0, 1]."""
+        images = self.mix(images, clean)
+        settings = Settings(
+            instance_prompt=self.instance_prompt,
+            class_prompt=self.class_prompt,
+            learning_rate=self.learning_rate,
+            prior_weight=self.prior_weight,
+            instance_batch=self.instance_batch,
+            prior_batch=self.prior_batch,
+        )
+        training = Training(self.model, settings, Posterior.of(self.model, prior), draws)
+        instances = self._instances(images, draws)
+        for start in track(range(0, self.steps, LOG_EVERY), "personalize"):
+            training.train(instances, min(LOG_EVERY, self.steps - start), log)
+        return training.model
+
+    def mix(self, images: Tensor, clean: Tensor | None) -> Tensor:
+        """The images with the first int(n (1 - protected_fraction)) replaced by clean ones."""
+        count = int(len(images) * (1 - self.protected_fraction))
+        if count == 0:
+            return images
+        if clean is None:
+            raise ValueError("protected_fraction below 1 needs the clean images")
+        return torch.cat([clean[:count], images[count:]])
+
+    def _instances(self, images: Tensor, draws: Draws) -> Instances:
+        if self.blur_kernel == 0 and self.flip_probability == 0:
+            return Posterior.of(self.model, images)
+        return Augmented(self, images, draws.scope("augmentation"))
+
+
+@dataclass(frozen=True)
+class Augmented:
+    """Images transformed anew each step, then encoded."""
+
+    trainer: DreamBooth
+    images: Tensor
+    draws: Draws
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @torch.no_grad()
+    def at(self, indices: Sequence[int], step: int) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of the chosen images, blurred and mirrored."""
+        x = self.images[indices]
+        if self.trainer.blur_kernel:
+            low, high = SIGMA
+            unit = self.draws.uniform("blur", (), len(x), step).to(x)
+            sigma = low + (high - low) * unit
+            x = gaussian_blur(x, kernel=self.trainer.blur_kernel, sigma=sigma)
+        coin = self.draws.uniform("flip", (), len(x), step) < self.trainer.flip_probability
+        x = torch.where(coin.to(x.device)[:, None, None, None], x.flip(-1), x)
+        return self.trainer.model.posterior(x)

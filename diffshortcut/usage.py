@@ -1,0 +1,69 @@
+"""What the command line says: help, and one line for each mistake."""
+
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from diffshortcut import config
+from diffshortcut.errors import suggest
+
+CONFIG_ERRORS = (HydraException, OmegaConfBaseException)
+HELP = """DiffShortcut: does a protection against personalized diffusion survive a defense?
+
+  python -m diffshortcut.run attack=metacloak purifier=ours
+
+Groups: choose with group=option, chain purifiers and metrics with purifier=[jpeg,sr]
+{groups}
+
+Values: change any with key=value
+{values}
+
+--cfg job shows the whole config, --multirun runs a grid (attack=aspl,metacloak), HYDRA_FULL_ERROR=1
+shows where an error comes from, --hydra-help shows the rest.
+"""
+SHOWN = ("data", "attack", "seed", "runtime")
+
+
+def help_text() -> str:
+    """Every group with its options, and the values one changes most."""
+    listing = {group: "  ".join(options) for group, options in config.groups().items()}
+    groups = "\n".join(f"  {group:<11}{options}" for group, options in listing.items())
+    cfg = config.resolve(config.compose(["attack=random", "data=portraits"]))
+    shown = config.leaves({name: cfg[name] for name in SHOWN})
+    values = "\n".join(f"  {key}={value}" for key, value in shown if "_target_" not in key)
+    return HELP.format(groups=groups, values=values)
+
+
+def explain(error: Exception, overrides: Sequence[str]) -> str:
+    """One line for an error of composing, with the close match where there is one."""
+    message = str(error)
+    if isinstance(error, MissingConfigException) and (
+        found := re.search(r"Could not (?:find|load) '([^'/]+)/([^']+)'", message)
+    ):
+        return _wrong_option(*found.groups())
+    full = f"{message}\n{error.__cause__}"
+    if "is not in struct" in full and (found := re.search(r"full_key: (\S+)", full)):
+        return _wrong_key(found[1], overrides)
+    return f"{message.splitlines()[0]} ({' '.join(overrides)})"
+
+
+def _wrong_option(group: str, option: str) -> str:
+    options = config.groups().get(group, [])
+    return f"no {group} '{option}'.{suggest(option, options)} There are: {', '.join(options)}"
+
+
+def _wrong_key(key: str, overrides: Sequence[str]) -> str:
+    *above, last = key.split(".")
+    others = [o for o in overrides if not o.lstrip("+~").startswith((f"{key}=", f"{key}@"))]
+    choices: list[str] = []
+    with suppress(*CONFIG_ERRORS):
+        cfg = config.compose([o for o in others if not o.startswith("hydra.")])
+        node = OmegaConf.select(cfg, ".".join(above)) if above else cfg
+        choices = [str(name) for name in node] if isinstance(node, DictConfig) else []
+    choices = sorted({*choices, *(() if above else config.groups())})
+    place = ".".join(above) or "the config"
+    return f"{place} has no key '{last}'.{suggest(last, choices)} There are: {', '.join(choices)}"

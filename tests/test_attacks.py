@@ -1,0 +1,127 @@
+"""The contract of every attack in conf/attack, found by itself, on tiny random models."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny_zoo
+import torch
+from tiny_zoo import TinyZoo
+from torch import Tensor
+
+from diffshortcut import config
+from diffshortcut.attacks.random_noise import RandomNoise
+from diffshortcut.attacks.scene import Scene
+from diffshortcut.errors import UserError
+from diffshortcut.images import quantize
+from diffshortcut.models import ldm
+from diffshortcut.schema import signature
+from diffshortcut.seeding import Draws
+
+ATTACKS = config.groups()["attack"]
+WITH_RADIUS = [name for name in ATTACKS if name != "none"]
+DRAWS = Draws(seed=0, stage="protect", person="nobody")
+SCENE = Scene(
+    images=tiny_zoo.pictures(3, seed=1),
+    clean=tiny_zoo.pictures(2, seed=2),
+    prior=tiny_zoo.pictures(2, seed=3),
+    names=("a.png", "b.png", "c.png"),
+)
+
+
+@pytest.fixture(scope="session")
+def zoo(tiny_ldm_folder: Path) -> TinyZoo:
+    return {"diffshortcut.models.ldm.load": tiny_ldm_folder}
+
+
+def node(name: str, zoo: TinyZoo, *overrides: str) -> dict[str, Any]:
+    return tiny_zoo.node("attack", [f"attack={name}", *overrides], zoo)
+
+
+def protect(node: dict[str, Any], draws: Draws = DRAWS) -> Tensor:
+    return config.build(node, "attack")(SCENE, draws)
+
+
+def levels(images: Tensor) -> Tensor:
+    return (quantize(images) - SCENE.images) * 255
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_ball_range_and_shape(name: str, zoo: TinyZoo) -> None:
+    attack = node(name, zoo)
+    originals = [x.clone() for x in (SCENE.images, SCENE.clean, SCENE.prior)]
+    protected = protect(attack)
+    assert protected.shape == SCENE.images.shape and protected.dtype == torch.float32
+    assert protected.min() >= 0 and protected.max() <= 1 and not protected.requires_grad
+    largest = levels(protected).abs().flatten(1).max(dim=1).values
+    assert (largest <= attack.get("radius", 0) + 1e-3).all()
+    assert (largest > 0).all() or name == "none"
+    assert all(map(torch.equal, originals, (SCENE.images, SCENE.clean, SCENE.prior)))
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_equal_draws_give_equal_bytes_and_others_do_not(name: str, zoo: TinyZoo) -> None:
+    attack = node(name, zoo)
+    torch.manual_seed(1)
+    first = protect(attack)
+    torch.manual_seed(2)
+    assert torch.equal(protect(attack), first)
+    other = protect(attack, Draws(seed=1, stage="protect", person="nobody"))
+    assert name == "none" or not torch.equal(other, first)
+
+
+@pytest.mark.parametrize("name", WITH_RADIUS)
+def test_radius_0_gives_the_clean_images(name: str, zoo: TinyZoo) -> None:
+    assert torch.equal(protect(node(name, zoo, "attack.radius=0")), SCENE.images)
+
+
+@pytest.mark.parametrize("name", WITH_RADIUS)
+def test_a_negative_radius_is_the_users_error(name: str, zoo: TinyZoo) -> None:
+    attack = node(name, zoo, "attack.radius=-1")
+    with pytest.raises(UserError, match="negative"):
+        config.build(attack, "attack")
+    with pytest.raises(UserError, match="negative"):
+        config.check_values(attack, "attack")
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_draws_do_not_depend_on_the_micro_batch(name: str, zoo: TinyZoo) -> None:
+    attack = node(name, zoo)
+    if "micro_batch" not in signature(attack["_target_"]):
+        pytest.skip("it has no model")
+    whole = protect(attack)
+    single = protect({**attack, "micro_batch": 1})
+    other = protect(attack, Draws(seed=1, stage="protect", person="nobody"))
+    changed = (single - whole).abs() > 0.1 / 255  # rounding may turn a sign where a slope is 0
+    assert changed.float().mean() < 0.02
+    assert ((other - whole).abs() > 0.1 / 255).float().mean() > 0.2
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_loaded_models_stay_as_they_are(name: str, zoo: TinyZoo, tiny_ldm_folder: Path) -> None:
+    model = ldm.load(weights=f"file:{tiny_ldm_folder}")
+    before = [p.clone() for p in [*model.trainable_parameters(), *model.vae.parameters()]]
+    protect(node(name, zoo))
+    after = [*model.trainable_parameters(), *model.vae.parameters()]
+    assert all(map(torch.equal, before, after))
+    assert not any(p.requires_grad or p.grad is not None for p in after)
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+@pytest.mark.parametrize("zoo_name", ["mini", "full"])
+def test_the_config_fits_the_signature(name: str, zoo_name: str) -> None:
+    config.check(config.resolve(config.compose([f"attack={name}", f"zoo={zoo_name}"])))
+
+
+def test_random_noise_is_a_fair_coin_per_sub_pixel() -> None:
+    grey = replace(SCENE, images=torch.full((4, 3, 32, 32), 128 / 255))
+    delta = (RandomNoise(radius=11)(grey, DRAWS) - grey.images) * 255
+    torch.testing.assert_close(delta.abs(), torch.full_like(delta, 11.0), atol=1e-3, rtol=0)
+    assert abs(float((delta > 0).float().mean()) - 0.5) < 0.02
+    channels = delta.sign().transpose(0, 1).flatten(1)
+    assert torch.corrcoef(channels).triu(1).abs().max() < 0.06
+
+
+def test_no_attack_gives_the_very_images(zoo: TinyZoo) -> None:
+    assert protect(node("none", zoo)) is SCENE.images

@@ -1,0 +1,287 @@
+"""The graph of stages with stand-in stages: merging, resuming, failing, reporting."""
+
+import json
+import shutil
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from diffshortcut import arms, cells, config, run, weights
+from diffshortcut.data import folder
+from diffshortcut.errors import UserError
+from diffshortcut.stages.inputs import Inputs
+from diffshortcut.store import Store
+
+WEIGHTS = ("mini_a", "codeformer", "upscaler", "clip", "quality", "recognizer_a", "recognizer_b",
+           "detector")  # fmt: skip
+NAMES = {"prior": "images", "protect": "images", "purify": "images", "generate": "images"}
+
+
+class World:
+    """Stand-ins for every stage that write small files and note that they were called."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.calls: list[tuple[str, str]] = []
+        self.failing: set[tuple[str, str]] = set()
+        self.seen: dict[str, list[dict[str, Path]]] = {}
+
+    def stage(self, name: str) -> ModuleType:
+        module = ModuleType(f"diffshortcut.stages.{name}")
+        module.run = lambda **given: self.do(name, **given)  # type: ignore[attr-defined]
+        return module
+
+    def do(self, name: str, *, config: dict, inputs: Inputs, out: Path, draws: Any) -> dict:
+        assert (draws.seed, draws.stage) == (0, name)
+        person = inputs.person.name if inputs.person else ""
+        assert draws.person == person
+        self.calls.append((name, person))
+        self.seen.setdefault(name, []).append(inputs.artifacts)
+        if (name, person) in self.failing:
+            raise RuntimeError("it broke")
+        if name in NAMES:
+            (out / "images").mkdir()
+            Image.new("RGB", (8, 8)).save(out / "images" / "00.png")
+        if name == "score":
+            self.rows(out, config, len(self.calls))
+        return {"steps": 1}
+
+    def rows(self, out: Path, config: dict, value: int) -> None:
+        target = config["metric"]["_target_"].split(".")[-1]
+        metric = {"IMS": "ims", "Quality": "q"}.get(target, "x")
+        row = {"metric": metric, "value": value, "prompt": "p", "sample": 0, "better": "higher"}
+        (out / "rows.jsonl").write_text(json.dumps(row) + "\n")
+
+    def launch(self, *overrides: str) -> list[cells.Failure]:
+        self.calls.clear()
+        return run.launch(self.overrides(*overrides))
+
+    def overrides(self, *more: str) -> list[str]:
+        paths = {"data.root": "people", "runtime.store": "store", "runtime.outputs": "outputs"}
+        given = [f"{key}={self.root / place}" for key, place in paths.items()]
+        return ["data=folder", "logger=none", *given, *more]
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    for name in WEIGHTS:
+        (tmp_path / "weights" / name).mkdir(parents=True)
+        (tmp_path / "weights" / name / "model.safetensors").write_text(name)
+    monkeypatch.setattr(weights, "MINI", tmp_path / "weights")
+    monkeypatch.setattr(config, "check_values", lambda node, where: None)  # imports every method
+    for person in ("ann", "bob"):
+        (tmp_path / "people" / person).mkdir(parents=True)
+        for index in range(12):
+            color = (index, len(person), 0)
+            Image.new("RGB", (8, 8), color).save(tmp_path / "people" / person / f"{index:02}.png")
+    made = World(tmp_path)
+    for stage in cells.STAGES:
+        monkeypatch.setitem(sys.modules, f"diffshortcut.stages.{stage}", made.stage(stage))
+    yield made
+
+
+def plan(world: World, *overrides: str) -> list[dict[str, cells.Task]]:
+    [person] = folder.people(root=str(world.root / "people"), people=1, class_noun="person")
+    return [cells.plan(arm.config, person) for arm in arms.compose(world.overrides(*overrides))]
+
+
+def count(world: World, stage: str) -> int:
+    return sum(name == stage for name, _ in world.calls)
+
+
+def test_equal_stages_of_arms_are_one(world: World) -> None:
+    clean, protected, ours = plan(world, "attack=aspl", "purifier=ours")
+    assert list(ours) == [
+        "prior.surrogate", "prior", "protect", "purify.codeformer", "purify.sr", "personalize",
+        "generate", "score.ims", "score.quality", "score.faithfulness",
+    ]  # fmt: skip
+    assert "prior.surrogate" not in clean and "purify.sr" not in protected
+    assert ours["prior"].key == ours["prior.surrogate"].key == clean["prior"].key
+    assert protected["protect"].key == ours["protect"].key != clean["protect"].key
+    assert protected["personalize"].key != ours["personalize"].key
+    tasks = cells.merge([clean, protected, ours])
+    assert len({task.key for task in tasks}) == len(tasks) == 1 + 2 + 2 + 3 + 3 + 9
+    done: set[str] = set()
+    for task in tasks:
+        assert {parent.key for parent in task.inputs.values()} <= done
+        done.add(task.key)
+
+
+def test_a_prior_is_an_input_and_not_a_value(world: World) -> None:
+    ours = plan(world, "attack=aspl")[-1]
+    assert "prior" not in ours["protect"].config["attack"]
+    assert ours["protect"].inputs["prior"].config["images"] == 48
+    assert ours["protect"].config["resolution"] == 128
+
+
+def test_only_what_a_change_touches_gets_another_key(world: World) -> None:
+    given = ["attack=aspl", "purifier=jpeg", "compare.arms=[]"]
+    before = plan(world, *given)[-1]
+
+    def changed(*overrides: str) -> set[str]:
+        after = plan(world, *given, *overrides)[-1]
+        return {name.split(".")[0] for name in before if before[name].key != after[name].key}
+
+    rest = {"personalize", "generate", "score"}
+    assert changed("attack.radius=8") == {"protect", "purify", *rest}
+    assert changed("purifier.jpeg.quality=50") == {"purify", *rest}
+    assert changed("sampler.steps=7") == {"generate", "score"}
+    assert changed("metric.ims.weight=1.0") == {"score"}
+    assert changed("seed=1") == {"prior", "protect", "purify", *rest}
+    assert changed("runtime.threads=1", "runtime.device=cpu", "compare.clean=null") == set()
+
+
+def test_only_the_images_a_stage_reads_count(world: World) -> None:
+    before = {name: task.key for name, task in plan(world)[-1].items()}
+    Image.new("RGB", (8, 8), "white").save(world.root / "people" / "ann" / "11.png")
+    after = {name: task.key for name, task in plan(world)[-1].items()}
+    assert {name.split(".")[0] for name in before if before[name] != after[name]} == {"score"}
+
+
+def test_each_stage_is_told_what_it_reads(world: World) -> None:
+    assert world.launch("attack=aspl", "purifier=jpeg") == []
+    roles = {stage: set().union(*seen) for stage, seen in world.seen.items()}
+    assert roles == {
+        "prior": set(),
+        "protect": {"prior"},
+        "purify": {"images"},
+        "personalize": {"images", "prior"},
+        "generate": {"model"},
+        "score": {"generated", "model", "purified", "protected"},
+    }
+    scored = [{role: path.parent.name for role, path in one.items()} for one in world.seen["score"]]
+    rest = {"generated": "generate", "model": "personalize", "protected": "protect"}
+    assert {"purified": "purify", **rest} in scored  # the last link
+    assert {"purified": "protect", **rest} in scored  # no link
+
+
+def test_a_second_run_computes_only_what_is_new(world: World) -> None:
+    world.launch("attack=aspl")
+    assert (count(world, "protect"), count(world, "personalize")) == (2, 2)
+    world.launch("attack=aspl", "purifier=jpeg")
+    stages = [stage for stage, _ in world.calls]
+    assert stages == ["purify", "personalize", "generate", "score", "score", "score"]
+    world.launch("attack=aspl", "purifier=jpeg", "data.people=2")
+    assert {person for _, person in world.calls} == {"bob"}
+    world.launch("attack=aspl", "purifier=jpeg", "data.people=2")
+    assert world.calls == []
+
+
+def test_a_lost_artifact_is_made_again_when_it_is_needed(world: World) -> None:
+    world.launch("attack=aspl")
+    shutil.rmtree(world.root / "store" / "personalize")
+    shutil.rmtree(world.root / "outputs")
+    world.launch("attack=aspl")
+    assert {stage for stage, _ in world.calls} == {"personalize"}
+
+
+def test_results_are_complete_and_named_by_content(world: World, capsys: Any) -> None:
+    world.launch("attack=aspl", "purifier=jpeg")
+    [place] = (world.root / "outputs").iterdir()
+    assert place.name.startswith("aspl-jpeg-")
+    printed = capsys.readouterr().out
+    rows = [json.loads(line) for line in (place / "rows.jsonl").read_text().splitlines()]
+    assert {row["arm"] for row in rows} == {"clean", "protected", "aspl+jpeg"}
+    metrics = {row["metric"] for row in rows}
+    assert {"ims", "q", "overall", "seconds.protect", "peak_memory"} <= metrics
+    assert all(row["keys"]["protect"] and row["training_seed"] == 0 for row in rows)
+    record = json.loads((place / "record.json").read_text())
+    stage = record["stages"]["aspl+jpeg"]["ann"]["purify.jpeg"]
+    assert {"git", "packages", "device", "threads", "seconds", "peak_memory", "key"} <= stage.keys()
+    assert stage["facts"] == {"steps": 1} and stage["seconds"] >= 0 and stage["peak_memory"] > 0
+    world.launch("attack=aspl", "purifier=jpeg")
+    assert capsys.readouterr().out == printed
+    (place / "table.txt").write_text("changed")
+    world.launch("attack=aspl", "purifier=jpeg")
+    assert world.calls == [] and capsys.readouterr().out == printed
+
+
+def test_a_failure_stops_only_what_needs_it(world: World, capsys: Any) -> None:
+    world.failing = {("personalize", "bob")}
+    failures = world.launch("attack=aspl", "data.people=2")
+    assert {(f.task.stage, f.task.person.name) for f in failures if f.task.person} == {
+        (stage, "bob") for stage in ("personalize", "generate", "score")
+    }
+    assert {f.reason for f in failures} == {"it broke", "it needs a stage that failed"}
+    [place] = (world.root / "outputs").iterdir()
+    rows = [json.loads(line) for line in (place / "rows.jsonl").read_text().splitlines()]
+    assert {row["person"] for row in rows} == {"ann"}
+    assert not (place / "record.json").exists()
+    world.failing = set()
+    assert world.launch("attack=aspl", "data.people=2") == []
+    assert {person for _, person in world.calls} == {"bob"}
+    assert (place / "record.json").exists()
+
+
+def test_fail_fast_stops_everything(world: World) -> None:
+    world.failing = {("prior", "")}
+    with pytest.raises(RuntimeError, match="it broke"):
+        world.launch("runtime.fail_fast=true")
+    assert world.calls == [("prior", "")]
+
+
+def test_a_full_disk_stops_everything(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(**given: Any) -> dict:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(sys.modules["diffshortcut.stages.prior"], "run", full)
+    with pytest.raises(UserError, match="no space left"):
+        world.launch()
+    assert world.calls == []
+
+
+def test_missing_weights_are_named_before_anything_runs(world: World) -> None:
+    shutil.rmtree(world.root / "weights" / "upscaler")
+    with pytest.raises(UserError, match="weights: no .*upscaler"):
+        world.launch("purifier=sr")
+    with pytest.raises(UserError, match="zoo=full is in work"):
+        world.launch("zoo=full")
+    assert world.calls == []
+
+
+def test_values_are_judged_before_anything_runs(world: World, monkeypatch: Any) -> None:
+    def judge(node: dict, where: str) -> None:
+        if node.get("attack", {}).get("radius", 0) < 0:
+            raise UserError(f"{where}.attack: radius")
+
+    monkeypatch.setattr(config, "check_values", judge)
+    with pytest.raises(UserError, match="protect.attack: radius"):
+        world.launch("attack=random", "attack.radius=-1")
+    assert world.calls == []
+
+
+def test_a_cached_answer_is_fast_and_needs_no_torch(world: World, capsys: Any) -> None:
+    world.launch("attack=aspl", "purifier=ours")
+    printed = capsys.readouterr().out
+    script = textwrap.dedent(f"""
+        import sys, time
+        from pathlib import Path
+        from diffshortcut import config, run, weights
+        weights.MINI = Path({str(world.root / "weights")!r})
+        config.compose()
+        start = time.monotonic()
+        run.launch({world.overrides("attack=aspl", "purifier=ours")!r})
+        print(time.monotonic() - start, *({{"torch", "scipy", "diffusers"}} & set(sys.modules)))
+    """)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    *table, last = done.stdout.splitlines()
+    assert table == printed.splitlines()
+    seconds, *imported = last.split()
+    assert float(seconds) < 3 and imported == []
+
+
+def test_the_store_holds_one_folder_per_stage_and_key(world: World) -> None:
+    world.launch("attack=aspl")
+    store = Store(world.root / "store")
+    for task in cells.merge(plan(world, "attack=aspl")):
+        assert store.find(task.stage, task.key)
+        assert store.provenance(task.stage, task.key)["stage"] == task.stage

@@ -1,0 +1,276 @@
+"""The config: everything composes, mistakes are named, arms are what they should be."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from diffshortcut import arms, config, keys, run, schema, usage
+from diffshortcut.errors import UserError
+
+OPTIONS = [
+    f"{group}={option}"
+    for group, options in config.groups().items()
+    for option in options
+    if option not in ("folder", "full", "sd21base")
+]
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_every_option_composes_and_fits_its_target(option: str) -> None:
+    config.check(config.resolve(config.compose([option])))
+
+
+@pytest.mark.parametrize("option", [o for o in OPTIONS if o.startswith(("attack", "purif", "sam"))])
+def test_every_method_composes_in_the_full_zoo(option: str) -> None:
+    config.check(config.resolve(config.compose(["zoo=full", option])))
+
+
+def test_the_full_zoo_has_the_papers_numbers() -> None:
+    cfg = config.resolve(config.compose(["zoo=full", "attack=metacloak", "purifier=ours"]))
+    assert cfg["scale"] == {
+        "prior_images": 200,
+        "prior_steps": 50,
+        "dreambooth_steps": 1000,
+        "dreambooth_learning_rate": 5e-7,
+        "dreambooth_batch": 1,
+        "sampler_steps": 100,
+        "sampler_images": 16,
+        "aspl_rounds": 50,
+        "surrogate_learning_rate": 5e-7,
+        "metacloak_surrogate_steps": 1000,
+        "metacloak_snapshots": 6,
+        "metacloak_trails": 4,
+        "metacloak_rounds": 100,
+        "sr_steps": 75,
+    }
+    assert cfg["zoo"]["resolution"] == 512
+    assert cfg["model"]["weights"] == cfg["surrogate"]["weights"] == "full:sd21base"
+    attack, sampler = cfg["attack"], cfg["sampler"]
+    assert (attack["radius"], attack["pgd_steps"], attack["trails"]) == (11, 6, 4)
+    assert (sampler["steps"], sampler["images"], len(sampler["prompts"])) == (100, 16, 2)
+
+
+def test_the_zoos_have_the_same_keys() -> None:
+    mini, full = (config.resolve(config.compose([f"zoo={name}"])) for name in ("mini", "full"))
+    for part in ("zoo", "scale"):
+        assert mini[part].keys() == full[part].keys()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ("attack=metacloac", "no attack 'metacloac'. Did you mean 'metacloak'?"),
+        ("purifier=[jpeg,srr]", "no purifier 'srr'. Did you mean 'sr'?"),
+        ("purifier=gaussian/legcy", "Did you mean 'gaussian/legacy'?"),
+        ("atack=aspl", "the config has no key 'atack'. Did you mean 'attack'?"),
+        ("+atack=aspl", "the config has no key 'atack'. Did you mean 'attack'?"),
+        ("attack=aspl attack.radus=3", "attack has no key 'radus'. Did you mean 'radius'?"),
+        ("attack=aspl +attack.radus=3", "attack has no key 'radus'. Did you mean 'radius'?"),
+        ("attack=aspl attack.radius=big", "attack.radius must be float, not 'big'"),
+        ("seed=one", "seed must be int, not 'one'"),
+        ("runtime.threads=0", "runtime.threads must be at least 1"),
+        ("scale.sr_steps=few", "scale.sr_steps must be a number"),
+        ("data=folder", "data.root is missing: add data.root=..."),
+        ("attack=[a", "attack=[a"),
+        ("attack._target_=os.system", "'os.system' is not in diffshortcut"),
+        ("attack._target_=diffshortcut.attacks.none.NoAtack", "no such function or class"),
+        ("zoo=full model=mini_a", "model.weights=mini:mini_a cannot be used with zoo=full"),
+        ("model=sd21base", "model.weights=full:sd21base cannot be used with zoo=mini"),
+        ("compare.arms=[clean]", "compare.arms: 'clean' is not {name: ..., overrides: [...]}"),
+    ],
+)
+def test_a_mistake_is_one_line_with_the_close_match(
+    overrides: str,
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+    monkeypatch.setattr(sys, "argv", ["run", *overrides.split()])
+    with pytest.raises(SystemExit) as stopped:
+        run.main()
+    text = str(stopped.value)
+    assert message in text and text.startswith("error: ") and "\n" not in text
+    assert not list(tmp_path.iterdir())
+
+
+def test_help_lists_nested_presets() -> None:
+    text = usage.help_text()
+    assert "gaussian/legacy" in text and "seed=0" in text and "\nhydra" not in text
+
+
+PLUGIN = """
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+Tensor = Any
+
+@dataclass(frozen=True, kw_only=True)
+class Base:
+    radius: float
+
+@dataclass(frozen=True, kw_only=True)
+class Attack(Base):
+    unit: ClassVar[str] = "levels"
+    steps: int = 1
+    mode: Literal["mean", "max"] = "mean"
+    sizes: tuple[int, ...] = ()
+    pair: tuple[int, int] | None = None
+    names: list[str] = field(default_factory=list)
+    inner: "Base | None" = None
+    cache: dict[str, float] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        if self.radius < 0:
+            raise ValueError(f"radius must be at least 0, not {self.radius}")
+
+def load(*, weights: str, size: int = 2) -> Base:
+    return Base(radius=size)
+"""
+
+
+@pytest.fixture
+def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A package with one python file and one yaml, trusted by the environment."""
+    root = tmp_path / "shield_plugin"
+    (root / "conf" / "attack").mkdir(parents=True)
+    (root / "__init__.py").write_text("")
+    (root / "shield.py").write_text(PLUGIN)
+    target = "shield_plugin.shield.Attack"
+    (root / "conf" / "attack" / "shield.yaml").write_text(f"_target_: {target}\nradius: 3\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("DIFFSHORTCUT_PLUGINS", "shield_plugin")
+    caches = (schema.plugins, config.roots, schema.signature, keys.module_file, keys._package_root)
+    for cached in caches:
+        cached.cache_clear()
+    yield target
+    sys.modules.pop("shield_plugin", None)
+    sys.modules.pop("shield_plugin.shield", None)
+    monkeypatch.undo()
+    for cached in caches:
+        cached.cache_clear()
+
+
+def test_a_plugin_is_one_file_and_one_yaml(plugin: str) -> None:
+    assert "shield" in config.groups()["attack"]
+    *_, arm = arms.compose(["attack=shield", "attack.radius=4"])
+    assert arm.name == "protected"
+    assert config.build(arm.config["attack"]).radius == 4
+    with pytest.raises(UserError, match="attack has no key 'stps'. Did you mean 'steps'"):
+        arms.compose(["attack=shield", "+attack.stps=4"])
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({}, None),
+        ({"radius": 3.5, "steps": 2, "mode": "max", "sizes": [1, 2, 3], "pair": [1, 2]}, None),
+        ({"names": ["a"], "inner": {"_target_": "shield_plugin.shield.Base", "radius": 1}}, None),
+        ({"pair": None, "inner": None, "sizes": []}, None),
+        ({"steps": 2.0}, "attack.steps must be int, not 2.0"),
+        ({"steps": True}, "attack.steps must be int, not True"),
+        ({"mode": "median"}, "attack.mode must be"),
+        ({"sizes": [1, "b"]}, "attack.sizes must be"),
+        ({"sizes": 1}, "attack.sizes must be"),
+        ({"pair": [1, 2, 3]}, "attack.pair must be"),
+        ({"inner": 3}, "attack.inner must be"),
+        ({"inner": {"_target_": "shield_plugin.shield.Base"}}, "attack.inner.radius is missing"),
+        ({"inner": {"_target_": "shield_plugin.shield.load"}}, "attack.inner.weights is missing"),
+        ({"radius": None}, "attack.radius must be float, not None"),
+        ({"unit": "pixels"}, "attack has no key 'unit'"),
+        ({"cache": {}}, "attack has no key 'cache'"),
+        ({"_partial_": True}, "attack has no key '_partial_'"),
+    ],
+)
+def test_values_are_checked_against_the_signature(
+    plugin: str, given: dict, message: str | None
+) -> None:
+    node = {"_target_": plugin, "radius": 1, **given}
+    if message is None:
+        schema.check_node(node, "attack")
+    else:
+        with pytest.raises(UserError) as error:
+            schema.check_node(node, "attack")
+        assert str(error.value).startswith(message)
+    assert "shield_plugin.shield" not in sys.modules
+
+
+def test_a_method_judges_its_own_values(plugin: str) -> None:
+    node = {"_target_": plugin, "radius": -1}
+    for judge in (config.build, config.check_values):
+        with pytest.raises(UserError, match="attack: radius must be at least 0, not -1"):
+            judge(node, "attack")
+    inside = {"_target_": plugin, "radius": 1, "inner": node}
+    with pytest.raises(UserError, match="attack.inner: radius must be"):
+        config.check_values(inside, "attack")
+
+
+def parts(arm: arms.Arm) -> tuple[str, list[str], bool]:
+    attack = arm.config["attack"]["_target_"].rpartition(".")[2]
+    prompt = arm.config["trainer"]["instance_prompt"]
+    return attack, list(arm.config["purifier"]), "noisy" in prompt
+
+
+def test_the_command_line_is_set_beside_clean_and_protected() -> None:
+    clean, protected, own = arms.compose(["attack=metacloak", "purifier=ours", "attack.radius=8"])
+    assert [clean.name, protected.name, own.name] == ["clean", "protected", "metacloak+ours"]
+    assert parts(clean) == ("NoAttack", [], False)
+    assert parts(protected) == ("MetaCloak", [], False)
+    assert parts(own) == ("MetaCloak", ["codeformer", "sr"], True)
+    assert protected.config["attack"]["radius"] == own.config["attack"]["radius"] == 8
+    negative = [arm.config["sampler"]["negative_prompt"] for arm in (clean, protected, own)]
+    assert negative[0] == negative[1] != negative[2]
+
+
+def test_equal_arms_appear_once() -> None:
+    assert [arm.name for arm in arms.compose(["attack=aspl"])] == ["clean", "protected"]
+    assert [arm.name for arm in arms.compose([])] == ["clean"]
+    chain = arms.compose(["attack=aspl", "purifier=[sr,jpeg]"])[-1]
+    assert (chain.name, list(chain.config["purifier"])) == ("aspl+sr+jpeg", ["sr", "jpeg"])
+
+
+def test_values_reach_the_arms_that_have_them() -> None:
+    overrides = ["experiment=quickstart", "attack.radius=5", "attack.trails=2", "seed=3"]
+    found = {arm.name: arm.config for arm in arms.compose(overrides)}
+    assert list(found) == [
+        "clean", "random", "aspl", "metacloak", "metacloak+jpeg", "clean+cdl+quality",
+        "metacloak+ours",
+    ]  # fmt: skip
+    assert {name: cfg["attack"].get("radius") for name, cfg in found.items()} == {
+        **dict.fromkeys(found, 5), "clean": None, "clean+cdl+quality": None,
+    }  # fmt: skip
+    assert found["metacloak+jpeg"]["attack"]["trails"] == 2
+    assert {cfg["data"]["people"] for cfg in found.values()} == {8}
+    assert {cfg["seed"] for cfg in found.values()} == {3}
+
+
+def test_every_cell_of_quickstart_is_what_it_is_called() -> None:
+    cells = {arm.name: parts(arm) for arm in arms.compose(["experiment=quickstart"])}
+    assert cells == {
+        "clean": ("NoAttack", [], False),
+        "random": ("RandomNoise", [], False),
+        "aspl": ("ASPL", [], False),
+        "metacloak": ("MetaCloak", [], False),
+        "metacloak+jpeg": ("MetaCloak", ["jpeg"], False),
+        "clean+cdl+quality": ("NoAttack", [], True),
+        "metacloak+ours": ("MetaCloak", ["codeformer", "sr"], True),
+    }
+
+
+def test_the_command_lines_arm_is_last_in_an_experiment_too() -> None:
+    found = arms.compose(["experiment=quickstart", "purifier=gaussian"])
+    assert [arm.name for arm in found][-2:] == ["metacloak+ours", "metacloak+gaussian"]
+
+
+def test_ours_is_the_very_stage_of_codeformer_sr() -> None:
+    ours, links = (arms.compose([f"purifier={n}"])[-1].config for n in ("ours", "codeformer_sr"))
+    assert ours["purifier"] == links["purifier"]
+
+
+def test_different_arms_of_one_name_are_refused() -> None:
+    a = "{name: a, overrides: ['attack=random']}"
+    b = "{name: a, overrides: ['attack=none']}"
+    with pytest.raises(UserError, match="two different arms are called 'a'"):
+        arms.compose([f"compare.arms=[{a}, {b}]", "attack=aspl"])

@@ -1,0 +1,128 @@
+"""People from folders: splits, layouts and bad input."""
+
+import logging
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from diffshortcut.data import folder, portraits
+from diffshortcut.errors import UserError
+
+
+def photos(place: Path, count: int, suffix: str = ".png") -> Path:
+    place.mkdir(parents=True, exist_ok=True)
+    for index in range(count):
+        Image.new("RGB", (16, 16), (index, 0, 0)).save(place / f"{index:02}{suffix}")
+    return place
+
+
+def read(root: Path, people: int | list[str] | None = None) -> list:
+    return folder.people(root=str(root), people=people, class_noun="person")
+
+
+def names(files: tuple[Path, ...]) -> list[str]:
+    return [path.stem for path in files]
+
+
+@pytest.mark.parametrize(
+    ("count", "a", "b", "c"),
+    [
+        (12, "00 03", "04 07", "08 11"),
+        (15, "00 03", "04 07", "08 11"),
+        (11, "00 03", "00 03", "07 10"),
+        (5, "00 02", "00 02", "03 04"),
+        (2, "00 00", "00 00", "01 01"),
+    ],
+)
+def test_loose_images_are_shared_out(tmp_path: Path, count: int, a: str, b: str, c: str) -> None:
+    [person] = read(photos(tmp_path / "ann", count, ".jpg"))
+    assert person.name == "ann"
+    ends = [f"{names(s)[0]} {names(s)[-1]}" for s in (person.set_A, person.set_B, person.set_C)]
+    assert ends == [a, b, c]
+    assert not set(person.set_B) & set(person.set_C)
+
+
+def test_layouts(tmp_path: Path) -> None:
+    photos(tmp_path / "bob", 4)
+    for name in ("set_B", "set_C"):
+        photos(tmp_path / "ann" / name, 3)
+    (tmp_path / "notes").mkdir()
+    ann, bob = read(tmp_path)
+    assert (ann.name, bob.name) == ("ann", "bob")
+    assert ann.set_A == ann.set_B and len(ann.set_C) == 3
+    assert read(tmp_path / "ann") == [ann]
+    assert read(tmp_path, ["bob"]) == [bob]
+    assert read(tmp_path, 1) == [ann]
+
+
+def test_a_bad_image_is_named_and_the_others_go_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    photos(tmp_path / "ann", 5)
+    broken = tmp_path / "ann" / "01.png"
+    Image.effect_noise((64, 64), 50).save(broken)
+    broken.write_bytes(broken.read_bytes()[:400])
+    (tmp_path / "ann" / "02.png").write_text("not an image")
+    (tmp_path / "ann" / "03.jpg").write_bytes((tmp_path / "ann" / "03.png").read_bytes())
+    (tmp_path / "ann" / ".hidden.png").write_text("")
+    (tmp_path / "ann" / "notes.txt").write_text("")
+    with caplog.at_level(logging.WARNING):
+        [person] = read(tmp_path / "ann")
+    assert names(person.set_B + person.set_C) == ["00", "03", "04"]
+    messages = caplog.messages
+    assert len(messages) == 3
+    assert "01.png is left out" in messages[0] and "truncated" in messages[0]
+    assert "02.png is left out" in messages[1]
+    assert "03.png has its name" in messages[2] or "03.jpg has its name" in messages[2]
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "I;16", "P", "CMYK"])
+def test_unusual_modes_are_images(tmp_path: Path, mode: str) -> None:
+    for index in range(2):
+        Image.new(mode, (8, 8)).save(tmp_path / f"{index}.tif")
+    assert len(read(tmp_path)) == 1
+
+
+def test_mistakes_are_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no folder .*/nowhere"):
+        read(tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="empty: no images"):
+        read(tmp_path / "empty")
+    with pytest.raises(UserError, match="one: 1 readable images"):
+        read(photos(tmp_path / "one", 1))
+    people = tmp_path / "people"
+    for name in ("alice", "bob"):
+        photos(people / name, 2)
+    with pytest.raises(UserError, match="no 'alcie'. Did you mean 'alice'\\? There are: alice"):
+        read(people, ["alcie"])
+    with pytest.raises(UserError, match="data.people=3: .* has 1 to 2"):
+        read(people, 3)
+    (people / "bob" / "set_B").mkdir()
+    with pytest.raises(UserError, match="bob: no readable image in set_B"):
+        read(people, ["bob"])
+
+
+def test_the_digest_is_of_the_content_not_of_the_place(tmp_path: Path) -> None:
+    first = photos(tmp_path / "x" / "ann", 4)
+    second = tmp_path / "y" / "ann"
+    shutil.copytree(first, second)
+    [a], [b] = read(first), read(second)
+    assert a.digest(["set_B", "set_C"]) == b.digest(["set_B", "set_C"]) != a.digest(["set_B"])
+    Image.new("RGB", (16, 16), "white").save(second / "03.png")
+    assert a.digest(["set_B"]) == b.digest(["set_B"])
+    assert a.digest(["set_C"]) != b.digest(["set_C"])
+
+
+def test_portraits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(portraits, "ROOT", tmp_path)
+    for person in ("p01", "p00"):
+        for each in ("set_A", "set_B", "set_C"):
+            photos(tmp_path / person / each, 2)
+    found = portraits.people(people=None, class_noun="person")
+    assert [person.name for person in found] == ["p00", "p01"]
+    assert found[0].set_A != found[0].set_B
+    with pytest.raises(UserError, match="data.people=3: portraits has 1 to 2"):
+        portraits.people(people=3, class_noun="person")

@@ -1,0 +1,106 @@
+"""Stage keys: what changes them, and what must not."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from diffshortcut import keys, weights
+from diffshortcut.errors import UserError
+
+
+def key(**changes: Any) -> str:
+    given = {"stage": "protect", "config": {"radius": 11}, "person": "ann", "data": "d"}
+    return keys.stage_key(**{**given, "parents": {"prior": "p"}, **changes})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"stage": "purify"},
+        {"config": {"radius": 12}},
+        {"config": {"radius": 11, "step": 1}},
+        {"person": "bob"},
+        {"data": "e"},
+        {"parents": {"prior": "q"}},
+        {"parents": {"images": "p"}},
+        {"config": {"radius": 11, "_target_": "diffshortcut.errors.UserError"}},
+    ],
+)
+def test_a_key_changes_with_everything_that_counts(change: dict[str, Any]) -> None:
+    assert key(**change) != key()
+
+
+def test_a_key_is_32_hex_and_ignores_order_and_neutral_keys() -> None:
+    assert len(key()) == 32 and int(key(), 16) >= 0
+    ordered = {"a": 1, "b": {"c": 2, "micro_batch": 4}, "device": "cpu"}
+    assert key(config=ordered) == key(config={"b": {"micro_batch": 8, "c": 2}, "a": 1})
+
+
+def test_weights_count_by_content_not_by_place(tmp_path: Path) -> None:
+    first, second = tmp_path / "x" / "net", tmp_path / "elsewhere"
+    first.mkdir(parents=True)
+    (first / "model.safetensors").write_bytes(b"weights")
+    shutil.copytree(first, second)
+    assert key(config={"w": f"file:{first}"}) == key(config={"w": f"file:{second}"})
+    (second / "model.safetensors").write_bytes(b"weighty")
+    assert key(config={"w": f"file:{first}"}) != key(config={"w": f"file:{second}"})
+    (second / "model.safetensors").rename(second / "other.safetensors")
+    assert weights.digest(f"file:{first}") != weights.digest(f"file:{second}")
+
+
+def test_missing_and_foreign_weights_are_named() -> None:
+    with pytest.raises(UserError, match="in work.*sd14"):
+        weights.digest("full:sd14")
+    with pytest.raises(UserError, match="no /nowhere"):
+        weights.locate("file:/nowhere")
+    with pytest.raises(UserError, match="'huge:x' is not"):
+        weights.locate("huge:x")
+
+
+@pytest.fixture
+def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A package whose `attack` imports, by several ways, three of its four other modules."""
+    root = tmp_path / "sample_plugin"
+    (root / "inner").mkdir(parents=True)
+    (root / "__init__.py").write_text("raise RuntimeError('must not be imported')\n")
+    (root / "inner" / "__init__.py").write_text("from .deep import depth\n")
+    (root / "inner" / "deep.py").write_text("from ..base import size\ndepth = 1\n")
+    (root / "base.py").write_text("size = 1\n")
+    (root / "other.py").write_text("import sample_plugin.attack\n")
+    (root / "attack.py").write_text(
+        "import os\ndef lazy():\n    from sample_plugin import inner\n"
+        "from diffshortcut import errors\nclass Attack:\n    pass\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    for cached in (keys.imports, keys.module_file, keys._package_root, keys._file_digest):
+        cached.cache_clear()
+    return root
+
+
+def test_imports_are_followed_without_importing(plugin: Path) -> None:
+    assert keys.module_file("sample_plugin.attack.Attack") == (
+        "sample_plugin.attack",
+        plugin / "attack.py",
+    )
+    assert keys.imports("sample_plugin.attack") == ("diffshortcut.errors", "sample_plugin.inner")
+    assert keys.imports("sample_plugin.inner") == ("sample_plugin.inner.deep",)
+    assert keys.imports("sample_plugin.inner.deep") == ("sample_plugin.base",)
+
+
+@pytest.mark.parametrize(
+    ("name", "counts"),
+    [("attack.py", True), ("inner/deep.py", True), ("base.py", True), ("other.py", False)],
+)
+def test_the_source_of_every_import_counts(plugin: Path, name: str, counts: bool) -> None:
+    before = keys.source_digest(["sample_plugin.attack.Attack"])
+    with (plugin / name).open("a") as stream:
+        stream.write("# changed\n")
+    keys._file_digest.cache_clear()
+    assert (keys.source_digest(["sample_plugin.attack.Attack"]) != before) is counts
+
+
+def test_code_that_cannot_change_a_result_does_not_count() -> None:
+    assert keys.source_digest(["diffshortcut.errors"]) == keys.source_digest([])
+    assert keys.source_digest(["diffshortcut.images"]) != keys.source_digest([])

@@ -1,0 +1,131 @@
+"""MetaCloak: its pool of snapshots, its transforms, its published bug."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from diffshortcut.attacks.metacloak import MetaCloak
+from diffshortcut.attacks.scene import Scene
+from diffshortcut.attacks.transforms import Blur, Flip
+from diffshortcut.dreambooth import Posterior, Training
+from diffshortcut.images import quantize
+from diffshortcut.models.ldm import LatentDiffusion, load
+from diffshortcut.seeding import Draws
+
+DRAWS = Draws(seed=0, stage="protect", person="nobody")
+
+
+@pytest.fixture
+def model(tiny_ldm_folder: Path) -> LatentDiffusion:
+    return load(weights=f"file:{tiny_ldm_folder}")
+
+
+@pytest.fixture
+def scene() -> Scene:
+    b, a, prior = quantize(torch.rand(3, 2, 3, 32, 32, generator=torch.Generator().manual_seed(1)))
+    return Scene(images=b, clean=a, prior=prior, names=("0.png", "1.png"))
+
+
+def attack(model: LatentDiffusion, **changes: object) -> MetaCloak:
+    settings = {
+        "instance_prompt": "a photo of sks person",
+        "class_prompt": "a photo of person",
+        "radius": 11,
+        "step_ratio": 0.1,
+        "surrogate_steps": 4,
+        "snapshots": 3,
+        "trails": 2,
+        "rounds": 2,
+        "pgd_steps": 2,
+        "advance_steps": 1,
+        "learning_rate": 1e-3,
+        "normalize_surrogate": True,
+        "transforms": [Blur(kernel=7, sigma_min=0.1, sigma_max=2.0), Flip(probability=0.5)],
+    }
+    return MetaCloak(surrogate=model, **(settings | changes))
+
+
+def watch(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int, Tensor]]:
+    """Records (steps before, steps, instance means) of every call of Training.train."""
+    calls, train = [], Training.train
+
+    def spied(self: Training, instances: Posterior, steps: int, *rest: object) -> None:
+        calls.append((self.step, steps, instances.mean.clone()))
+        train(self, instances, steps, *rest)
+
+    monkeypatch.setattr(Training, "train", spied)
+    return calls
+
+
+def test_the_pool_is_evenly_spaced_then_every_trail_advances_each_snapshot(
+    model: LatentDiffusion, scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = watch(monkeypatch)
+    attack(model)(scene, DRAWS)
+    assert [(before, steps) for before, steps, _ in calls[:3]] == [(0, 0), (0, 2), (2, 2)]
+    assert [steps for _, steps, _ in calls[3:]] == [1] * (2 * 3 * 2)
+    clean = Posterior.of(model, scene.images).mean
+    assert all(torch.equal(mean, clean) for *_, mean in calls[:3])
+    assert not any(torch.equal(mean, clean) for *_, mean in calls[3:])
+
+
+def test_snapshots_hold_the_states_of_training(model: LatentDiffusion, scene: Scene) -> None:
+    metacloak = attack(model)
+    surrogate = metacloak._training(scene, DRAWS)
+    first, middle, last = metacloak._pool(surrogate, scene.images)
+    parameters = model.trainable_parameters()
+    assert all(map(torch.equal, first, parameters))
+    assert all(map(torch.equal, last, surrogate.model.trainable_parameters()))
+    assert not all(map(torch.equal, middle, first)) and not all(map(torch.equal, middle, last))
+
+
+def test_a_step_is_a_tenth_of_the_radius(model: LatentDiffusion, scene: Scene) -> None:
+    one_step = attack(model, snapshots=1, trails=1, rounds=1, pgd_steps=1, radius=20)
+    moved = (one_step(scene, DRAWS) - scene.images).abs() * 255
+    inside = (scene.images > 0.1) & (scene.images < 0.9)
+    torch.testing.assert_close(
+        moved[inside], torch.full_like(moved[inside], 2.0), atol=0.01, rtol=0
+    )
+
+
+def test_the_released_surrogate_sees_pixels_up_to_255(
+    model: LatentDiffusion, scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, posterior = [], LatentDiffusion.posterior
+
+    def spied(self: LatentDiffusion, images: Tensor) -> tuple[Tensor, Tensor]:
+        seen.append(images * 2 - 1)
+        return posterior(self, images)
+
+    calls = watch(monkeypatch)
+    monkeypatch.setattr(LatentDiffusion, "posterior", spied)
+    attack(model, normalize_surrogate=False)(scene, DRAWS)
+    torch.testing.assert_close(seen[1], scene.images * 255)
+    assert len(calls) == 15
+
+
+def test_transforms_are_drawn_per_image_and_step_whatever_the_batch() -> None:
+    x = torch.rand(6, 3, 16, 16, generator=torch.Generator().manual_seed(2))
+    for transform in (Blur(kernel=7, sigma_min=0.1, sigma_max=2.0), Flip(probability=0.5)):
+        whole = transform(x, DRAWS, range(6), 3)
+        parts = [transform(x[i : i + 2], DRAWS, range(i, i + 2), 3) for i in (0, 2, 4)]
+        torch.testing.assert_close(whole, torch.cat(parts))
+        assert not torch.equal(whole, transform(x, DRAWS, range(6), 4))
+
+
+def test_flips_are_fair_and_exact() -> None:
+    x = torch.arange(4.0).expand(400, 3, 4, 4)
+    flipped = Flip(probability=0.5)(x, DRAWS, range(400), 0)
+    mirrored = (flipped == x.flip(-1)).flatten(1).all(1)
+    assert ((flipped == x).flatten(1).all(1) ^ mirrored).all()
+    assert 160 < mirrored.sum() < 240
+    assert torch.equal(Flip(probability=0.0)(x, DRAWS, range(400), 0), x)
+
+
+def test_the_gradient_passes_the_transforms() -> None:
+    x = torch.rand(2, 3, 16, 16, requires_grad=True)
+    y = Blur(kernel=7, sigma_min=0.1, sigma_max=2.0)(x, DRAWS, range(2), 0)
+    (gradient,) = torch.autograd.grad(Flip(probability=1.0)(y, DRAWS, range(2), 0).sum(), x)
+    torch.testing.assert_close(gradient[:, :, 4:-4, 4:-4], torch.ones(2, 3, 8, 8))

@@ -1,0 +1,249 @@
+"""Metrics on fakes with known answers."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from diffshortcut.errors import UserError
+from diffshortcut.metrics.evidence import Evidence
+from diffshortcut.metrics.faithfulness import Faithfulness, psnr
+from diffshortcut.metrics.ims import IMS
+from diffshortcut.metrics.quality import Quality, renormalize
+from diffshortcut.metrics.rows import image_rows, with_overall
+from diffshortcut.metrics.shortcut import Shortcut, high_frequency
+from diffshortcut.models.clip import load as load_clip
+from diffshortcut.models.faces import Face, Recognizer
+from diffshortcut.models.geometry import ARCFACE
+from diffshortcut.models.nets import QualityHead
+from diffshortcut.models.quality import Quality as Liqe
+from diffshortcut.models.quality import load as load_quality
+from diffshortcut.seeding import Draws
+
+RED, GREEN, BLACK = (
+    torch.tensor(c).view(1, 3, 1, 1).expand(1, 3, 112, 112)
+    for c in ([1.0, 0, 0], [0, 1.0, 0], [0.0, 0, 0])
+)
+
+
+class BrightDetector:
+    """A face fills every image that is not black; a smaller one lies beside it."""
+
+    def detect(self, images):
+        whole = Face(box=torch.tensor([0.0, 0, 112, 112]), score=0.6, points=ARCFACE)
+        small = Face(box=torch.tensor([0.0, 0, 9, 9]), score=0.9, points=ARCFACE * 0)
+        return [[small, whole] if image.max() > 0 else [] for image in images]
+
+
+def color(x):
+    """The mean color as an embedding."""
+    return (x + 1).mean((2, 3))
+
+
+def red_first(x):
+    """1 for red, 0.6 between red and green."""
+    return color(x) @ torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, 0.0]])
+
+
+@pytest.fixture
+def evidence():
+    return Evidence(
+        generated={"a photo of sks person": torch.cat([RED, GREEN, BLACK])},
+        references=torch.cat([RED, RED, BLACK]),
+        clean=torch.cat([RED, GREEN]),
+        protected=torch.cat([RED, GREEN]) * 0.5,
+        purified=torch.cat([RED, BLACK]),
+        model=Path("model"),
+        draws=Draws(0, "score", "p"),
+    )
+
+
+def values(rows, metric):
+    return [row["value"] for row in rows if row["metric"] == metric]
+
+
+def test_ims_is_the_weighted_mean_cosine_and_no_face_is_zero(evidence):
+    metric = IMS(
+        detector=BrightDetector(),
+        recognizer_a=Recognizer(net=color, size=112),
+        recognizer_b=Recognizer(net=red_first, size=112),
+    )
+    rows = metric(evidence)
+    assert values(rows, "ims_a") == pytest.approx([1, 0, 0], abs=1e-5)
+    assert values(rows, "ims_b") == pytest.approx([1, 0.6, 0], abs=1e-5)
+    assert values(rows, "ims") == pytest.approx([1, 0.3 * 0.6, 0], abs=1e-5)
+    assert values(rows, "no_face") == [0, 0, 1]
+    better = {row["metric"]: row["better"] for row in rows}
+    assert better == {"ims": "higher", "ims_a": "higher", "ims_b": "higher", "no_face": "lower"}
+    assert {row["prompt"] for row in rows} == set(evidence.generated)
+    assert [row["sample"] for row in rows if row["metric"] == "ims"] == [0, 1, 2]
+
+
+def test_ims_averages_over_the_references(evidence):
+    metric = IMS(
+        detector=BrightDetector(),
+        recognizer_a=Recognizer(net=color, size=112),
+        recognizer_b=Recognizer(net=color, size=112),
+    )
+    mixed = replace(evidence, references=torch.cat([RED, RED, GREEN]))
+    assert values(metric(mixed), "ims") == pytest.approx([2 / 3, 1 / 3, 0], abs=1e-5)
+    with pytest.raises(UserError, match="reference"):
+        metric(replace(evidence, references=BLACK))
+    with pytest.raises(ValueError, match="weight"):
+        replace(metric, weight=1.2)
+
+
+def test_liqe_is_renormalized_to_the_unit_interval():
+    assert renormalize(torch.tensor([1.0, 3.0, 5.0])).tolist() == [-1, 0, 1]
+
+
+@dataclass
+class FakeClip:
+    """p(first text) is the red channel."""
+
+    asked: list
+
+    def probabilities(self, images, texts):
+        self.asked.append(list(texts))
+        p = images[:, 0].mean((1, 2))
+        return torch.stack([p, 1 - p], 1)
+
+
+class FakeLiqe:
+    def score(self, images):
+        return torch.tensor([5.0, 3.0, 1.0])
+
+
+def test_q_by_hand_and_overall(evidence):
+    clip = FakeClip([])
+    rows = Quality(clip=clip, liqe=FakeLiqe())(evidence)
+    assert clip.asked == [["a good photo of face", "a bad photo of face"]]
+    assert values(rows, "clip_iqac") == pytest.approx([1, -1, -1])
+    assert values(rows, "q") == pytest.approx([1, -0.5, -1])
+    assert all(row["better"] == "higher" for row in rows)
+    prompt = next(iter(evidence.generated))
+    ims = image_rows("ims", [0.5, 0.1, 0.0], better="higher", prompt=prompt)
+    complete = with_overall([*ims, *rows])
+    assert values(complete, "overall") == pytest.approx([0.75, -0.2, -0.5])
+    assert with_overall(complete) == complete
+    assert not values(with_overall(ims), "overall")
+
+
+def test_liqe_head_on_clip(tmp_path, tiny_clip_folder):
+    import json
+
+    from safetensors.torch import save_file
+
+    torch.manual_seed(0)
+    (tmp_path / "config.json").write_text(json.dumps({"dim": 8, "hidden": 4}))
+    save_file(QualityHead(dim=8, hidden=4).state_dict(), tmp_path / "model.safetensors")
+    clip = load_clip(weights=f"file:{tiny_clip_folder}")
+    liqe = load_quality(weights=f"file:{tmp_path}", clip=clip)
+    assert isinstance(liqe, Liqe)
+    scores = liqe.score(torch.rand(3, 3, 32, 32))
+    assert scores.shape == (3,) and ((scores >= 1) & (scores <= 5)).all()
+
+
+def test_psnr_by_hand():
+    a = torch.zeros(3, 3, 4, 4)
+    b = torch.stack([torch.full((3, 4, 4), x) for x in (0.1, 11 / 255, 0.0)])
+    assert psnr(b, a).tolist() == pytest.approx([20.0, 27.303, 100.0], abs=1e-3)
+
+
+class SquaredError:
+    def distance(self, a, b):
+        return (a - b).square().mean((1, 2, 3))
+
+
+def test_faithfulness_against_clean(evidence):
+    metric = Faithfulness(
+        perceptual=SquaredError(),
+        detector=BrightDetector(),
+        recognizer=Recognizer(net=color, size=112),
+    )
+    rows = metric(evidence)
+    assert values(rows, "perceptual_protected") == pytest.approx([1 / 12, 1 / 12])
+    assert values(rows, "perceptual_purified") == pytest.approx([0, 1 / 3])
+    assert values(rows, "psnr_purified") == pytest.approx([100, 4.771], abs=1e-3)
+    assert values(rows, "identity_protected") == pytest.approx([0.5, 0.5], abs=1e-5)
+    assert values(rows, "identity_purified") == pytest.approx([0.5, 0], abs=1e-5)
+    assert values(rows, "no_face_purified") == [0, 1]
+    better = {
+        row["metric"].split("_pu")[0]: row["better"] for row in rows if "_pu" in row["metric"]
+    }
+    assert better == {
+        "perceptual": "lower",
+        "psnr": "higher",
+        "identity": "higher",
+        "no_face": "lower",
+    }
+
+
+def test_high_frequency_energy():
+    assert high_frequency(torch.full((1, 3, 8, 8), 0.7)).item() == 0
+    board = (torch.arange(8)[:, None] + torch.arange(8)) % 2 * 0.2
+    assert high_frequency(board.expand(1, 3, 8, 8)).item() == pytest.approx(0.1)
+    assert high_frequency(torch.rand(2, 3, 7, 9)).shape == (2,)
+
+
+class FakeModel:
+    def __init__(self, red):
+        self.red = red
+
+    def with_weights(self, folder):
+        assert folder == Path("model")
+        return FakeModel(0.75)
+
+
+class FakeSampler:
+    prompts = ("sks", "sks with XX noisy pattern")
+    model = FakeModel(0.25)
+
+    def __call__(self, model, draws):
+        assert draws.stage == "score/shortcut"
+        return [RED * model.red for _ in self.prompts]
+
+
+def test_shortcut_is_personalized_minus_base(evidence):
+    clip = FakeClip([])
+    rows = Shortcut(clip=clip, sampler=FakeSampler(), noise_token="XX noisy pattern")(evidence)
+    assert clip.asked[0] == ["a photo of noise", "a photo of person"]
+    assert values(rows, "shortcut_noise") == pytest.approx([0.5, 0.5])
+    assert values(rows, "shortcut_high_frequency") == pytest.approx([0, 0])
+    assert [row["better"] for row in rows] == ["lower"] * 2 + [None] * 2
+
+
+def test_an_untrained_model_has_no_shortcut(evidence, tmp_path, tiny_ldm_folder, tiny_clip_folder):
+    from diffshortcut.models import ldm
+    from diffshortcut.samplers.classifier_free import ClassifierFree
+
+    base = ldm.load(weights=f"file:{tiny_ldm_folder}")
+    base.save(tmp_path)
+    sampler = ClassifierFree(model=base, prompts=["sks"], images=2, steps=2, guidance=7.5)
+    metric = Shortcut(
+        clip=load_clip(weights=f"file:{tiny_clip_folder}"), sampler=sampler, noise_token="XX"
+    )
+    rows = metric(replace(evidence, model=tmp_path))
+    assert [row["value"] for row in rows] == [0.0] * 4
+    with torch.no_grad():
+        changed = base.copy()
+        for parameter in changed.unet.parameters():
+            parameter.mul_(1.5)
+    changed.save(tmp_path)
+    rows = metric(replace(evidence, model=tmp_path))
+    assert all(row["value"] != 0 for row in rows)
+
+
+def test_a_record_never_holds_nan():
+    with pytest.raises(ValueError, match="ims is nan"):
+        image_rows("ims", [0.1, float("nan")], better="higher", prompt="x")
+
+
+@pytest.mark.parametrize("name", ["ims", "quality", "faithfulness", "shortcut"])
+def test_every_metric_composes_and_fits_its_signature(name):
+    from diffshortcut import config
+
+    cfg = config.resolve(config.compose([f"metric={name}"]))
+    config.check(cfg)
+    assert list(cfg["metric"]) == [name]

@@ -1,0 +1,140 @@
+"""A new attack and a new purifier from a package outside: one python file and one yaml each."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ATTACK = """
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from diffshortcut.attacks.ball import check_budget
+from diffshortcut.attacks.pgd import ascend, gradient_of
+from diffshortcut.attacks.scene import Scene
+from diffshortcut.seeding import Draws
+
+
+@dataclass(frozen=True, kw_only=True)
+class Brighten:
+    radius: float
+    steps: int
+
+    def __post_init__(self) -> None:
+        check_budget(radius=self.radius)
+
+    def __call__(self, scene: Scene, draws: Draws) -> Tensor:
+        gradient = gradient_of(lambda x, images, step: x.flatten(1).sum(1))
+        clean, options = scene.images, {"radius": self.radius, "step": 1, "steps": self.steps}
+        return ascend(clean, clean, gradient, **options)
+"""
+PURIFIER = """
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from diffshortcut.seeding import Draws
+
+
+@dataclass(frozen=True, kw_only=True)
+class Posterize:
+    shades: int
+
+    def __call__(self, images: Tensor, draws: Draws) -> Tensor:
+        return (images * (self.shades - 1)).round() / (self.shades - 1)
+"""
+FILES = {
+    "__init__.py": "",
+    "brighten.py": ATTACK,
+    "posterize.py": PURIFIER,
+    "conf/attack/brighten.yaml": "_target_: outside.brighten.Brighten\nradius: 4\nsteps: 9\n",
+    "conf/purifier/posterize.yaml": (
+        "# @package purifier.posterize\n_target_: outside.posterize.Posterize\nshades: 3\n"
+    ),
+}
+CHECK = """
+import json, sys
+from diffshortcut import config, keys
+from diffshortcut.errors import UserError
+
+try:
+    cfg = config.resolve(config.compose(sys.argv[1:]))
+    config.check(cfg)
+except UserError as error:
+    print(json.dumps({"error": str(error)}))
+    sys.exit()
+found = {
+    "links": list(cfg["purifier"]),
+    "groups": config.groups(),
+    "key": keys.stage_key(stage="protect", config=cfg["attack"], parents={}),
+}
+assert "torch" not in sys.modules
+"""
+RUN = """
+import torch
+from diffshortcut.attacks.scene import Scene
+from diffshortcut.seeding import Draws
+
+draws, x = Draws(0, "protect", "nobody"), torch.full((2, 3, 8, 8), 100 / 255)
+y = config.build(cfg["attack"])(Scene(images=x, clean=x, prior=None, names=("a", "b")), draws)
+found["moved"] = sorted(set(((y - x) * 255).round().flatten().tolist()))
+for link in cfg["purifier"].values():
+    y = config.build(link)(y, draws)
+found["shades"] = sorted(set(y.flatten().tolist()))
+"""
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    root = tmp_path / "outside"
+    for name, text in FILES.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    return root
+
+
+def ask(
+    package: Path, *overrides: str, plugins: str = "outside", run: bool = False
+) -> dict[str, Any]:
+    """What a fresh process makes of a command line, and what its methods do."""
+    paths = [str(package.parent), str(Path(__file__).parents[1])]
+    environment = {**os.environ, "DIFFSHORTCUT_PLUGINS": plugins, "PYTHONPATH": ":".join(paths)}
+    script = CHECK + (RUN if run else "") + "print(json.dumps(found))"
+    command = [sys.executable, "-c", script, *overrides]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_by_name_beside_the_projects_own(package: Path) -> None:
+    found = ask(package, "attack=brighten", "purifier=posterize", "attack.radius=6", run=True)
+    assert found["moved"] == [6.0] and found["shades"] == [0.5]
+    assert found["links"] == ["posterize"]
+    assert "brighten" in found["groups"]["attack"] and "aspl" in found["groups"]["attack"]
+    assert "posterize" in found["groups"]["purifier"]
+    assert ask(package, "purifier=[jpeg,posterize]")["links"] == ["jpeg", "posterize"]
+
+
+def test_its_source_is_part_of_the_stage_key(package: Path) -> None:
+    before = ask(package, "attack=brighten")["key"]
+    assert ask(package, "attack=brighten")["key"] == before
+    source = package / "brighten.py"
+    source.write_text(source.read_text().replace("sum(1)", "mean(1)"))
+    assert ask(package, "attack=brighten")["key"] != before
+
+
+def test_its_keys_and_types_are_checked(package: Path) -> None:
+    wrong_key = ask(package, "attack=brighten", "+attack.step=3")["error"]
+    assert "attack has no key 'step'" in wrong_key and "'steps'" in wrong_key
+    assert "must be int" in ask(package, "attack=brighten", "attack.steps=many")["error"]
+
+
+def test_a_config_value_cannot_make_a_package_trusted(package: Path) -> None:
+    target = "attack._target_=outside.brighten.Brighten"
+    refused = ask(package, "attack=random", target, "+attack.steps=9", plugins="")
+    assert "DIFFSHORTCUT_PLUGINS" in refused["error"]

@@ -1,0 +1,187 @@
+"""The contract of every purifier in conf/purifier, found by itself, and what each family does."""
+
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny_zoo
+import torch
+from PIL import Image, ImageFilter
+from tiny_zoo import TinyZoo
+from torch import Tensor
+
+from diffshortcut import config
+from diffshortcut.images import quantize, resize
+from diffshortcut.purifiers.codeformer import CodeFormer
+from diffshortcut.purifiers.gaussian import Gaussian, PillowGaussian
+from diffshortcut.purifiers.jpeg import Jpeg
+from diffshortcut.purifiers.sr import SuperResolution
+from diffshortcut.seeding import Draws
+
+PURIFIERS = config.groups()["purifier"]
+DRAWS = Draws(seed=0, stage="purify", person="nobody")
+IMAGES = tiny_zoo.pictures(3, seed=1)
+
+
+@pytest.fixture(scope="session")
+def zoo(
+    tmp_path_factory: pytest.TempPathFactory, tiny_ldm_folder: Path, tiny_upscaler_folder: Path
+) -> TinyZoo:
+    return {
+        "diffshortcut.models.ldm.load": tiny_ldm_folder,
+        "diffshortcut.models.upscaler.load": tiny_upscaler_folder,
+        "diffshortcut.models.restorer.load": tiny_zoo.restorer(tmp_path_factory.mktemp("restorer")),
+        "diffshortcut.models.faces.load_detector": tiny_zoo.detector(
+            tmp_path_factory.mktemp("det")
+        ),
+    }
+
+
+def purify(links: dict[str, Any], images: Tensor = IMAGES) -> Tensor:
+    for link in links.values():
+        images = config.build(link, "purifier")(images, DRAWS)
+    return images
+
+
+@pytest.mark.parametrize("name", PURIFIERS)
+def test_shape_range_and_determinism(name: str, zoo: TinyZoo) -> None:
+    links = tiny_zoo.node("purifier", [f"purifier={name}"], zoo)
+    torch.manual_seed(1)
+    first = purify(links)
+    assert first.shape == IMAGES.shape and first.dtype == torch.float32
+    assert first.min() >= 0 and first.max() <= 1 and not first.requires_grad
+    torch.manual_seed(2)
+    assert torch.equal(purify(links), first)
+    assert torch.equal(first, IMAGES) == (name == "none")
+
+
+@pytest.mark.parametrize("name", PURIFIERS)
+def test_a_batch_is_its_images_one_by_one(name: str, zoo: TinyZoo) -> None:
+    """The first image alone has the index it has in the batch, so its draws are the same."""
+    links = tiny_zoo.node("purifier", [f"purifier={name}"], zoo)
+    torch.testing.assert_close(purify(links)[:1], purify(links, IMAGES[:1]), atol=2e-4, rtol=0)
+
+
+@pytest.mark.parametrize("name", PURIFIERS)
+@pytest.mark.parametrize("zoo_name", ["mini", "full"])
+def test_the_config_fits_the_signature(name: str, zoo_name: str) -> None:
+    config.check(config.resolve(config.compose([f"purifier={name}", f"zoo={zoo_name}"])))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda: Jpeg(quality=0),
+        lambda: Gaussian(kernel=4, sigma=1.0),
+        lambda: Gaussian(kernel=5, sigma=0.0),
+        lambda: PillowGaussian(radius=-1),
+        lambda: CodeFormer(restorer=None, fidelity=1.5),
+        lambda: SuperResolution(upscaler=None, prompt="", steps=0, guidance=9.0, noise_level=20),
+    ],
+)
+def test_impossible_values_are_refused(wrong: Any) -> None:
+    with pytest.raises(ValueError):
+        wrong()
+
+
+def resolved(*overrides: str) -> dict[str, Any]:
+    return config.resolve(config.compose(overrides))
+
+
+def test_ours_has_the_very_links_of_codeformer_sr_and_sets_trainer_and_sampler() -> None:
+    ours, parts = resolved("purifier=ours"), resolved("purifier=codeformer_sr")
+    assert list(ours["purifier"]) == ["codeformer", "sr"]
+    assert ours["purifier"] == parts["purifier"]
+    assert ours["purifier"] == resolved("purifier=[codeformer,sr]")["purifier"]
+    chosen = resolved("purifier=codeformer_sr", "trainer=cdl", "sampler=quality")
+    assert (ours["trainer"], ours["sampler"]) == (chosen["trainer"], chosen["sampler"])
+    assert parts["trainer"] == resolved()["trainer"] != ours["trainer"]
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_the_command_line_wins_over_ours(first: bool) -> None:
+    choice = ["trainer=dreambooth", "sampler=plain"]
+    mixed = resolved(*(["purifier=ours", *choice] if first else [*choice, "purifier=ours"]))
+    plain = resolved("purifier=codeformer_sr")
+    assert (mixed["trainer"], mixed["sampler"]) == (plain["trainer"], plain["sampler"])
+
+
+def test_a_chain_keeps_its_order() -> None:
+    assert list(resolved("purifier=[sr,jpeg]")["purifier"]) == ["sr", "jpeg"]
+    assert list(resolved("purifier=[jpeg,sr]")["purifier"]) == ["jpeg", "sr"]
+    assert resolved("purifier=none")["purifier"] == {}
+
+
+def to_pillow(image: Tensor) -> Image.Image:
+    return Image.fromarray((image * 255).round().byte().permute(1, 2, 0).numpy())
+
+
+def test_jpeg_is_pillows_at_half_chroma_resolution() -> None:
+    file = BytesIO()
+    to_pillow(IMAGES[1]).save(file, "JPEG", quality=75)  # Pillow's default is 4:2:0
+    expected = torch.from_numpy(np.array(Image.open(file))).permute(2, 0, 1) / 255
+    assert torch.equal(Jpeg(quality=75)(IMAGES, DRAWS)[1], expected)
+
+
+def test_a_better_jpeg_is_nearer() -> None:
+    errors = [
+        float((Jpeg(quality=q)(IMAGES, DRAWS) - IMAGES).square().mean()) for q in (10, 50, 95)
+    ]
+    assert errors == sorted(errors, reverse=True) and errors[-1] < 2e-3
+
+
+def test_the_released_blur_is_pillows_and_far_stronger_than_the_printed_one() -> None:
+    images = quantize(torch.rand(1, 3, 512, 512, generator=torch.Generator().manual_seed(0)))
+    released = PillowGaussian(radius=5)(images, DRAWS)
+    expected = np.array(to_pillow(images[0]).filter(ImageFilter.GaussianBlur(5)))
+    assert torch.equal(
+        (released[0] * 255).round().byte().permute(1, 2, 0), torch.from_numpy(expected)
+    )
+    printed = Gaussian(kernel=5, sigma=1.1)(images, DRAWS)
+    assert released.std() < 0.5 * printed.std()
+
+
+class Recorder:
+    """Stands where a model does and keeps what it was given."""
+
+    def __call__(self, images: Tensor, **options: Any) -> Tensor:
+        self.images, self.options = images, options
+        return images.repeat_interleave(4, 2).repeat_interleave(4, 3)
+
+
+def test_super_resolution_shrinks_by_4_and_passes_its_options() -> None:
+    model = Recorder()
+    purifier = SuperResolution(
+        upscaler=model, prompt="a photo", steps=75, guidance=9.0, noise_level=20
+    )
+    assert purifier(IMAGES, DRAWS).shape == IMAGES.shape
+    assert torch.equal(model.images, resize(IMAGES, 8))
+    assert model.options == {
+        "prompt": "a photo",
+        "steps": 75,
+        "guidance": 9.0,
+        "noise_level": 20,
+        "draws": DRAWS,
+    }
+
+
+def test_super_resolution_keeps_sizes_that_4_does_not_divide() -> None:
+    images = torch.rand(1, 3, 33, 30)
+    purifier = SuperResolution(upscaler=Recorder(), prompt="", steps=1, guidance=1.0, noise_level=0)
+    assert purifier(images, DRAWS).shape == images.shape
+
+
+@pytest.mark.parametrize(
+    ("purifier", "noun", "prompt"),
+    [
+        ("sr", "person", "a photo of a person, high quality, highres"),
+        ("codeformer_sr", "dog", "a photo of a dog, high quality, highres"),
+        ("sr/legacy", "dog", "A photo of a person"),
+        ("codeformer_sr/legacy", "dog", "A photo of a person"),
+    ],
+)
+def test_the_prompt_of_super_resolution(purifier: str, noun: str, prompt: str) -> None:
+    cfg = resolved(f"purifier={purifier}", f"prompts.class_noun={noun}")
+    assert cfg["purifier"]["sr"]["prompt"] == prompt

@@ -1,0 +1,164 @@
+"""The written record: read back, in the right units, with nothing that is not a number."""
+
+import json
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from diffshortcut.report import gallery, summary
+
+PLAIN = {"purifier": {}, "trainer": {"_target_": "dreambooth"}, "sampler": {"_target_": "plain"}}
+
+
+@dataclass(frozen=True)
+class Arm:
+    name: str
+    attack: str
+    defense: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        return {**PLAIN, "attack": {"_target_": self.attack}, **self.defense}
+
+
+ARMS = [
+    Arm("clean", "none"),
+    Arm("aspl", "aspl"),
+    Arm("metacloak", "metacloak"),
+    Arm("metacloak+ours", "metacloak", {"purifier": {"sr": {}}, "trainer": {"_target_": "cdl"}}),
+    Arm("clean+cdl", "none", {"trainer": {"_target_": "cdl"}}),
+]
+LEVEL = {"clean": 0.6, "aspl": 0.2, "metacloak": 0.1, "metacloak+ours": 0.5, "clean+cdl": 0.7}
+
+
+def rows(people, samples=2):
+    return [
+        {
+            "arm": arm.name,
+            "person": f"person_{p}",
+            "metric": metric,
+            "value": LEVEL[arm.name] + p / 1000 + s / 10000 + shift,
+            "prompt": "a photo of sks person",
+            "sample": s,
+            "better": "higher",
+        }
+        for arm in ARMS
+        for p in range(people)
+        for s in range(samples)
+        for metric, shift in (("ims", 0.0), ("q", 0.1))
+    ]
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    path = tmp_path / "face.png"
+    Image.new("RGB", (64, 64), "red").save(path)
+    columns = {"original": [path] * 2, "protected": [path], "generated": [path] * 5}
+    return {arm.name: columns for arm in ARMS}
+
+
+def written(tmp_path, pictures, people, compare=None):
+    folder = tmp_path / "out"
+    facts = summary.write(
+        arms=ARMS, rows=rows(people), folder=folder, gallery=pictures, compare=compare or {}
+    )
+    return facts, folder
+
+
+def test_baselines_follow_the_attack():
+    found = summary.baselines(ARMS, "clean")
+    assert found.of("clean") == []
+    assert found.of("metacloak") == ["clean"]
+    assert found.of("metacloak+ours") == ["clean", "metacloak"]
+    assert found.of("clean+cdl") == ["clean"]
+    assert summary.baselines(ARMS, "absent").of("aspl") == []
+
+
+def test_files_are_read_back(tmp_path, pictures):
+    _, folder = written(tmp_path, pictures, people=8)
+    kept = [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
+    assert len(kept) == 5 * 8 * 2 * 3 and {row["metric"] for row in kept} == {"ims", "q", "overall"}
+    record = json.loads((folder / "comparison.json").read_text())
+    assert record["unit"] == "person"
+    assert record["arms"]["clean"]["people"] == 8
+    expected = 0.6 + 0.0035 + 0.00005
+    assert record["arms"]["clean"]["means"]["ims"] == pytest.approx(expected)
+    assert record["arms"]["clean"]["means"]["overall"] == pytest.approx(expected + 0.05)
+    share = record["recoveries"]["metacloak+ours"]["overall"]
+    assert list(record["recoveries"]) == ["metacloak+ours"]
+    assert share["value"] == pytest.approx(0.8) and share["people"] == 8
+    pair = next(
+        c
+        for c in record["comparisons"]
+        if (c["metric"], c["arm"], c["against"]) == ("ims", "metacloak+ours", "metacloak")
+    )
+    assert pair["difference"]["value"] == pytest.approx(0.4)
+    assert (pair["person_test"]["n"], pair["image_test"]["n"]) == (8, 16)
+    assert pair["person_test"]["p_value"] == pytest.approx(2 / 2**8)
+
+
+def test_table_says_its_unit_and_stars_only_with_eight_people(tmp_path, pictures):
+    claim = {"metric": "ims", "arm": "metacloak+ours", "rivals": ["metacloak"]}
+    facts, folder = written(tmp_path, pictures, people=8, compare={"claims": [claim]})
+    text = (folder / "table.md").read_text()
+    assert "| metacloak+ours | 8 | 0.504* |" in text and "unit is the person (8 here)" in text
+    difference = "| metacloak+ours - metacloak | IMS | +0.400 [+0.400, +0.400] | +1.00 | 0.0078 |"
+    assert difference in text and "| metacloak+ours | 0.800 [0.800, 0.800] |" in text
+    facts, folder = written(tmp_path, pictures, people=7, compare={"claims": [claim]})
+    text = (folder / "table.md").read_text()
+    assert "*" not in text.split("## Differences")[0] and "[" not in text
+    assert "| metacloak+ours - metacloak | IMS | +0.400 | +1.00 | - |" in text
+    assert "points only" in text and facts.verdicts[0].people == 7
+
+
+def test_console_shows_every_arm(tmp_path, pictures):
+    facts, _ = written(tmp_path, pictures, people=2)
+    console = Console(record=True, width=140, file=(tmp_path / "console").open("w"))
+    summary.show(facts, console)
+    text = console.export_text()
+    assert all(arm.name in text for arm in ARMS) and "Share won back" in text
+
+
+def test_gallery_has_a_row_per_arm_and_grey_where_nothing_is(tmp_path, pictures):
+    _, folder = written(tmp_path, pictures, people=1)
+    with Image.open(folder / "gallery.png") as image:
+        tile = gallery.TILE + gallery.GAP
+        assert image.size[1] == gallery.HEADER + 5 * tile + gallery.GAP
+        last = gallery.HEADER + 4 * tile + 64
+        places = [gallery.LABEL + i * (3 * tile + gallery.GROUP) + 64 for i in range(4)]
+        red, grey = (255, 0, 0), (221, 221, 221)
+        assert [image.getpixel((x, last)) for x in places] == [red, red, grey, red]
+        assert image.getpixel((places[0] + 2 * tile, last)) == (255, 255, 255)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, None])
+def test_what_is_not_a_number_is_refused(tmp_path, pictures, value):
+    broken = [*rows(1), {**rows(1)[0], "value": value}]
+    with pytest.raises(ValueError, match="ims of clean"):
+        summary.write(arms=ARMS, rows=broken, folder=tmp_path / "out", gallery=pictures, compare={})
+    assert not (tmp_path / "out").exists()
+
+
+def test_views_never_import_torch():
+    import subprocess
+    import sys
+
+    code = (
+        "import sys, diffshortcut.report.summary, diffshortcut.report.tracking;"
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_claim_about_an_arm_that_failed_is_left_out(tmp_path, pictures, caplog):
+    claims = [
+        {"metric": "ims", "arm": "metacloak+ours", "rivals": ["tvm"]},
+        {"metric": "overall", "arm": "metacloak+ours", "rivals": ["metacloak"]},
+    ]
+    facts, _ = written(tmp_path, pictures, people=8, compare={"claims": claims})
+    [verdict] = facts.verdicts
+    assert verdict.star and verdict.claim.metric == "overall" and "tvm" in caplog.text

@@ -1,0 +1,199 @@
+"""Every stage of a cell on tiny random models: files, facts, refusals."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from diffshortcut import images
+from diffshortcut.attacks.scene import Scene
+from diffshortcut.data.people import Person
+from diffshortcut.errors import UserError
+from diffshortcut.models import ldm
+from diffshortcut.seeding import Draws
+from diffshortcut.stages import generate, personalize, prior, protect, purify, score
+from diffshortcut.stages.inputs import Inputs
+
+SIZE = 32
+PROMPTS = ["a photo of sks person", "a smiling photo of sks person"]
+
+
+@pytest.fixture
+def model(tiny_ldm_folder: Path) -> dict:
+    return {"_target_": "diffshortcut.models.ldm.load", "weights": f"file:{tiny_ldm_folder}"}
+
+
+@pytest.fixture
+def person(tmp_path: Path) -> Person:
+    draws = Draws(0, "pictures", "anna")
+    sets = {}
+    for name in ("set_A", "set_B", "set_C"):
+        pictures = draws.uniform(name, (3, 40, 48), 2)
+        names = [f"{name[-1]}{i}.png" for i in range(2)]
+        sets[name] = tuple(images.write_folder(tmp_path / name, pictures, names))
+    return Person("anna", **sets)
+
+
+@pytest.fixture
+def run(person: Person, tmp_path: Path) -> Callable:
+    def run(stage, config: dict, **artifacts: Path) -> Path:  # noqa: ANN001
+        name = stage.__name__.rpartition(".")[2]
+        out = tmp_path / f"{name}-out"
+        out.mkdir()
+        facts = stage.run(
+            config=config,
+            inputs=Inputs(person=person, artifacts=artifacts),
+            out=out,
+            draws=Draws(0, name, person.name),
+        )
+        json.dumps(facts, allow_nan=False)
+        return out
+
+    return run
+
+
+@pytest.fixture
+def class_images(run: Callable, model: dict) -> Path:
+    config = {"model": model, "prompt": "a photo of person", "images": 3, "steps": 1}
+    return run(prior, {**config, "guidance": 6.5})
+
+
+def random_attack(radius: float) -> dict:
+    return {
+        "attack": {"_target_": "diffshortcut.attacks.random_noise.RandomNoise", "radius": radius},
+        "resolution": SIZE,
+    }
+
+
+def trainer(model: dict) -> dict:
+    return {
+        "trainer": {
+            "_target_": "diffshortcut.trainers.dreambooth.DreamBooth",
+            "model": model,
+            "instance_prompt": PROMPTS[0],
+            "class_prompt": "a photo of person",
+            "steps": 26,
+            "learning_rate": 1e-3,
+        }
+    }
+
+
+def sampler(model: dict) -> dict:
+    return {
+        "sampler": {
+            "_target_": "diffshortcut.samplers.classifier_free.ClassifierFree",
+            "model": model,
+            "prompts": PROMPTS,
+            "images": 2,
+            "steps": 2,
+            "guidance": 7.5,
+            "suffix": " without",
+        }
+    }
+
+
+def test_a_cell(
+    run: Callable,
+    model: dict,
+    class_images: Path,
+    person: Person,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    protected = run(protect, random_attack(11))
+    gaussian = {"_target_": "diffshortcut.purifiers.gaussian.Gaussian", "kernel": 5, "sigma": 1.1}
+    purified = run(purify, {"link": gaussian}, images=protected)
+    trained = run(personalize, trainer(model), images=purified, prior=class_images)
+    generated = run(generate, sampler(model), model=trained)
+
+    assert len(images.files(class_images / "images")) == 3
+    for folder in (protected, purified):
+        assert [p.name for p in images.files(folder / "images")] == ["B0.png", "B1.png"]
+    assert [json.loads(x)["step"] for x in (trained / "log.jsonl").read_text().splitlines()] == [
+        *(0, 25)
+    ]
+    texts = json.loads((generated / "prompts.json").read_text())
+    assert texts["prompts"] == PROMPTS and texts["conditions"][0] == f"{PROMPTS[0]} without"
+
+    def metric(evidence):  # noqa: ANN001, ANN202
+        assert list(evidence.generated) == PROMPTS
+        assert evidence.references.shape == evidence.clean.shape == (2, 3, SIZE, SIZE)
+        assert ((evidence.protected - evidence.clean).abs() * 255).max() < 11.1
+        return [{"metric": "mean", "value": float(evidence.generated[PROMPTS[1]].mean())}]
+
+    monkeypatch.setattr(score, "build", lambda *_: metric)
+    artifacts = {"generated": generated, "model": trained, "purified": purified}
+    scored = run(score, {"metric": {}}, protected=protected, **artifacts)
+    expected = images.read_files([generated / "images" / f"1-0{i}.png" for i in range(2)])
+    row = json.loads((scored / "rows.jsonl").read_text())
+    assert row == {"metric": "mean", "value": pytest.approx(float(expected.mean()))}
+
+
+def test_the_base_model_is_not_changed(run: Callable, model: dict, class_images: Path) -> None:
+    base = ldm.load(weights=model["weights"])
+    before = [p.clone() for p in base.trainable_parameters()]
+    protected = run(protect, random_attack(0))
+    trained = run(personalize, trainer(model), images=protected, prior=class_images)
+    pairs = zip(before, base.trainable_parameters(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+    after = base.with_weights(trained).trainable_parameters()
+    assert any(not torch.equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+def test_no_radius_gives_the_clean_images_back(run: Callable, person: Person) -> None:
+    protected = run(protect, random_attack(0))
+    clean = images.quantize(images.read_files(person.set_B, SIZE))
+    assert torch.equal(images.read_folder(protected / "images"), clean)
+    facts = json.loads((protected / "facts.json").read_text())
+    assert facts["max"] == 0 and facts["psnr"] is None
+
+
+def test_the_perturbation_is_measured_on_disk(run: Callable) -> None:
+    facts = json.loads((run(protect, random_attack(11)) / "facts.json").read_text())
+    assert facts["max"] == 11 and 10 < facts["mean"] < 11 and facts["at_bound"] > 0.85
+    assert facts["psnr"] == pytest.approx(27.4, abs=0.4)
+
+
+def test_the_surrogates_loss_is_measured(run: Callable, model: dict, class_images: Path) -> None:
+    attack = {
+        "_target_": "diffshortcut.attacks.aspl.ASPL",
+        "surrogate": model,
+        "instance_prompt": PROMPTS[0],
+        "class_prompt": "a photo of person",
+        "radius": 8,
+        "step": 4,
+        "rounds": 1,
+        "clean_steps": 1,
+        "pgd_steps": 2,
+        "adversarial_steps": 1,
+        "learning_rate": 1e-4,
+    }
+    out = run(protect, {"attack": attack, "resolution": SIZE}, prior=class_images)
+    facts = json.loads((out / "facts.json").read_text())
+    base = ldm.load(weights=model["weights"])
+    protected = images.read_folder(out / "images")
+    expected = protect.held_out_loss(base, PROMPTS[0], protected, Draws(0, "protect", "anna"))
+    assert facts["loss"].keys() == {"clean", "protected", "random"}
+    assert facts["loss"]["protected"] == pytest.approx(expected) != facts["loss"]["clean"]
+
+
+def test_a_broken_bound_is_refused() -> None:
+    clean = torch.full((2, 3, 4, 4), 0.5)
+    scene = Scene(images=clean, clean=clean, prior=None, names=("a.png", "b.png"))
+    moved = clean.clone()
+    moved[1, 0, 0, 0] += 12 / 255
+    with pytest.raises(UserError, match=r"b\.png: changed by 12 levels, radius 11"):
+        protect.perturbation(moved, scene, 11)
+
+
+def test_the_held_out_loss_is_pinned_by_its_draws(model: dict) -> None:
+    base = ldm.load(weights=model["weights"])
+    x = Draws(0, "x", "").uniform("x", (3, SIZE, SIZE), 2)
+    draws = Draws(0, "protect", "anna")
+    torch.manual_seed(1)
+    first = protect.held_out_loss(base, PROMPTS[0], x, draws)
+    torch.manual_seed(2)
+    assert protect.held_out_loss(base, PROMPTS[0], x, draws) == first
+    alone = [protect.held_out_loss(base, PROMPTS[0], x[:1], draws)]
+    assert first != alone[0] and first > 0

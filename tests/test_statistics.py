@@ -1,0 +1,161 @@
+"""Statistics against scipy and values worked by hand."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from diffshortcut.comparison import Claim, check, compare, judge, recovery
+from diffshortcut.statistics import (
+    bootstrap,
+    holm,
+    mean_difference,
+    recovered,
+    wilcoxon,
+)
+
+
+@pytest.mark.parametrize(("n", "floor"), [(4, 0.125), (7, 0.015625), (8, 0.0078125)])
+def test_smallest_attainable_p(n, floor):
+    test = wilcoxon(np.arange(1, n + 1))
+    assert test.p_value == test.smallest_p == floor
+    assert (test.method, test.n, test.zeros, test.effect) == ("exact", n, 0, 1.0)
+    assert wilcoxon(np.arange(1, n + 1), "greater").p_value == floor / 2
+
+
+@pytest.mark.parametrize("alternative", ["two-sided", "greater", "less"])
+@pytest.mark.parametrize("n", [5, 12, 40, 80])
+def test_agrees_with_scipy(n, alternative):
+    values = np.random.default_rng(n).normal(0.2, 1, n)
+    ours = wilcoxon(values, alternative)
+    theirs = stats.wilcoxon(
+        values,
+        alternative=alternative,
+        method="exact" if n <= 50 else "asymptotic",
+        correction=True,
+    )
+    assert ours.p_value == pytest.approx(float(theirs.pvalue), rel=1e-9)
+    assert ours.method == ("exact" if n <= 50 else "normal approximation")
+
+
+def test_ties_are_exact_and_zeros_dropped():
+    values = np.array([1.0, 1.0, -1.0, 2.0, 2.0, 0.0, 3.0])
+    ranks = np.array([2, 2, 2, 4.5, 4.5, 6])  # mid-ranks of the six that are not 0, by hand
+    sums = [ranks[np.array(signs, bool)].sum() for signs in product([0, 1], repeat=6)]
+    test = wilcoxon(values, "greater")
+    assert test.p_value == pytest.approx(np.mean(np.array(sums) >= 19))
+    assert (test.n, test.zeros, test.positive_ranks) == (6, 1, 19.0)
+    assert test.effect == pytest.approx((19 - 2) / 21)
+
+
+def test_no_difference_at_all():
+    test = wilcoxon([0.0, 0.0, 0.0])
+    assert (test.p_value, test.n, test.zeros, test.effect, test.smallest_p) == (1, 0, 3, 0, 1)
+
+
+def test_not_finite_is_refused():
+    with pytest.raises(ValueError, match="NaN"):
+        wilcoxon([1.0, float("nan")])
+    with pytest.raises(ValueError, match="NaN"):
+        mean_difference([1.0, float("inf")], [0.0, 0.0])
+
+
+def test_holm_by_hand():
+    adjusted = holm({"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.005})
+    assert adjusted == pytest.approx({"a": 0.03, "b": 0.06, "c": 0.06, "d": 0.02})
+    assert list(adjusted) == ["a", "b", "c", "d"]
+    assert holm({"a": 0.9, "b": 0.8}) == {"a": 1.0, "b": 1.0}
+
+
+def test_bootstrap_covers_the_mean():
+    rng, hits = np.random.default_rng(7), 0
+    for trial in range(600):
+        sample = rng.normal(1.0, 1.0, (8, 1))
+        found = bootstrap(sample, lambda m: m[:, 0], draws=2000, seed=trial)
+        hits += found.low <= 1.0 <= found.high
+    assert 0.92 <= hits / 600 <= 0.98
+
+
+def test_below_eight_people_only_points():
+    found = mean_difference([3.0, 4.0, 5.0], [1.0, 1.0, 1.0])
+    assert (found.value, found.low, found.high, found.people) == (3.0, None, None, 3)
+    assert not found.excludes_zero
+
+
+def test_recovered_share():
+    people = np.linspace(0, 0.1, 9)
+    found = recovered(people + 0.5, people + 0.2, people + 0.6)
+    assert found.value == pytest.approx(0.75)
+    assert found.low == pytest.approx(0.75) and found.high == pytest.approx(0.75)
+    noise = np.array([1, -1, 1, -1, 1, -1, 1, -1, 0.5]) * 0.3
+    weak = recovered(people + 0.5, people + 0.2, people + 0.2 + noise)
+    assert weak.low is None and weak.value is not None
+    assert recovered(people, people, people).value is None
+
+
+def rows_of(values, better="higher", metric="ims"):
+    """Rows of {arm: [one list of images per person]}."""
+    return [
+        {
+            "arm": arm,
+            "person": f"p{p}",
+            "metric": metric,
+            "prompt": "x",
+            "sample": s,
+            "value": value,
+            "better": better,
+        }
+        for arm, people in values.items()
+        for p, images in enumerate(people)
+        for s, value in enumerate(images)
+    ]
+
+
+def test_person_and_image_units():
+    rows = rows_of({"a": [[1.0, 2.0], [3.0, 5.0]], "b": [[0.0, 0.0], [1.0, 1.0]]})
+    found = compare(rows, "ims", "a", "b")
+    assert found.difference.value == pytest.approx((1.5 + 3.0) / 2)
+    assert (found.person_test.n, found.image_test.n) == (2, 4)
+    assert found.better == "higher" and found.difference.low is None
+
+
+def test_pairs_are_what_both_arms_have():
+    rows = rows_of({"a": [[1.0], [3.0], [9.0]], "b": [[0.0], [1.0]]})
+    found = compare(rows, "ims", "a", "b")
+    assert found.difference.people == 2 and found.difference.value == pytest.approx(1.5)
+
+
+@pytest.mark.parametrize(("better", "star"), [("higher", True), ("lower", False)])
+def test_star_needs_to_beat_every_rival_in_the_right_direction(better, star):
+    base = np.linspace(0, 0.2, 9)
+    arms = {name: (base + x)[:, None] for name, x in {"ours": 0.3, "jpeg": 0.1, "tvm": 0.2}.items()}
+    rows = rows_of(arms, better=better)
+    [verdict] = judge(rows, [Claim("ims", "ours", ("jpeg", "tvm"))])
+    assert verdict.star is star and verdict.people == 9
+    [other] = judge(rows, [Claim("ims", "tvm", ("jpeg", "ours"))])
+    assert not other.star and other.hardest == ("ours" if better == "higher" else "jpeg")
+
+
+def test_no_star_below_eight_people_nor_after_too_many_claims():
+    def rows(people):
+        ours = [[1.0 + p / 10] for p in range(people)]
+        return rows_of({"ours": ours, "jpeg": [[0.0]] * people})
+
+    claim = Claim("ims", "ours", ("jpeg",))
+    [seven], [eight] = judge(rows(7), [claim]), judge(rows(8), [claim])
+    assert not seven.star and eight.star and eight.p_value == 0.5**8
+    many = rows(8) + [{**row, "metric": f"m{i}"} for row in rows(8) for i in range(3)]
+    verdicts = judge(many, [claim, *(Claim(f"m{i}", "ours", ("jpeg",)) for i in range(3))])
+    assert not verdicts[0].star and verdicts[0].adjusted == pytest.approx(4 * 0.5**8)
+
+
+def test_recovery_on_rows():
+    rows = rows_of({"ours": [[0.5], [0.6]], "protected": [[0.2], [0.2]], "clean": [[0.6], [0.8]]})
+    found = recovery(rows, "ims", "ours", "protected", "clean")
+    assert found.value == pytest.approx((0.55 - 0.2) / (0.7 - 0.2)) and found.people == 2
+
+
+def test_check_names_the_row():
+    with pytest.raises(ValueError, match="ims of a is nan"):
+        check(rows_of({"a": [[float("nan")]]}))

@@ -1,0 +1,55 @@
+"""The x4 upscaler's wrapper: shapes and draws."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from diffshortcut.models import upscaler
+from diffshortcut.seeding import Draws
+
+DRAWS = Draws(0, "purify", "nobody")
+OPTIONS = {"prompt": "a photo of a person", "steps": 2, "guidance": 9.0, "noise_level": 20}
+
+
+@pytest.fixture
+def net(tiny_upscaler_folder: Path) -> upscaler.Upscaler:
+    return upscaler.load(weights=f"file:{tiny_upscaler_folder}")
+
+
+def test_four_times_the_size_whatever_the_batch(net: upscaler.Upscaler) -> None:
+    x = DRAWS.uniform("x", (3, 16, 16), 3)
+    torch.manual_seed(1)
+    together = net(x, draws=DRAWS, **OPTIONS)
+    torch.manual_seed(2)
+    apart = net(x, draws=DRAWS, micro_batch=2, **OPTIONS)
+    assert together.shape == (3, 3, 64, 64) and together.min() >= 0 and together.max() <= 1
+    torch.testing.assert_close(together, apart, atol=1e-4, rtol=1e-3)
+
+
+def test_the_noise_is_drawn_per_image(net: upscaler.Upscaler) -> None:
+    x = DRAWS.uniform("x", (3, 16, 16), 1).repeat(2, 1, 1, 1)
+    first, second = net(x, draws=DRAWS, **OPTIONS)
+    assert not torch.equal(first, second)
+
+
+def test_the_pixels_are_fed_in_the_pipelines_range(net: upscaler.Upscaler) -> None:
+    """[0, 1] in, [-1, 1] inside: a black image must not be taken for a grey one."""
+    seen: list[torch.Tensor] = []
+    add_noise = net.pipeline.low_res_scheduler.add_noise
+    net.pipeline.low_res_scheduler.add_noise = lambda x, *rest: (
+        seen.append(x),
+        add_noise(x, *rest),
+    )[1]
+    net(torch.zeros(1, 3, 16, 16), draws=DRAWS, **OPTIONS)
+    net.pipeline.low_res_scheduler.add_noise = add_noise
+    assert float(seen[0].min()) == -1 == float(seen[0].max())
+
+
+def test_the_autoencoder_keeps_its_own_scaling_factor(net: upscaler.Upscaler) -> None:
+    assert net.pipeline.vae.config.scaling_factor == 0.5
+
+
+def test_released_defaults() -> None:
+    defaults = upscaler.Upscaler.__call__.__wrapped__.__kwdefaults__
+    assert (defaults["steps"], defaults["guidance"], defaults["noise_level"]) == (75, 9.0, 20)

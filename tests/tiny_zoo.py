@@ -1,0 +1,57 @@
+"""Composed nodes with every weight replaced by a tiny random one, for contract tests."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from diffshortcut import config
+from diffshortcut.images import quantize
+from diffshortcut.models.codeformer import CodeFormer
+from diffshortcut.models.export import export_detector
+from diffshortcut.models.nets import DetectorNet
+from diffshortcut.models.vq import Config
+from diffshortcut.schema import STAGE_REFERENCES
+
+TinyZoo = dict[str, Path]  # the target of a loader to the weights it is to read
+
+
+def restorer(folder: Path) -> Path:
+    """A random CodeFormer whose crop is the whole image."""
+    torch.manual_seed(0)
+    sizes = {"resolution": 32, "base_channels": 32, "multipliers": (1, 1, 1), "blocks": 1}
+    transformer = {"codes": 16, "dim": 16, "heads": 2, "layers": 1, "connect": (16,)}
+    CodeFormer(Config(**sizes, **transformer, attention=(8,), code_channels=32)).save(folder)
+    return folder
+
+
+def detector(folder: Path) -> Path:
+    """A random detector as an ONNX file."""
+    torch.manual_seed(0)
+    path = folder / "model.onnx"
+    export_detector(DetectorNet(width=8), path, size=64)
+    return path
+
+
+def node(group: str, overrides: list[str], zoo: TinyZoo) -> dict[str, Any]:
+    """The resolved node of a config group with tiny weights and few steps."""
+    resolved = config.resolve(config.compose(["debug=quick", *overrides]))
+    return _tiny(resolved[group], zoo)
+
+
+def _tiny(value: Any, zoo: TinyZoo) -> Any:
+    if isinstance(value, list):
+        return [_tiny(child, zoo) for child in value]
+    if not isinstance(value, dict):
+        return value
+    tiny = {k: _tiny(v, zoo) for k, v in value.items() if k not in STAGE_REFERENCES}
+    if "weights" in tiny:
+        tiny["weights"] = f"file:{zoo[tiny['_target_']]}"
+    return tiny
+
+
+def pictures(count: int, seed: int) -> Tensor:
+    """Smooth images in exact 8-bit levels, (count, 3, 32, 32)."""
+    coarse = torch.rand(count, 3, 8, 8, generator=torch.Generator().manual_seed(seed))
+    return quantize(torch.nn.functional.interpolate(coarse, size=32, mode="bilinear"))
