@@ -14,9 +14,14 @@ from omegaconf import DictConfig
 from diffshortcut import arms, cells, config, results, usage
 from diffshortcut.errors import UserError
 from diffshortcut.results import Comparison
-from diffshortcut.store import Store, user_errors
+from diffshortcut.store import Store, check_writable, user_errors
 
 log = logging.getLogger(__name__)
+QUIET = {  # the libraries' own bars and notes would hide ours
+    "DIFFUSERS_VERBOSITY": "error",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+}
 
 
 def main() -> None:
@@ -27,6 +32,7 @@ def main() -> None:
         return
     traced = bool(os.environ.get("HYDRA_FULL_ERROR"))
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra pass its errors on to here
+    os.environ.update({name: value for name, value in QUIET.items() if name not in os.environ})
     first = next((i for i, word in enumerate(sys.argv) if "=" in word), 1)
     sys.argv[first:first] = config.search_path()
     try:
@@ -59,6 +65,8 @@ def launch(overrides: Sequence[str]) -> list[cells.Failure]:
     failures: list[cells.Failure] = []
     if not results.is_complete(folder):
         store = Store(Path(runtime["store"]))
+        for place in (folder.parent, store.root):
+            check_writable(place)
         failures = cells.run(_tasks(comparison), store=store, runtime=runtime)
         for failure in failures:
             log.error("not done: %s: %s", failure.task.title, failure.reason)

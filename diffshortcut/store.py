@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from diffshortcut.errors import UserError
@@ -100,6 +101,16 @@ def publish(final: Path, make: Make, *, aside: Path) -> Path:
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return final
+
+
+def check_writable(folder: Path) -> None:
+    """StoreError now rather than after an hour of work."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise StoreError(f"cannot write to {folder}: {error.strerror}") from error
 
 
 def read_marker(folder: Path) -> dict[str, Any]:
