@@ -1,8 +1,10 @@
 """What the gates stand on: held-out portraits, the models' folders, and a few measures."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -32,6 +34,9 @@ class Gate:
     def __str__(self) -> str:
         sign, verdict = ">=" if self.at_least else "<=", "ok  " if self.passed else "MISS"
         return f"{verdict} {self.name}: {self.value:.3f} ({sign} {self.asked})"
+
+
+Measure: TypeAlias = Callable[["Bench"], list[Gate]]
 
 
 def psnr(a: Tensor, b: Tensor) -> float:

@@ -5,14 +5,13 @@
 
 import argparse
 import json
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
 from diffshortcut.mini.train import measures_generation, measures_perception
-from diffshortcut.mini.train.bench import Bench, Gate
+from diffshortcut.mini.train.bench import Bench
 
-MEASURES: dict[str, Callable[[Bench], list[Gate]]] = {
+MEASURES = {
     **measures_perception.MEASURES,
     **measures_generation.MEASURES,
 }

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from diffshortcut.mini.train import judge
-from diffshortcut.mini.train.bench import Bench, Gate, enlarged, psnr, quarter
+from diffshortcut.mini.train.bench import Bench, Gate, Measure, enlarged, psnr, quarter
 from diffshortcut.mini.train.damage import damage
 from diffshortcut.models import ldm, perceptual, restorer, upscaler
 from diffshortcut.samplers.classifier_free import ClassifierFree
@@ -100,7 +100,7 @@ def generation(bench: Bench, name: str) -> list[Gate]:
     ]
 
 
-MEASURES = {
+MEASURES: dict[str, Measure] = {
     "vae": autoencoder,
     "restorer": restoration,
     "upscaler": enlargement,

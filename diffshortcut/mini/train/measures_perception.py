@@ -7,7 +7,7 @@ import torch
 from scipy.stats import spearmanr
 from torch.nn import functional
 
-from diffshortcut.mini.train.bench import Bench, Gate, auc, enlarged, quarter
+from diffshortcut.mini.train.bench import Bench, Gate, Measure, auc, enlarged, quarter
 from diffshortcut.models import clip, faces, perceptual, quality
 
 ZERO_SHOT = {
@@ -121,7 +121,7 @@ def distance(bench: Bench) -> list[Gate]:
     return [Gate("perceptual: pairs in order", float(torch.cat(right).float().mean()), 0.9)]
 
 
-MEASURES = {
+MEASURES: dict[str, Measure] = {
     "attributes": attributes,
     "damaged": damaged,
     "quality": quality_head,
