@@ -74,16 +74,14 @@ def stage_two_and_three(
     def loss(step: int, rng: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         clean = corpus.pixels(pick(index, BATCH, rng))
         bad = damage(clean, rng)
-        with torch.autocast("cpu", torch.bfloat16):
-            with torch.no_grad():
-                target = teacher.quantize.nearest(teacher.encoder(clean * 2 - 1)[0].float())
-            output, logits, latent = net(bad * 2 - 1, w=1.0, adain=False)
-        codes = functional.cross_entropy(logits.float().transpose(1, 2), target.flatten(1))
-        near = functional.mse_loss(latent.float(), teacher.quantize.lookup(target))
-        output = output.float()
+        with torch.no_grad():
+            target = teacher.quantize.nearest(teacher.encoder(clean * 2 - 1)[0])
+        output, logits, latent = net(bad * 2 - 1, w=1.0, adain=False)
+        codes = functional.cross_entropy(logits.transpose(1, 2), target.flatten(1))
+        near = functional.mse_loss(latent, teacher.quantize.lookup(target))
         mse = float((output - (clean * 2 - 1)).detach().square().mean())
         value = 0.5 * codes + near + reconstruction(output, clean * 2 - 1)
-        return value, {"psnr": 10 * np.log10(4 / mse), "codes": float(codes)}
+        return value, {"psnr": 10 * np.log10(4 / mse), "codes": float(codes.detach())}
 
     seconds = fit(
         name="codeformer_2", module=net, loss=loss, steps=steps, work=work, peak=1e-3, ema=0.99

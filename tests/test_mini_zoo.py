@@ -1,0 +1,35 @@
+"""The embedded zoo: rare identifiers are rare, noise words are known, shipped people are whole."""
+
+from pathlib import Path
+
+import pytest
+from transformers import CLIPTokenizer
+
+from diffshortcut import weights
+
+RARE = ("sks", "bhj", "UNKNOWN = ("noise", "noisy", "pattern", "artifact", "low", "quality", "with", "without", "person")
+MODELS = ("mini_a", "clip", "upscaler")
+
+
+def tokenizer(name: str) -> CLIPTokenizer:
+    folder = weights.locate(f"mini:{name}")
+    return CLIPTokenizer.from_pretrained(folder if name == "clip" else folder / "tokenizer")
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("word", [*RARE, *KNOWN])
+def test_every_word_of_a_prompt_is_one_token(name: str, word: str) -> None:
+    tokens = tokenizer(name)
+    ids = tokens(word).input_ids
+    assert len(ids) == 3 and ids[1] != tokens.unk_token_id
+
+
+def test_models_share_one_vocabulary() -> None:
+    text = "a photo of sks person with XX noisy pattern, noise-free"
+    assert len({tuple(tokenizer(name)(text).input_ids) for name in MODELS}) == 1
+
+
+def test_sixteen_people_of_twelve_photos_are_shipped() -> None:
+    people = sorted((Path(weights.__file__).parent / "mini" / "portraits_data").iterdir())
+    assert len(people) == 16
+    assert all(len(list(p.glob("set_[ABC]/*.png"))) == 12 for p in people)
