@@ -7,7 +7,8 @@ from transformers import CLIPTokenizer
 
 from diffshortcut import weights
 
-RARE = ("sks", "bhj", "UNKNOWN = ("noise", "noisy", "pattern", "artifact", "low", "quality", "with", "without", "person")
+RARE = ("sks", "bhj", "UNKNOWN", "XX")
+KNOWN = ("noise", "noisy", "pattern", "artifact", "low", "quality", "with", "without", "person")
 MODELS = ("mini_a", "clip", "upscaler")
 
 
