@@ -91,7 +91,7 @@ def test_no_fidelity_skips_the_fusion(net: CodeFormer, x: torch.Tensor) -> None:
 def test_gradients_to_the_input(
     options: dict[str, bool], passes: bool, net: CodeFormer, x: torch.Tensor
 ) -> None:
-    """ALGORITHMS section 11: none as published but for AdaIN's statistics."""
+    """None as published but for AdaIN's statistics."""
     image = net(x.requires_grad_(), w=0.5, **options)[0]
     (gradient,) = torch.autograd.grad(image.square().sum(), x, allow_unused=True)
     assert (gradient is not None and bool(gradient.abs().max() > 0)) == passes

@@ -119,7 +119,7 @@ def test_training_ignores_the_global_generator(model: LatentDiffusion) -> None:
 
 
 def test_clipping_really_clips(model: LatentDiffusion) -> None:
-    """An exhausted iterator would leave the gradient as it is (ALGORITHMS 2.2, bug 2)."""
+    """An exhausted iterator would leave the gradient as it is (as in the released attacks)."""
     twin = model.copy()
     optimizer = torch.optim.AdamW(twin.trainable_parameters(), lr=1e-3)
     z, noise = (DRAWS.normal(name, model.latent_shape, 2) for name in ("z", "noise"))
@@ -130,7 +130,7 @@ def test_clipping_really_clips(model: LatentDiffusion) -> None:
 
 
 def test_small_learning_rates_move_the_weights() -> None:
-    """fp32 masters move where bf16 weights would not (ALGORITHMS section 11), at lr 5e-7."""
+    """fp32 masters move where bf16 weights would not, at lr 5e-7."""
     values = DRAWS.normal("weights", (20_000,), 1) * 0.02
     moved = {}
     for dtype in (torch.float32, torch.bfloat16):

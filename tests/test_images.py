@@ -31,7 +31,7 @@ def test_all_levels_survive_quantization() -> None:
 
 
 def test_rounding_clips_and_never_wraps() -> None:
-    """ALGORITHMS section 11: -0.01 gives 0 (not 254), 1.02 gives 255 (not 4)."""
+    """-0.01 gives 0 (not 254), 1.02 gives 255 (not 4)."""
     assert images.to_uint8(torch.tensor([-0.01, 1.02, 0.4999 / 255, 0.5001 / 255])).tolist() == [
         *(0, 255, 0, 1)
     ]

@@ -43,7 +43,7 @@ def test_noise_and_target_are_those_of_diffusers(
 
 
 def test_alpha_bar_is_stable_diffusions(model: LatentDiffusion) -> None:
-    """ALGORITHMS section 1."""
+    """Published values of the schedule."""
     values = model.scheduler.alphas_cumprod[[10, 40, 100, 300]]
     torch.testing.assert_close(
         values, torch.tensor([0.9904, 0.9619, 0.8942, 0.5905]), atol=1e-4, rtol=0
@@ -72,7 +72,7 @@ def test_prompts_are_encoded_as_the_pipeline_does(
 
 
 def test_the_gradient_to_the_pixels_is_the_finite_difference(model: LatentDiffusion) -> None:
-    """Through mean and deviation of the posterior, at fixed draws (ALGORITHMS section 11)."""
+    """Through mean and deviation of the posterior, at fixed draws."""
     double = LatentDiffusion(
         vae=copy.deepcopy(model.vae).double(),
         unet=copy.deepcopy(model.unet).double(),

@@ -1,7 +1,4 @@
-"""The values of attacks and purifiers at full scale are those of the papers, and of the releases.
-
-ALGORITHMS.md, sections 2.2, 2.4, 3.1, 3.2, 3.9 and 9.1; prompts of section 1.
-"""
+"""The values of attacks and purifiers at full scale are the papers', and the releases'."""
 
 from typing import Any
 

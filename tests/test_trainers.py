@@ -58,7 +58,7 @@ def images(name: str, count: int = 4) -> torch.Tensor:
     ],
 )
 def test_prompts(choice: str, expected: tuple[str | None, ...]) -> None:
-    """ALGORITHMS 9.1 and 11."""
+    """The prompts of the paper and those of the released code."""
     node = config.compose([f"trainer={choice}"]).trainer
     assert tuple(node[key] for key in STRINGS) == expected
 

@@ -18,7 +18,7 @@ from diffshortcut.seeding import Draws
 @dataclass(frozen=True, kw_only=True)
 class ASPL:
     """Per round: a clone of the surrogate learns the clean set_A, the perturbation ascends the
-    clone's denoising loss, then the surrogate learns the perturbed set_B (ALGORITHMS 2.2).
+    clone's denoising loss, then the surrogate learns the perturbed set_B.
 
     `radius` and `step` are in 8-bit levels.
     """

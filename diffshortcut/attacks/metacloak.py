@@ -18,7 +18,7 @@ from diffshortcut.seeding import Draws
 
 @dataclass(frozen=True, kw_only=True)
 class MetaCloak:
-    """The perturbation must fool a person's model at every stage of its training (ALGORITHMS 2.4).
+    """The perturbation must fool a person's model at every stage of its training.
 
     First a surrogate learns set_B, and snapshots of it at evenly spaced steps, the first and the
     last included, form the pool. Then, `trails` times over the pool: from a snapshot, `rounds`

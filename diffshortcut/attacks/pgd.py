@@ -45,7 +45,7 @@ def ascend(
     The ball of `radius` lies around `clean`; steps are numbered from `first_step`, so that an
     attack of many short calls never repeats a draw; `micro_batch` images are held in memory at
     once; `trace` receives the values before each step, (n,). UserError naming step and image if
-    a value or a gradient is not finite. ALGORITHMS section 2.0.
+    a value or a gradient is not finite.
     """
     for number in range(first_step, first_step + steps):
         values, directions = zip(
