@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from diffshortcut.mini.train.corpus import Corpus, pick
 from diffshortcut.mini.train.damage import damage
@@ -84,10 +83,9 @@ def stage_two_and_three(
         value = 0.5 * codes + near + reconstruction(output, clean * 2 - 1)
         return value, {"psnr": 10 * np.log10(4 / mse), "codes": float(codes.detach())}
 
-    with sdpa_kernel(SDPBackend.MATH):  # the fused kernel's backward crashed at times on CPUs
-        seconds = fit(
-            name="codeformer_2", module=net, loss=loss, steps=steps, work=work, peak=1e-3, ema=0.99
-        )
+    seconds = fit(
+        name="codeformer_2", module=net, loss=loss, steps=steps, work=work, peak=1e-3, ema=0.99
+    )
     return net, seconds
 
 
