@@ -1,5 +1,9 @@
 """The embedded zoo: rare identifiers are rare, noise words are known, shipped people are whole."""
 
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -34,3 +38,22 @@ def test_sixteen_people_of_twelve_photos_are_shipped() -> None:
     people = sorted((Path(weights.__file__).parent / "mini" / "portraits_data").iterdir())
     assert len(people) == 16
     assert all(len(list(p.glob("set_[ABC]/*.png"))) == 12 for p in people)
+
+
+def test_the_whole_cell_runs_on_the_mini_zoo(tmp_path: Path) -> None:
+    words = ["attack=random", "purifier=ours", "debug=quick", "logger=none", "runtime.threads=1"]
+    package = str(Path(weights.__file__).parent.parent)
+    done = subprocess.run(
+        [sys.executable, "-m", "diffshortcut.run", *words],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": package},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    (record,) = tmp_path.glob("outputs/*/record.json")
+    assert list(json.loads(record.read_text())["arms"]) == ["clean", "protected", "random+ours"]
+    rows = [json.loads(line) for line in (record.parent / "rows.jsonl").open()]
+    scored = {(row["arm"], row["metric"]) for row in rows}
+    assert ("random+ours", "ims") in scored and ("clean", "overall") in scored
