@@ -4,6 +4,7 @@ L1 + gradient (Sobel) loss + a tiny KL term, and a share of the batches with noi
 the VAE passes noise on instead of absorbing it: a VAE that denoises would itself be a defense.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,19 +16,20 @@ from diffshortcut.mini.train.corpus import Corpus, pick
 from diffshortcut.mini.train.loop import fit
 
 BATCH = 8
+WIDTHS = (16, 32, 64, 128)  # four levels: f = 8, 2.7 M parameters
 
 
-def build() -> AutoencoderKL:
-    """The untrained autoencoder, 2.7 M parameters; its posteriors start narrow."""
+def build(widths: Sequence[int] = WIDTHS) -> AutoencoderKL:
+    """An untrained autoencoder, f = 2 ^ (levels - 1); its posteriors start narrow."""
     vae = AutoencoderKL(
         in_channels=3,
         out_channels=3,
         latent_channels=4,
         sample_size=128,
         layers_per_block=1,
-        down_block_types=["DownEncoderBlock2D"] * 4,
-        up_block_types=["UpDecoderBlock2D"] * 4,
-        block_out_channels=[16, 32, 64, 128],
+        down_block_types=["DownEncoderBlock2D"] * len(widths),
+        up_block_types=["UpDecoderBlock2D"] * len(widths),
+        block_out_channels=list(widths),
         norm_num_groups=8,
         scaling_factor=1.0,
     )
@@ -54,8 +56,29 @@ def reconstruction(output: Tensor, target: Tensor) -> Tensor:
     return (output - target).abs().mean() + (output - target).square().mean() + along + across
 
 
+def objective(
+    vae: AutoencoderKL, x: Tensor, rng: torch.Generator
+) -> tuple[Tensor, dict[str, float]]:
+    """Reconstruction of a sample of the posterior + 1e-3 KL, and the PSNR; images in [-1, 1]."""
+    with torch.autocast("cpu", torch.bfloat16):
+        posterior = vae.encode(x).latent_dist
+        z = posterior.mean + posterior.std * torch.randn(posterior.mean.shape, generator=rng)
+        output = vae.decode(z).sample.float()
+    kl = posterior.kl().mean() / x[0].numel()
+    mse = float((output - x).detach().square().mean())
+    return reconstruction(output, x) + 1e-3 * kl, {"psnr": 10 * np.log10(4 / mse)}
+
+
+@torch.no_grad()
+def set_scale(vae: AutoencoderKL, corpus: Corpus, index: np.ndarray, count: int) -> None:
+    """Scaling factor = 1 / std of the latents of about `count` images, as SD's was found."""
+    sample = corpus.pixels(index[:: max(1, len(index) // count)]) * 2 - 1
+    z = torch.cat([vae.encode(part).latent_dist.mean for part in sample.split(32)])
+    vae.register_to_config(scaling_factor=round(float(1 / z.std()), 5))
+
+
 def train(work: Path, steps: int) -> tuple[AutoencoderKL, float]:
-    """Train and set the scaling factor to 1 / std of the latents, as SD's 0.18215 was found."""
+    """Train on the whole corpus, a quarter of each batch with noise added."""
     corpus, vae = Corpus.load(work, "train"), build()
     everything = np.arange(len(corpus.images))
 
@@ -64,20 +87,10 @@ def train(work: Path, steps: int) -> tuple[AutoencoderKL, float]:
         amount = 0.1 * torch.rand(BATCH, 1, 1, 1, generator=rng)
         amount[BATCH // 4 :] = 0  # a quarter of the batch carries noise
         x = (x + amount * torch.randn(x.shape, generator=rng)).clamp(-1, 1)
-        with torch.autocast("cpu", torch.bfloat16):
-            posterior = vae.encode(x).latent_dist
-            z = posterior.mean + posterior.std * torch.randn(posterior.mean.shape, generator=rng)
-            output = vae.decode(z).sample
-        output = output.float()
-        kl = posterior.kl().mean() / x[0].numel()
-        mse = float((output - x).detach().square().mean())
-        return reconstruction(output, x) + 1e-3 * kl, {"psnr": 10 * np.log10(4 / mse)}
+        return objective(vae, x, rng)
 
     seconds = fit(
         name="vae", module=vae, loss=loss, steps=steps, work=work, peak=1.5e-3, warmup=50, ema=0.995
     )
-    with torch.no_grad():
-        sample = corpus.pixels(everything[:: max(1, len(everything) // 512)]) * 2 - 1
-        z = torch.cat([vae.encode(part).latent_dist.mean for part in sample.split(32)])
-    vae.register_to_config(scaling_factor=round(float(1 / z.std()), 5))
+    set_scale(vae, corpus, everything, 512)
     return vae, seconds
