@@ -87,8 +87,12 @@ class Codebook(nn.Module):
         return distance.argmin(1).view(len(latent), *latent.shape[2:])
 
     def lookup(self, indices: Tensor) -> Tensor:
-        """The codes of (n, h, w) indices as (n, c, h, w)."""
-        return self.embedding(indices).permute(0, 3, 1, 2)
+        """The codes of (n, h, w) indices as (n, c, h, w).
+
+        Contiguous: torch 2.13 writes to a null pointer in the backward pass of a group norm whose
+        channels-last input needs no gradient, as behind a frozen generator.
+        """
+        return self.embedding(indices).permute(0, 3, 1, 2).contiguous()
 
     def forward(self, latent: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(codes with straight-through gradient, loss, indices) of a latent."""

@@ -18,6 +18,7 @@ from torch import nn
 from transformers import CLIPModel, CLIPTokenizer
 
 from diffshortcut.mini.train import (
+    cards,
     clip,
     codeformer,
     corpus,
@@ -37,18 +38,19 @@ log = logging.getLogger(__name__)
 WEIGHTS = Path(__file__).parent.parent / "weights"
 PEOPLE, VIEWS = 2800, 10
 STEPS = {
-    "vae": 1500,
-    "clip": 900,
-    "mini_a": 2400,
-    "mini_b": 2400,
-    "mini_c": 2400,
-    "judge": 700,
-    "recognizer_a": 1200,
-    "recognizer_b": 1000,
-    "detector": 500,
-    "quality": 400,
+    "vae": (1500,),
+    "clip": (900,),
+    "mini_a": (2400,),
+    "mini_b": (2400,),
+    "mini_c": (2400,),
+    "judge": (700,),
+    "recognizer_a": (1200,),
+    "recognizer_b": (1000,),
+    "detector": (500,),
+    "quality": (400,),
+    "codeformer": (700, 700),  # stage I; II and III
+    "upscaler": (1500, 2500),  # VAE, UNet
 }
-CODEFORMER, UPSCALER = (700, 700), (600, 1000)
 
 
 class Builder:
@@ -57,8 +59,13 @@ class Builder:
     def __init__(self, work: Path, weights: Path = WEIGHTS, scale: float = 1.0) -> None:
         self.work, self.weights, self.scale = work, weights, scale
 
-    def steps(self, count: int) -> int:
-        return max(2, int(count * self.scale))
+    def steps(self, name: str) -> int:
+        """The steps of a model, scaled."""
+        return self.parts(name)[0]
+
+    def parts(self, name: str) -> tuple[int, ...]:
+        """The steps of a model that is trained in several parts, scaled."""
+        return tuple(max(2, int(count * self.scale)) for count in STEPS[name])
 
     def corpus(self) -> float:
         corpus.write(self.work, "gate", corpus.GATE, 200, 8)
@@ -76,12 +83,12 @@ class Builder:
         return CLIPTokenizer.from_pretrained(folder)
 
     def vae(self) -> float:
-        model, seconds = vae.train(self.work, self.steps(STEPS["vae"]))
+        model, seconds = vae.train(self.work, self.steps("vae"))
         model.save_pretrained(self.work / "vae")
         return seconds
 
     def clip(self) -> float:
-        model, seconds = clip.train(self.work, self.tokens(), self.steps(STEPS["clip"]))
+        model, seconds = clip.train(self.work, self.tokens(), self.steps("clip"))
         clip.save(model, self.tokens(), self.weights / "clip")
         return seconds
 
@@ -96,14 +103,14 @@ class Builder:
             autoencoder,
             self.trained_clip(),
             self.tokens(),
-            self.steps(STEPS[name]),
+            self.steps(name),
         )
         ldm.save(module, name, autoencoder, self.tokens(), self.weights / name)
         return seconds
 
     def recognizer_a(self) -> float:
         net, seconds = recognizers.train(
-            self.work, "recognizer_a", RecognizerANet(), 512, self.steps(STEPS["recognizer_a"])
+            self.work, "recognizer_a", RecognizerANet(), 512, self.steps("recognizer_a")
         )
         torch.save(net.state_dict(), self.work / "recognizer_a_net.pt")
         export_recognizer(net, self.weights / "recognizer_a" / "model.onnx")
@@ -111,36 +118,35 @@ class Builder:
 
     def recognizer_b(self) -> float:
         net, seconds = recognizers.train(
-            self.work, "recognizer_b", RecognizerBNet(), 256, self.steps(STEPS["recognizer_b"])
+            self.work, "recognizer_b", RecognizerBNet(), 256, self.steps("recognizer_b")
         )
         write_net(net, {"width": 16, "dim": 256}, self.weights / "recognizer_b")
         return seconds
 
     def detector(self) -> float:
-        net, seconds = detector.train(self.work, self.steps(STEPS["detector"]))
+        net, seconds = detector.train(self.work, self.steps("detector"))
         torch.save(net.state_dict(), self.work / "detector_net.pt")
         export_detector(net, self.weights / "detector" / "model.onnx", size=128)
         return seconds
 
     def judge(self) -> float:
-        net, seconds = judge.train(self.work, self.steps(STEPS["judge"]))
+        net, seconds = judge.train(self.work, self.steps("judge"))
         torch.save(net.state_dict(), self.work / "judge_net.pt")
         return seconds
 
     def quality(self) -> float:
         model = self.trained_clip().eval()
-        head, seconds = quality.train(self.work, model, self.steps(STEPS["quality"]))
+        head, seconds = quality.train(self.work, model, self.steps("quality"))
         write_net(head, {"dim": model.config.projection_dim}, self.weights / "quality")
         return seconds
 
     def codeformer(self) -> float:
-        counts = self.steps(CODEFORMER[0]), self.steps(CODEFORMER[1])
-        net, seconds = codeformer.train(self.work, counts)
+        net, seconds = codeformer.train(self.work, self.parts("codeformer"))
         net.save(self.weights / "codeformer", torch.float16)
         return seconds
 
     def upscaler(self) -> float:
-        counts = self.steps(UPSCALER[0]), self.steps(UPSCALER[1])
+        counts = self.parts("upscaler")
         pipeline, seconds = upscaler.train(self.work, self.trained_clip(), self.tokens(), counts)
         pipeline.to(torch.float16).save_pretrained(self.weights / "upscaler")
         return seconds
@@ -186,6 +192,9 @@ def main() -> None:
     for name in arguments.names or recipes:
         seconds = recipes[name]()
         log.info("%s: %.0f s of training in all", name, seconds)
+        if name in STEPS:
+            facts = {"steps": list(STEPS[name]), "seconds": round(seconds)}
+            cards.note(arguments.weights, "training", {name: facts})
 
 
 if __name__ == "__main__":

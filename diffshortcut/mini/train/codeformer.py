@@ -18,7 +18,7 @@ from diffshortcut.mini.train.vae import reconstruction
 from diffshortcut.models.codeformer import CodeFormer
 from diffshortcut.models.vq import Config, VQAutoencoder
 
-BATCH = 16
+BATCH = 8
 CONFIG = Config(multipliers=(1, 1, 2, 3), blocks=1)
 CONTINUOUS = 0.3  # share of stage I before the codes are switched on
 
@@ -76,7 +76,8 @@ def stage_two_and_three(
         bad = damage(clean, rng)
         with torch.no_grad():
             target = teacher.quantize.nearest(teacher.encoder(clean * 2 - 1)[0])
-        output, logits, latent = net(bad * 2 - 1, w=1.0, adain=False)
+        with torch.autocast("cpu", torch.bfloat16):
+            output, logits, latent = (y.float() for y in net(bad * 2 - 1, w=1.0, adain=False))
         codes = functional.cross_entropy(logits.transpose(1, 2), target.flatten(1))
         near = functional.mse_loss(latent, teacher.quantize.lookup(target))
         mse = float((output - (clean * 2 - 1)).detach().square().mean())
@@ -84,12 +85,19 @@ def stage_two_and_three(
         return value, {"psnr": 10 * np.log10(4 / mse), "codes": float(codes.detach())}
 
     seconds = fit(
-        name="codeformer_2", module=net, loss=loss, steps=steps, work=work, peak=1e-3, ema=0.99
+        name="codeformer_2",
+        module=net,
+        loss=loss,
+        steps=steps,
+        work=work,
+        peak=1e-3,
+        decay=0.4,
+        ema=0.99,
     )
     return net, seconds
 
 
-def train(work: Path, steps: tuple[int, int]) -> tuple[CodeFormer, float]:
+def train(work: Path, steps: tuple[int, ...]) -> tuple[CodeFormer, float]:
     """All stages; `steps` of stage I and of II + III."""
     corpus, net = Corpus.load(work, "train"), CodeFormer(CONFIG)
     first = stage_one(work, net, corpus, steps[0])

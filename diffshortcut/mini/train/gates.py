@@ -1,15 +1,16 @@
 """The mini zoo's gates, measured on people never trained on: what each model must be able to do.
 
-`python -m diffshortcut.mini.train.gates [NAME ...] [--work FOLDER]` prints and writes gates.json.
+`python -m diffshortcut.mini.train.gates [NAME ...] [--work FOLDER]` prints them and notes them
+in gates.json beside the weights, where the model cards find them.
 """
 
 import argparse
-import json
 from dataclasses import asdict
 from pathlib import Path
 
 from diffshortcut.mini.train import measures_generation, measures_perception
 from diffshortcut.mini.train.bench import Bench
+from diffshortcut.mini.train.cards import note
 
 MEASURES = {
     **measures_perception.MEASURES,
@@ -25,13 +26,11 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("build/mini"))
     parser.add_argument("--weights", type=Path, default=WEIGHTS)
     arguments = parser.parse_args()
-    bench, record = Bench(arguments.work, arguments.weights), arguments.work / "gates.json"
-    found = json.loads(record.read_text()) if record.exists() else {}
+    bench = Bench(arguments.work, arguments.weights)
     for name in arguments.names or MEASURES:
         for gate in MEASURES[name](bench):
             print(gate, flush=True)
-            found[gate.name] = asdict(gate)
-    record.write_text(json.dumps(found, indent=1) + "\n")
+            note(arguments.weights, "gates", {gate.name: asdict(gate)})
 
 
 if __name__ == "__main__":

@@ -7,27 +7,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from diffshortcut.mini.train.corpus import Corpus, pick
+from diffshortcut.mini.train.labels import LABELS, classes
 from diffshortcut.mini.train.loop import fit
 from diffshortcut.models.nets import conv_block
 
 BATCH = 64
-HEADS = {
-    "gender": ("man", "woman"),
-    "age": ("young", "middle-aged", "old"),
-    "hair_color": ("black", "brown", "blond", "red", "grey", "white"),
-    "glasses": ("none", "some"),
-    "beard": ("none", "stubble", "full", "goatee", "moustache"),
-    "expression": ("neutral", "smile", "open mouth", "frown", "surprised", "eyes closed"),
-    "turn": ("camera", "left", "right", "up", "down"),
-    "style": ("photo", "line drawing", "halftone", "flat colors", "brush strokes"),
-}
+HEADS = {name: LABELS[name] for name in LABELS if name != "degradation"}
 
 
 def labels(record: dict) -> list[int]:
     """The class of each head."""
-    facts = record["attributes"] | {"style": record["style"]}
-    facts["glasses"] = "none" if facts["glasses"] == "none" else "some"
-    return [HEADS[name].index(facts[name]) for name in HEADS]
+    found = classes(record)
+    return [found[name] for name in HEADS]
 
 
 class Judge(nn.Module):

@@ -19,6 +19,7 @@ from diffshortcut.mini.train.loop import fit
 from diffshortcut.progress import track
 
 BATCH, CAPTIONS, DROP = 48, 3, 0.1
+GAMMA = 5.0  # min-SNR weighting (Hang et al. 2023): early steps do not drown the others
 CROSS = ("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D")
 
 
@@ -67,14 +68,22 @@ def scheduler(variant: Variant) -> DDPMScheduler:
     )
 
 
+def weights(schedule: DDPMScheduler) -> Tensor:
+    """Weight of the squared error per timestep, (T,): min(SNR, GAMMA) in units of z."""
+    ratio = schedule.alphas_cumprod / (1 - schedule.alphas_cumprod)
+    velocity = schedule.config.prediction_type == "v_prediction"
+    return ratio.clamp(max=GAMMA) / (ratio + 1 if velocity else ratio)
+
+
 @torch.no_grad()
 def latents(vae: AutoencoderKL, corpus: Corpus, path: Path) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation (n, 4, 16, 16) of every posterior, cached in half precision."""
     if not path.exists():
         parts = []
         index = np.arange(len(corpus.images))
-        for part in track(corpus.batches(index, 64), "encode", total=len(index) // 64 + 1):
-            posterior = vae.encode(corpus.pixels(part) * 2 - 1).latent_dist
+        for part in track(corpus.batches(index, 16), "encode", total=len(index) // 16 + 1):
+            with torch.autocast("cpu", torch.bfloat16):
+                posterior = vae.encode(corpus.pixels(part) * 2 - 1).latent_dist
             parts.append(torch.stack([posterior.mean, posterior.std]).half())
         torch.save(torch.cat(parts, 1), path)
     mean, std = torch.load(path, weights_only=True)
@@ -101,7 +110,7 @@ def train(
             for k in range(CAPTIONS)
         ]
     )
-    empty = tokenize(tokens, [""])
+    empty, weight = tokenize(tokens, [""]), weights(schedule)
     module = nn.ModuleDict({"unet": build(variant), "text_encoder": text_encoder(clip, tokens)})
 
     def loss(step: int, rng: torch.Generator) -> tuple[Tensor, dict[str, float]]:
@@ -116,9 +125,19 @@ def train(
         target = noise[1]
         if variant.prediction == "v_prediction":
             target = schedule.get_velocity(z, noise[1], t)
-        return (output - target).square().mean(), {}
+        error = (output - target).square().mean((1, 2, 3))
+        return (weight[t] * error).mean(), {"mse": float(error.detach().mean())}
 
-    seconds = fit(name=name, module=module, loss=loss, steps=steps, work=work, peak=1e-3, ema=0.999)
+    seconds = fit(
+        name=name,
+        module=module,
+        loss=loss,
+        steps=steps,
+        work=work,
+        peak=1e-3,
+        decay=0.4,
+        ema=0.999,
+    )
     return module, seconds
 
 

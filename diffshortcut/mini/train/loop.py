@@ -47,11 +47,62 @@ def learning_rate(step: int, *, steps: int, peak: float, warmup: int, decay: flo
     return peak * min(1.0, (step + 1) / warmup) * falling
 
 
-def save(path: Path, state: dict) -> None:
-    """Write a checkpoint aside and rename it, so that a killed run never leaves half a file."""
-    aside = path.with_suffix(".tmp")
-    torch.save(state, aside)
-    os.replace(aside, path)
+class Run:
+    """A module in training with its optimizer, its average, its checkpoint and its log."""
+
+    def __init__(
+        self, module: nn.Module, path: Path, *, peak: float, ema: float, weight_decay: float
+    ) -> None:
+        self.module, self.path = module, path
+        self.weights = [p for p in module.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(
+            self.weights, lr=peak, betas=(0.9, 0.99), weight_decay=weight_decay
+        )
+        self.average, self.first, self.spent = Averaged(module, ema), 0, 0.0
+        if path.exists():
+            self._resume()
+        self.began = self.saved = time.monotonic()
+
+    def _resume(self) -> None:
+        state = torch.load(self.path, weights_only=True, mmap=True)
+        self.module.load_state_dict(state["module"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.average.state = {k: v.clone() for k, v in state["average"].items()}
+        self.first, self.spent = state["step"], state["seconds"]
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of all runs so far."""
+        return self.spent + time.monotonic() - self.began
+
+    def update(self, value: Tensor, *, rate: float, clip: float, step: int) -> None:
+        """One step of the optimizer and of the average."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.zero_grad(set_to_none=True)
+        value.backward()
+        torch.nn.utils.clip_grad_norm_(self.weights, clip)
+        self.optimizer.step()
+        self.average.update(self.module, step)
+
+    def note(self, facts: dict[str, float]) -> None:
+        """Append one line to the log beside the checkpoint."""
+        with self.path.with_suffix(".jsonl").open("a") as file:
+            file.write(json.dumps(facts | {"seconds": self.seconds}) + "\n")
+
+    def save(self, step: int) -> None:
+        """Write the checkpoint aside and rename it: a killed run never leaves half a file."""
+        aside = self.path.with_suffix(".tmp")
+        state = {
+            "module": self.module.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "average": self.average.state,
+            "step": step,
+            "seconds": self.seconds,
+        }
+        torch.save(state, aside)
+        os.replace(aside, self.path)
+        self.saved = time.monotonic()
 
 
 def fit(
@@ -76,54 +127,19 @@ def fit(
     """
     torch.manual_seed(0)
     work.mkdir(parents=True, exist_ok=True)
-    path, log = work / f"{name}.pt", work / f"{name}.jsonl"
-    weights = [p for p in module.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(weights, lr=peak, betas=(0.9, 0.99), weight_decay=weight_decay)
-    average, first, spent = Averaged(module, ema), 0, 0.0
-    if path.exists():
-        state = torch.load(path, weights_only=True, mmap=True)
-        module.load_state_dict(state["module"])
-        optimizer.load_state_dict(state["optimizer"])
-        average.state = {k: v.clone() for k, v in state["average"].items()}
-        first, spent = state["step"], state["seconds"]
-    began = saved = time.monotonic()
-
-    def checkpoint(step: int) -> None:
-        seconds = spent + time.monotonic() - began
-        save(
-            path,
-            {
-                "module": module.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "average": average.state,
-                "step": step,
-                "seconds": seconds,
-            },
-        )
-
+    run = Run(module, work / f"{name}.pt", peak=peak, ema=ema, weight_decay=weight_decay)
+    first = run.first
     module.train()
     for step in track(range(first, steps), f"train {name}", total=max(0, steps - first)):
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, steps=steps, peak=peak, warmup=warmup, decay=decay)
+        rate = learning_rate(step, steps=steps, peak=peak, warmup=warmup, decay=decay)
         value, facts = loss(step, generator(name, step))
-        optimizer.zero_grad(set_to_none=True)
-        value.backward()
-        torch.nn.utils.clip_grad_norm_(weights, clip)
-        optimizer.step()
-        average.update(module, step)
+        run.update(value, rate=rate, clip=clip, step=step)
         if step % 50 == 0 or step == steps - 1:
-            facts |= {
-                "step": step,
-                "loss": float(value.detach()),
-                "seconds": spent + time.monotonic() - began,
-            }
-            with log.open("a") as file:
-                file.write(json.dumps(facts) + "\n")
-        if time.monotonic() - saved > 60 * minutes:
-            checkpoint(step + 1)
-            saved = time.monotonic()
+            run.note(facts | {"step": step, "loss": float(value.detach())})
+        if time.monotonic() - run.saved > 60 * minutes:
+            run.save(step + 1)
     if first < steps:
-        checkpoint(steps)
-    module.load_state_dict(average.state)
+        run.save(steps)
+    module.load_state_dict(run.average.state)
     module.eval()
-    return spent + time.monotonic() - began
+    return run.seconds

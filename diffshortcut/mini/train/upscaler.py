@@ -2,10 +2,12 @@
 
 Its own VAE has f = 4 (latents 32x32x4), its UNet reads seven channels: the noisy latent and the
 low-resolution image, itself noised at a level that the UNet is told (class labels), as published.
+Also as published, most of the training sees crops: four of them cost what one whole picture does.
 """
 
 from pathlib import Path
 
+import numpy as np
 import torch
 from diffusers import (
     AutoencoderKL,
@@ -15,16 +17,17 @@ from diffusers import (
     UNet2DConditionModel,
 )
 from torch import Tensor
-from torch.nn import functional
 from transformers import CLIPModel, CLIPTokenizer
 
 from diffshortcut.mini.train import vae
+from diffshortcut.mini.train.bench import quarter
 from diffshortcut.mini.train.clip import TEXT, tokenize
 from diffshortcut.mini.train.corpus import Corpus, pick
 from diffshortcut.mini.train.ldm import CROSS, text_encoder
 from diffshortcut.mini.train.loop import fit
 
-BATCH, DROP, MAX_NOISE = 16, 0.1, 350
+BATCH, CROP, DROP, MAX_NOISE = 16, 64, 0.1, 350
+WHOLE = 0.7  # share of the steps after which whole pictures, a quarter as many, are shown
 BETAS = {"beta_start": 0.0001, "beta_end": 0.02, "beta_schedule": "scaled_linear"}
 WIDTHS = (32, 64, 96)
 VAE_WIDTHS = (16, 32, 96)  # three levels: f = 4, 1.1 M parameters
@@ -49,22 +52,39 @@ def build_unet() -> UNet2DConditionModel:
     )
 
 
+def shown(
+    corpus: Corpus, index: np.ndarray, whole: bool, rng: torch.Generator
+) -> tuple[np.ndarray, Tensor]:
+    """Indices and pixels of a batch: BATCH crops of CROP px or a quarter as many pictures."""
+    chosen = pick(index, BATCH // 4 if whole else BATCH, rng)
+    x = corpus.pixels(chosen)
+    if whole:
+        return chosen, x
+    corner = 4 * torch.randint((128 - CROP) // 4 + 1, (len(x), 2), generator=rng)
+    parts = [
+        image[:, i : i + CROP, j : j + CROP]
+        for image, (i, j) in zip(x, corner.tolist(), strict=True)
+    ]
+    return chosen, torch.stack(parts)
+
+
 def train_vae(work: Path, corpus: Corpus, steps: int) -> tuple[AutoencoderKL, float]:
     """As the LDM's VAE, at f = 4 and on undamaged pictures."""
     autoencoder, index = vae.build(VAE_WIDTHS), corpus.where(degradation=None)
 
     def loss(step: int, rng: torch.Generator) -> tuple[Tensor, dict[str, float]]:
-        return vae.objective(autoencoder, corpus.pixels(pick(index, BATCH, rng)) * 2 - 1, rng)
+        _, x = shown(corpus, index, step > WHOLE * steps, rng)
+        return vae.objective(autoencoder, x * 2 - 1, rng)
 
     seconds = fit(
-        name="upscaler_vae", module=autoencoder, loss=loss, steps=steps, work=work, peak=2e-3
+        name="upscaler_vae", module=autoencoder, loss=loss, steps=steps, work=work, peak=1.5e-3
     )
     vae.set_scale(autoencoder, corpus, index, 256)
     return autoencoder, seconds
 
 
 def train(
-    work: Path, clip: CLIPModel, tokens: CLIPTokenizer, steps: tuple[int, int]
+    work: Path, clip: CLIPModel, tokens: CLIPTokenizer, steps: tuple[int, ...]
 ) -> tuple[StableDiffusionUpscalePipeline, float]:
     """Train the VAE, then the UNet; the text encoder is CLIP's, frozen."""
     corpus = Corpus.load(work, "train")
@@ -76,23 +96,16 @@ def train(
     encoder.requires_grad_(False)
 
     def loss(step: int, rng: torch.Generator) -> tuple[Tensor, dict[str, float]]:
-        chosen = pick(index, BATCH, rng)
-        x = corpus.pixels(chosen)
+        chosen, x = shown(corpus, index, step > WHOLE * steps[1], rng)
+        kept = torch.rand(len(x), generator=rng) >= DROP
         texts = [
             t if keep else ""
-            for t, keep in zip(
-                corpus.captions(chosen, seed=step),
-                torch.rand(BATCH, generator=rng) >= DROP,
-                strict=True,
-            )
+            for t, keep in zip(corpus.captions(chosen, seed=step), kept, strict=True)
         ]
-        low = (
-            functional.interpolate(x, size=(32, 32), mode="bicubic", antialias=True).clamp(0, 1) * 2
-            - 1
-        )
-        level = torch.randint(MAX_NOISE, (BATCH,), generator=rng)
+        low = quarter(x) * 2 - 1
+        level = torch.randint(MAX_NOISE, (len(x),), generator=rng)
         low = low_schedule.add_noise(low, torch.randn(low.shape, generator=rng), level)
-        t = torch.randint(1000, (BATCH,), generator=rng)
+        t = torch.randint(1000, (len(x),), generator=rng)
         with torch.no_grad():
             z = autoencoder.encode(x * 2 - 1).latent_dist.mean * autoencoder.config.scaling_factor
             context = encoder(tokenize(tokens, texts)).last_hidden_state
@@ -101,7 +114,9 @@ def train(
         output = unet(noisy, t, context, class_labels=level).sample
         return (output - schedule.get_velocity(z, noise, t)).square().mean(), {}
 
-    second = fit(name="upscaler", module=unet, loss=loss, steps=steps[1], work=work, peak=1e-3)
+    second = fit(
+        name="upscaler", module=unet, loss=loss, steps=steps[1], work=work, peak=1e-3, decay=0.4
+    )
     sampler = DDIMScheduler(
         **BETAS,
         prediction_type="v_prediction",
