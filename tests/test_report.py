@@ -91,6 +91,8 @@ def test_files_are_read_back(tmp_path, pictures):
     share = record["recoveries"]["metacloak+ours"]["overall"]
     assert list(record["recoveries"]) == ["metacloak+ours"]
     assert share["value"] == pytest.approx(0.8) and share["people"] == 8
+    few, _ = written(tmp_path / "few", pictures, people=7)
+    assert few.recoveries == {}  # no interval, so nothing says that there was a loss
     pair = next(
         c
         for c in record["comparisons"]
@@ -116,7 +118,7 @@ def test_table_says_its_unit_and_stars_only_with_eight_people(tmp_path, pictures
 
 
 def test_console_shows_every_arm(tmp_path, pictures):
-    facts, _ = written(tmp_path, pictures, people=2)
+    facts, _ = written(tmp_path, pictures, people=8)
     console = Console(record=True, width=140, file=(tmp_path / "console").open("w"))
     summary.show(facts, console)
     text = console.export_text()

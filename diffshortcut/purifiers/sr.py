@@ -20,6 +20,7 @@ class SuperResolution:
     steps: int
     guidance: float
     noise_level: int
+    micro_batch: int | None = None  # images in memory at once
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.noise_level < 0:
@@ -35,5 +36,6 @@ class SuperResolution:
             guidance=self.guidance,
             noise_level=self.noise_level,
             draws=draws,
+            micro_batch=self.micro_batch,
         )
         return resize(upscaled, (h, w))

@@ -94,18 +94,28 @@ class Facts:
 
     @cached_property
     def recoveries(self) -> dict[str, dict[str, Estimate]]:
-        """(arm - protected) / (clean - protected) of each defended arm, by metric."""
-        clean, found = self.baselines.clean, {}
+        """(arm - protected) / (clean - protected) of each defended arm, by metric.
+
+        Left out where the interval of clean - protected holds 0 or there is none (below 8 people):
+        the share of a loss that may be no loss means nothing.
+        """
+        clean = self.baselines.clean
+        found: dict[str, dict[str, Estimate]] = {}
         for arm in self.arms:
             protected = self.baselines.protected.get(arm)
             if clean is not None and protected not in (None, clean, arm) and arm != clean:
                 trio = (arm, protected, clean)
-                found[arm] = {
+                shares = {
                     metric: recovery(self._of(metric, *trio), metric, *trio)
                     for metric in PRIMARY
-                    if self._shared(metric, *trio)
+                    if self._shared(metric, *trio) and self._lost(metric, protected, clean)
                 }
+                found |= {arm: shares} if shares else {}
         return found
+
+    def _lost(self, metric: str, protected: str, clean: str) -> bool:
+        rows = self._of(metric, clean, protected)
+        return compare(rows, metric, clean, protected).difference.excludes_zero
 
     @cached_property
     def verdicts(self) -> list[Verdict]:
