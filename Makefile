@@ -39,8 +39,13 @@ mini-data: $(VENV)/.slow ## draw the shipped people again, and the development p
 	$(BIN)/python -m diffshortcut.mini.train.people
 	$(BIN)/python -m diffshortcut.mini.train.people --development --folder build/development
 
-mini-gates: $(VENV)/.slow ## measure the mini zoo's gates on people never trained on
+mini-gates: $(VENV)/.slow ## measure the mini zoo's gates on people never trained on, and write the cards
 	$(BIN)/python -m diffshortcut.mini.train.gates
+	$(BIN)/python -m diffshortcut.mini.train.cards
+
+mini-audit: $(VENV)/.slow ## what networks trained on real faces say of the shipped portraits
+	$(BIN)/python -m pip install --quiet --editable '.[audit]'
+	$(BIN)/python -m diffshortcut.mini.train.audit
 
 quickstart: $(VENV)/.core ## seven arms on eight people, with statistics (about two hours)
 	$(BIN)/python -m diffshortcut.run experiment=quickstart
@@ -51,4 +56,4 @@ wheel: $(VENV)/.core ## build the wheel into dist/
 clean: ## remove the environment and what was built (results in outputs/ stay)
 	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache
 
-.PHONY: help setup run test test-slow mini mini-data mini-gates quickstart wheel clean
+.PHONY: help setup run test test-slow mini mini-data mini-gates mini-audit quickstart wheel clean

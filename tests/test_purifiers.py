@@ -154,7 +154,7 @@ class Recorder:
 def test_super_resolution_shrinks_by_4_and_passes_its_options() -> None:
     model = Recorder()
     purifier = SuperResolution(
-        upscaler=model, prompt="a photo", steps=75, guidance=9.0, noise_level=20
+        upscaler=model, prompt="a photo", steps=75, guidance=9.0, noise_level=20, micro_batch=3
     )
     assert purifier(IMAGES, DRAWS).shape == IMAGES.shape
     assert torch.equal(model.images, resize(IMAGES, 8))
@@ -164,6 +164,7 @@ def test_super_resolution_shrinks_by_4_and_passes_its_options() -> None:
         "guidance": 9.0,
         "noise_level": 20,
         "draws": DRAWS,
+        "micro_batch": 3,
     }
 
 

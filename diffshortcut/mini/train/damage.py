@@ -37,16 +37,21 @@ def compressed(x: Tensor, rng: torch.Generator) -> Tensor:
     return torch.stack(out)
 
 
+def noisy(x: Tensor, rng: torch.Generator) -> Tensor:
+    """Colored noise of a deviation of 0.02-0.1."""
+    amount = 0.02 + 0.08 * float(torch.rand(1, generator=rng))
+    return (x + amount * smooth_noise(x.shape, rng)).clamp(0, 1)
+
+
 def damage(x: Tensor, rng: torch.Generator) -> Tensor:
     """Images (n, 3, h, w) in [0, 1], each with a mix of blur, noise and JPEG (some with none)."""
     out = []
     for image in x.split(1):
-        dice = torch.rand(4, generator=rng)
+        dice = torch.rand(3, generator=rng)
         if dice[0] < 0.3:
             image = blurred(image, rng)
         if dice[1] < 0.65:
-            amount = 0.02 + 0.08 * float(dice[3])
-            image = (image + amount * smooth_noise(image.shape, rng)).clamp(0, 1)
+            image = noisy(image, rng)
         if dice[2] < 0.3:
             image = compressed(image, rng)
         out.append(image)
