@@ -42,6 +42,10 @@ def main() -> None:
             raise
         text = str(error) if isinstance(error, UserError) else usage.explain(error, overrides)
         sys.exit(f"error: {text}")
+    except OSError as error:  # Hydra could not make its folder
+        if traced:
+            raise
+        sys.exit(f"error: {error.filename}: {error.strerror}")
     except KeyboardInterrupt:
         sys.exit("interrupted: the same command goes on from here")
 

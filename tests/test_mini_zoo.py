@@ -1,5 +1,6 @@
 """The embedded zoo: rare identifiers are rare, noise words are known, shipped people are whole."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -57,3 +58,10 @@ def test_the_whole_cell_runs_on_the_mini_zoo(tmp_path: Path) -> None:
     rows = [json.loads(line) for line in (record.parent / "rows.jsonl").open()]
     scored = {(row["arm"], row["metric"]) for row in rows}
     assert ("random+ours", "ims") in scored and ("clean", "overall") in scored
+
+
+@pytest.mark.parametrize("folder", sorted(weights.MINI.glob("*/")), ids=lambda p: p.name)
+def test_every_model_has_a_card_with_the_sums_of_its_files(folder: Path) -> None:
+    card = (Path(__file__).parent.parent / "docs" / "models" / f"{folder.name}.md").read_text()
+    for path in (p for p in folder.rglob("*") if p.is_file()):
+        assert hashlib.sha256(path.read_bytes()).hexdigest() in card, path

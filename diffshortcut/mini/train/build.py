@@ -38,18 +38,18 @@ log = logging.getLogger(__name__)
 WEIGHTS = Path(__file__).parent.parent / "weights"
 PEOPLE, VIEWS = 2800, 10
 STEPS = {
-    "vae": (1500,),
-    "clip": (900,),
-    "mini_a": (2400,),
-    "mini_b": (2400,),
-    "mini_c": (2400,),
-    "judge": (700,),
-    "recognizer_a": (1200,),
-    "recognizer_b": (1000,),
-    "detector": (500,),
-    "quality": (400,),
-    "codeformer": (700, 700),  # stage I; II and III
-    "upscaler": (1500, 2500),  # VAE, UNet
+    "vae": (2600,),
+    "clip": (3050,),
+    "mini_a": (4700,),
+    "mini_b": (4700,),
+    "mini_c": (4700,),
+    "judge": (900,),
+    "recognizer_a": (900,),
+    "recognizer_b": (600,),
+    "detector": (400,),
+    "quality": (500,),
+    "codeformer": (1000, 1500),  # stage I; II and III
+    "upscaler": (2000, 3000),  # VAE, UNet
 }
 
 

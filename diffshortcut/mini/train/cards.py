@@ -80,8 +80,9 @@ def card(name: str, weights: Path) -> str:
     lines = [f"# {name}", "", about(name, entry.recipe), "", "## Data", "", DATA, ""]
     lines += ["## Training", "", "| part | steps | seconds |", "|---|---|---|"]
     for part in entry.trainings:
-        facts = trained.get(part, {"steps": "not noted", "seconds": "not noted"})
-        lines.append(f"| {part} | {facts['steps']} | {facts['seconds']} |")
+        facts = trained.get(part, {"steps": ["not noted"], "seconds": "not noted"})
+        steps = " + ".join(str(count) for count in facts["steps"])
+        lines.append(f"| {part} | {steps} | {facts['seconds']} |")
     lines += ["", "## Quality, on people never trained on", "", "| gate | found | asked | |"]
     lines.append("|---|---|---|---|")
     for gate in (Gate(**facts) for facts in gates.values()):
