@@ -19,8 +19,11 @@ BATCH = 8
 WIDTHS = (16, 32, 64, 128)  # four levels: f = 8, 2.7 M parameters
 
 
-def build(widths: Sequence[int] = WIDTHS) -> AutoencoderKL:
-    """An untrained autoencoder, f = 2 ^ (levels - 1); its posteriors start narrow."""
+def build(widths: Sequence[int] = WIDTHS, groups: int = 8) -> AutoencoderKL:
+    """An untrained autoencoder, f = 2 ^ (levels - 1); its posteriors start narrow.
+
+    Few channels per normalization group wipe colors out, above all on crops.
+    """
     vae = AutoencoderKL(
         in_channels=3,
         out_channels=3,
@@ -30,7 +33,7 @@ def build(widths: Sequence[int] = WIDTHS) -> AutoencoderKL:
         down_block_types=["DownEncoderBlock2D"] * len(widths),
         up_block_types=["UpDecoderBlock2D"] * len(widths),
         block_out_channels=list(widths),
-        norm_num_groups=8,
+        norm_num_groups=groups,
         scaling_factor=1.0,
     )
     narrow(vae)
