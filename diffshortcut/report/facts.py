@@ -114,8 +114,12 @@ class Facts:
         return found
 
     def _lost(self, metric: str, protected: str, clean: str) -> bool:
-        rows = self._of(metric, clean, protected)
-        return compare(rows, metric, clean, protected).difference.excludes_zero
+        pair = (metric, protected, clean)
+        return any(
+            found.difference.excludes_zero
+            for found in self.comparisons
+            if (found.metric, found.arm, found.against) == pair
+        )
 
     @cached_property
     def verdicts(self) -> list[Verdict]:

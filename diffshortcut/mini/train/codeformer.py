@@ -6,7 +6,6 @@ damaged one. III: controllable features of the damaged image let into the genera
 
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -14,7 +13,7 @@ from torch.nn import functional
 from diffshortcut.mini.train.corpus import Corpus, pick
 from diffshortcut.mini.train.damage import damage
 from diffshortcut.mini.train.loop import fit
-from diffshortcut.mini.train.vae import reconstruction
+from diffshortcut.mini.train.vae import decibels, reconstruction
 from diffshortcut.models.codeformer import CodeFormer
 from diffshortcut.models.vq import Config, VQAutoencoder
 
@@ -45,8 +44,8 @@ def stage_one(work: Path, net: CodeFormer, corpus: Corpus, steps: int) -> float:
                 output, codes = net.generator(net.encoder(x)[0]), torch.zeros(())
             else:
                 output, codes, _ = VQAutoencoder.forward(net, x)
-        mse = float((output.float() - x).detach().square().mean())
-        return reconstruction(output.float(), x) + codes, {"psnr": 10 * np.log10(4 / mse)}
+        output = output.float()
+        return reconstruction(output, x) + codes, {"psnr": decibels(output, x)}
 
     return fit(
         name="codeformer_1",
@@ -73,16 +72,15 @@ def stage_two_and_three(
 
     def loss(step: int, rng: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         clean = corpus.pixels(pick(index, BATCH, rng))
-        bad = damage(clean, rng)
+        bad, x = damage(clean, rng), clean * 2 - 1
         with torch.no_grad():
-            target = teacher.quantize.nearest(teacher.encoder(clean * 2 - 1)[0])
+            target = teacher.quantize.nearest(teacher.encoder(x)[0])
         with torch.autocast("cpu", torch.bfloat16):
             output, logits, latent = (y.float() for y in net(bad * 2 - 1, w=1.0, adain=False))
         codes = functional.cross_entropy(logits.transpose(1, 2), target.flatten(1))
         near = functional.mse_loss(latent, teacher.quantize.lookup(target))
-        mse = float((output - (clean * 2 - 1)).detach().square().mean())
-        value = 0.5 * codes + near + reconstruction(output, clean * 2 - 1)
-        return value, {"psnr": 10 * np.log10(4 / mse), "codes": float(codes.detach())}
+        value = 0.5 * codes + near + reconstruction(output, x)
+        return value, {"psnr": decibels(output, x), "codes": float(codes.detach())}
 
     seconds = fit(
         name="codeformer_2",

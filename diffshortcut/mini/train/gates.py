@@ -11,12 +11,12 @@ from pathlib import Path
 from diffshortcut.mini.train import measures_generation, measures_perception
 from diffshortcut.mini.train.bench import Bench
 from diffshortcut.mini.train.cards import note
+from diffshortcut.weights import MINI
 
 MEASURES = {
     **measures_perception.MEASURES,
     **measures_generation.MEASURES,
 }
-WEIGHTS = Path(__file__).parent.parent / "weights"
 
 
 def main() -> None:
@@ -24,7 +24,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", choices=[*MEASURES, []])
     parser.add_argument("--work", type=Path, default=Path("build/mini"))
-    parser.add_argument("--weights", type=Path, default=WEIGHTS)
+    parser.add_argument("--weights", type=Path, default=MINI)
     arguments = parser.parse_args()
     bench = Bench(arguments.work, arguments.weights)
     for name in arguments.names or MEASURES:

@@ -59,6 +59,11 @@ def reconstruction(output: Tensor, target: Tensor) -> Tensor:
     return (output - target).abs().mean() + (output - target).square().mean() + along + across
 
 
+def decibels(output: Tensor, target: Tensor) -> float:
+    """PSNR of a batch as a whole; images in [-1, 1]."""
+    return float(10 * (4 / (output - target).detach().square().mean()).log10())
+
+
 def objective(
     vae: AutoencoderKL, x: Tensor, rng: torch.Generator
 ) -> tuple[Tensor, dict[str, float]]:
@@ -68,8 +73,7 @@ def objective(
         z = posterior.mean + posterior.std * torch.randn(posterior.mean.shape, generator=rng)
         output = vae.decode(z).sample.float()
     kl = posterior.kl().mean() / x[0].numel()
-    mse = float((output - x).detach().square().mean())
-    return reconstruction(output, x) + 1e-3 * kl, {"psnr": 10 * np.log10(4 / mse)}
+    return reconstruction(output, x) + 1e-3 * kl, {"psnr": decibels(output, x)}
 
 
 @torch.no_grad()
