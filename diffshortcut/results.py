@@ -114,7 +114,7 @@ def rows(comparison: Comparison, store: Store) -> list[dict[str, Any]]:
     for arm, person, cell in comparison:
         who = {"arm": arm, "person": person, "training_seed": comparison.config["seed"]}
         ids = {name: task.key for name, task in cell.items()}
-        measured = [*_scores(cell, store), *_costs(cell, store)]
+        measured = [*_scores(cell, store), *_losses(cell, store), *_costs(cell, store)]
         found += [{**who, **row, "keys": ids} for row in measured]
     return found
 
@@ -146,11 +146,23 @@ def _scores(cell: Cell, store: Store) -> list[dict[str, Any]]:
     return [json.loads(line) for text in texts for line in text.splitlines()]
 
 
+def _losses(cell: Cell, store: Store) -> list[dict[str, Any]]:
+    """The surrogate's held-out loss on clean, protected and equally noisy images."""
+    protect = cell["protect"]
+    losses = store.provenance(protect.stage, protect.key)["facts"].get("loss", {})
+    return _plain({f"loss.{version}": value for version, value in losses.items()}, better=None)
+
+
 def _costs(cell: Cell, store: Store) -> list[dict[str, Any]]:
     spent = {name: store.provenance(task.stage, task.key) for name, task in cell.items()}
     values = {f"seconds.{name}": facts["seconds"] for name, facts in spent.items()}
     values["peak_memory"] = max(facts["peak_memory"] for facts in spent.values())
-    empty = {"prompt": None, "sample": None, "better": "lower"}
+    return _plain(values, better="lower")
+
+
+def _plain(values: Mapping[str, float], better: str | None) -> list[dict[str, Any]]:
+    """Rows of what is measured once per person, not per image."""
+    empty = {"prompt": None, "sample": None, "better": better}
     return [{"metric": metric, "value": value, **empty} for metric, value in values.items()]
 
 

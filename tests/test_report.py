@@ -117,6 +117,22 @@ def test_table_says_its_unit_and_stars_only_with_eight_people(tmp_path, pictures
     assert "points only" in text and facts.verdicts[0].people == 7
 
 
+def test_held_out_losses_stand_once_per_attack(tmp_path, pictures):
+    losses = {"loss.clean": 0.1, "loss.protected": 0.4, "loss.random": 0.125}
+    once = {"person": "person_0", "prompt": None, "sample": None, "better": None}
+    extra = [
+        {**once, "arm": arm, "metric": metric, "value": value}
+        for arm in ("aspl", "metacloak+ours")
+        for metric, value in losses.items()
+    ]
+    summary.write(
+        arms=ARMS, rows=rows(1) + extra, folder=tmp_path / "out", gallery=pictures, compare={}
+    )
+    table = (tmp_path / "out" / "table.md").read_text().split("## Denoising loss")[1]
+    assert "| aspl | 0.100 | 0.400 | 0.125 |" in table
+    assert "metacloak" not in table and "| clean" not in table.split("---")[1]
+
+
 def test_console_shows_every_arm(tmp_path, pictures):
     facts, _ = written(tmp_path, pictures, people=8)
     console = Console(record=True, width=140, file=(tmp_path / "console").open("w"))

@@ -20,6 +20,7 @@ TITLES = {
     "perceptual_purified": "perceptual, purified",
     "identity_purified": "identity kept",
 }
+VERSIONS = ("clean", "protected", "random")  # of the images, in stages/protect.py
 ARROWS = {"higher": " ↑", "lower": " ↓", None: ""}
 
 
@@ -49,7 +50,7 @@ class Sheet:
 
 def sheets(facts: Facts) -> list[Sheet]:
     """The means per arm; differences to the baselines and shares won back where there are any."""
-    found = [_means(facts), _differences(facts), _recoveries(facts)]
+    found = [_means(facts), _differences(facts), _recoveries(facts), _losses(facts)]
     return [sheet for sheet in found if sheet.rows]
 
 
@@ -96,6 +97,18 @@ def _recoveries(facts: Facts) -> Sheet:
     ]
     title = "Share won back: (arm - protected) / (clean - protected)"
     return Sheet(title, ["arm", *(TITLES[metric] for metric in PRIMARY)], rows)
+
+
+def _losses(facts: Facts) -> Sheet:
+    """What each attack did to the denoising loss that it raises; defended arms share its line."""
+    undefended = [arm for arm in facts.arms if facts.baselines.protected.get(arm) == arm]
+    rows = [
+        [arm, *(_mean(facts, arm, f"loss.{version}") for version in VERSIONS)]
+        for arm in undefended
+        if facts.mean(arm, "loss.protected") is not None
+    ]
+    title = "Denoising loss of the surrogate on held-out draws of timestep and noise"
+    return Sheet(title, ["attack", "clean", "protected", "random noise of equal radius"], rows)
 
 
 def interval(found: Estimate | None, sign: str = "") -> str:
