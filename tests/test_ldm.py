@@ -1,6 +1,7 @@
 """The latent diffusion bundle against diffusers' own pipeline and schedulers."""
 
 import copy
+import shutil
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,17 @@ def test_load_is_cached_and_read_only(model: LatentDiffusion, tiny_ldm_folder: P
     assert ldm.load(weights=f"file:{tiny_ldm_folder}") is model
     assert not any(p.requires_grad for p in model.trainable_parameters())
     assert model.latent_shape == (4, 4, 4)
+
+
+def test_an_autoencoder_can_be_shared(
+    model: LatentDiffusion, tiny_ldm_folder: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(tiny_ldm_folder, tmp_path / "no_vae", ignore=lambda *_: ["vae"])
+    shared = ldm.load(weights=f"file:{folder}", autoencoder=f"file:{tiny_ldm_folder}")
+    pairs = zip(shared.vae.parameters(), model.vae.parameters(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+    with pytest.raises(OSError, match="no_vae"):
+        ldm.load(weights=f"file:{folder}")
 
 
 @pytest.mark.parametrize("folder", ["tiny_ldm_folder", "tiny_v_ldm_folder"])

@@ -129,20 +129,21 @@ class LatentDiffusion:
         return alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
 
 
-def load(*, weights: str) -> LatentDiffusion:
+def load(*, weights: str, autoencoder: str | None = None) -> LatentDiffusion:
     """The model of a weight reference (a diffusers pipeline folder), read once per process.
 
-    It is shared and read-only: train a `copy()`. UserError if the weights are missing.
+    `autoencoder` refers to another pipeline whose VAE this one shares. The model is shared and
+    read-only: train a `copy()`. UserError if the weights are missing.
     """
-    return _load(locate(weights), torch.get_default_device())
+    return _load(locate(weights), locate(autoencoder or weights), torch.get_default_device())
 
 
 @cache
-def _load(folder: Path, device: torch.device) -> LatentDiffusion:
+def _load(folder: Path, shared: Path, device: torch.device) -> LatentDiffusion:
     schedule = json.loads((folder / "scheduler" / "scheduler_config.json").read_text())
     return LatentDiffusion(
         solver=schedule["_class_name"],
-        vae=_frozen(AutoencoderKL, folder, "vae", device),
+        vae=_frozen(AutoencoderKL, shared, "vae", device),
         tokenizer=CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True),
         scheduler=DDPMScheduler.from_pretrained(folder / "scheduler", local_files_only=True),
         **_trained_parts(folder, device),

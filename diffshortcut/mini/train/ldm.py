@@ -34,8 +34,8 @@ class Variant:
 
 VARIANTS = {
     "mini_a": Variant(1, (48, 96, 128)),
-    "mini_b": Variant(2, (48, 80, 128)),
-    "mini_c": Variant(3, (40, 96, 128), "v_prediction"),
+    "mini_b": Variant(2, (40, 72, 96)),
+    "mini_c": Variant(3, (32, 64, 96), "v_prediction"),
 }
 
 
@@ -142,9 +142,12 @@ def train(
 
 
 def save(
-    module: nn.ModuleDict, name: str, vae: AutoencoderKL, tokens: CLIPTokenizer, folder: Path
+    module: nn.ModuleDict, name: str, vae: AutoencoderKL | None, tokens: CLIPTokenizer, folder: Path
 ) -> None:
-    """Write a StableDiffusionPipeline folder that plain diffusers loads, in half precision."""
+    """Write a StableDiffusionPipeline folder that plain diffusers loads, in half precision.
+
+    Without `vae` the folder has none, and whoever loads it passes the shared one.
+    """
     from diffusers import StableDiffusionPipeline
 
     pipeline = StableDiffusionPipeline(

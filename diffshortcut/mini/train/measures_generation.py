@@ -85,7 +85,7 @@ def generation(bench: Bench, name: str) -> list[Gate]:
     net = judge.Judge()
     net.load_state_dict(torch.load(bench.work / "judge_net.pt", weights_only=True))
     net.eval()
-    model = ldm.load(weights=bench.at(name))
+    model = ldm.load(weights=bench.at(name), autoencoder=bench.at("mini_a"))
     sampler = ClassifierFree(model=model, prompts=list(PROMPTS), images=16, steps=30, guidance=6.5)
     scores, photos = [], []
     for asked, images in zip(PROMPTS.values(), sampler(model, Draws(0, "gate", "")), strict=True):
