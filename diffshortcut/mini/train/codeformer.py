@@ -1,7 +1,9 @@
 """The face restorer: CodeFormer's three stages (Zhou et al. 2022) at mini scale.
 
 I: a vector-quantized autoencoder of clean portraits. II: codes of the clean image predicted from a
-damaged one. III: controllable features of the damaged image let into the generator.
+damaged one. III: controllable features of the damaged image let into the generator, also at full
+resolution and at a random fidelity w with `adain`: so is the net used, and a small codebook alone
+(22 dB) would cost more than the damage.
 """
 
 from pathlib import Path
@@ -18,7 +20,8 @@ from diffshortcut.models.codeformer import CodeFormer
 from diffshortcut.models.vq import Config, VQAutoencoder
 
 BATCH = 8
-CONFIG = Config(multipliers=(1, 1, 2, 3), blocks=1)
+CONFIG = Config(multipliers=(1, 1, 2, 3), blocks=1, connect=(32, 64, 128))
+LEAST = 0.3  # smallest fidelity of stage III
 CONTINUOUS = 0.3  # share of stage I before the codes are switched on
 
 
@@ -73,10 +76,11 @@ def stage_two_and_three(
     def loss(step: int, rng: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         clean = corpus.pixels(pick(index, BATCH, rng))
         bad, x = damage(clean, rng), clean * 2 - 1
+        w = LEAST + (1 - LEAST) * float(torch.rand(1, generator=rng))
         with torch.no_grad():
             target = teacher.quantize.nearest(teacher.encoder(x)[0])
         with torch.autocast("cpu", torch.bfloat16):
-            output, logits, latent = (y.float() for y in net(bad * 2 - 1, w=1.0, adain=False))
+            output, logits, latent = (y.float() for y in net(bad * 2 - 1, w=w))
         codes = functional.cross_entropy(logits.transpose(1, 2), target.flatten(1))
         near = functional.mse_loss(latent, teacher.quantize.lookup(target))
         value = 0.5 * codes + near + reconstruction(output, x)

@@ -3,6 +3,7 @@
 Its own VAE has f = 4 (latents 32x32x4), its UNet reads seven channels: the noisy latent and the
 low-resolution image, itself noised at a level that the UNet is told (class labels), as published.
 Also as published, most of the training sees crops: four of them cost what one whole picture does.
+Slight noise on the low-resolution image is drawn more often than heavy, for it is what is used.
 """
 
 from pathlib import Path
@@ -23,7 +24,7 @@ from diffshortcut.mini.train import vae
 from diffshortcut.mini.train.bench import quarter
 from diffshortcut.mini.train.clip import TEXT, tokenize
 from diffshortcut.mini.train.corpus import Corpus, pick
-from diffshortcut.mini.train.ldm import CROSS, text_encoder
+from diffshortcut.mini.train.ldm import CROSS, text_encoder, weights
 from diffshortcut.mini.train.loop import fit
 
 BATCH, CROP, DROP, MAX_NOISE = 16, 64, 0.1, 350
@@ -31,6 +32,7 @@ WHOLE = 0.7  # share of the steps after which whole pictures, a quarter as many,
 BETAS = {"beta_start": 0.0001, "beta_end": 0.02, "beta_schedule": "scaled_linear"}
 WIDTHS = (32, 64, 96)
 VAE_WIDTHS, GROUPS = (16, 32, 96), 4  # three levels: f = 4, 1.4 M parameters
+COARSE = 3.0  # weight of the colors, see vae.objective
 
 
 def build_unet() -> UNet2DConditionModel:
@@ -74,7 +76,7 @@ def train_vae(work: Path, corpus: Corpus, steps: int) -> tuple[AutoencoderKL, fl
 
     def loss(step: int, rng: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         _, x = shown(corpus, index, step > WHOLE * steps, rng)
-        return vae.objective(autoencoder, x * 2 - 1, rng)
+        return vae.objective(autoencoder, x * 2 - 1, rng, COARSE)
 
     seconds = fit(
         name="upscaler_vae", module=autoencoder, loss=loss, steps=steps, work=work, peak=1.5e-3
@@ -91,7 +93,7 @@ def train(
     autoencoder, first = train_vae(work, corpus, steps[0])
     unet, encoder, index = build_unet(), text_encoder(clip, tokens), corpus.where(degradation=None)
     schedule = DDPMScheduler(**BETAS, prediction_type="v_prediction", clip_sample=False)
-    low_schedule = DDPMScheduler(**BETAS)
+    low_schedule, weight = DDPMScheduler(**BETAS), weights(schedule)
     autoencoder.requires_grad_(False)
     encoder.requires_grad_(False)
 
@@ -103,7 +105,7 @@ def train(
             for t, keep in zip(corpus.captions(chosen, seed=step), kept, strict=True)
         ]
         low = quarter(x) * 2 - 1
-        level = torch.randint(MAX_NOISE, (len(x),), generator=rng)
+        level = (MAX_NOISE * torch.rand(len(x), generator=rng).square()).long()
         low = low_schedule.add_noise(low, torch.randn(low.shape, generator=rng), level)
         t = torch.randint(1000, (len(x),), generator=rng)
         with torch.no_grad():
@@ -112,7 +114,8 @@ def train(
         noise = torch.randn(z.shape, generator=rng)
         noisy = torch.cat([schedule.add_noise(z, noise, t), low], 1)
         output = unet(noisy, t, context, class_labels=level).sample
-        return (output - schedule.get_velocity(z, noise, t)).square().mean(), {}
+        error = (output - schedule.get_velocity(z, noise, t)).square().mean((1, 2, 3))
+        return (weight[t] * error).mean(), {"mse": float(error.detach().mean())}
 
     second = fit(
         name="upscaler", module=unet, loss=loss, steps=steps[1], work=work, peak=1e-3, decay=0.4
