@@ -34,6 +34,7 @@ def test_the_full_zoo_has_the_papers_numbers() -> None:
         "dreambooth_steps": 1000,
         "dreambooth_learning_rate": 5e-7,
         "dreambooth_batch": 1,
+        "dreambooth_prior_batch": 1,
         "sampler_steps": 100,
         "sampler_images": 16,
         "aspl_rounds": 50,
@@ -43,6 +44,7 @@ def test_the_full_zoo_has_the_papers_numbers() -> None:
         "metacloak_trails": 4,
         "metacloak_rounds": 100,
         "sr_steps": 75,
+        "sampler_guidance": 7.5,
     }
     assert cfg["zoo"]["resolution"] == 512
     assert cfg["model"]["weights"] == cfg["surrogate"]["weights"] == "full:sd21base"

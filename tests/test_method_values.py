@@ -1,11 +1,14 @@
 """The values of attacks and purifiers at full scale are the papers', and the releases'."""
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from diffshortcut import config
 
+README = Path(__file__).parent.parent / "README.md"
 PROMPTS = {"instance_prompt": "a photo of sks person", "class_prompt": "a photo of person"}
 ASPL = {
     **PROMPTS,
@@ -103,3 +106,11 @@ def test_purifiers(purifier: str, expected: dict[str, Any]) -> None:
     links = full(f"purifier={purifier}")["purifier"]
     assert {name: plain(link) for name, link in links.items()} == expected
     assert list(links) == list(expected)
+
+
+def test_the_readme_names_both_zoos_schedules() -> None:
+    """Every value of `scale`, in the README's table."""
+    mini = config.resolve(config.compose([]))["scale"]
+    rows = re.findall(r"^\| `(\w+)` \| (\S+) \| (\S+) \|$", README.read_text(), re.MULTILINE)
+    found = {key: (float(small), float(large)) for key, small, large in rows}
+    assert found == {key: (float(mini[key]), float(full()["scale"][key])) for key in mini}

@@ -16,7 +16,7 @@ from diffshortcut.metrics.shortcut import Shortcut, high_frequency
 from diffshortcut.models.clip import load as load_clip
 from diffshortcut.models.faces import Face, Recognizer
 from diffshortcut.models.geometry import ARCFACE
-from diffshortcut.models.nets import QualityHead
+from diffshortcut.models.nets import QualityNet
 from diffshortcut.models.quality import Quality as Liqe
 from diffshortcut.models.quality import load as load_quality
 from diffshortcut.seeding import Draws
@@ -130,16 +130,15 @@ def test_q_by_hand_and_overall(evidence):
     assert not values(with_overall(ims), "overall")
 
 
-def test_liqe_head_on_clip(tmp_path, tiny_clip_folder):
+def test_liqe_role_of_a_net(tmp_path):
     import json
 
     from safetensors.torch import save_file
 
     torch.manual_seed(0)
-    (tmp_path / "config.json").write_text(json.dumps({"dim": 8, "hidden": 4}))
-    save_file(QualityHead(dim=8, hidden=4).state_dict(), tmp_path / "model.safetensors")
-    clip = load_clip(weights=f"file:{tiny_clip_folder}")
-    liqe = load_quality(weights=f"file:{tmp_path}", clip=clip)
+    (tmp_path / "config.json").write_text(json.dumps({"widths": [4, 8]}))
+    save_file(QualityNet(widths=(4, 8)).state_dict(), tmp_path / "model.safetensors")
+    liqe = load_quality(weights=f"file:{tmp_path}")
     assert isinstance(liqe, Liqe)
     scores = liqe.score(torch.rand(3, 3, 32, 32))
     assert scores.shape == (3,) and ((scores >= 1) & (scores <= 5)).all()

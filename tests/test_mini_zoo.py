@@ -11,6 +11,7 @@ import pytest
 from transformers import CLIPTokenizer
 
 from diffshortcut import weights
+from diffshortcut.models import ldm
 
 RARE = ("sks", "bhj", "UNKNOWN", "XX")
 KNOWN = ("noise", "noisy", "pattern", "artifact", "low", "quality", "with", "without", "person")
@@ -33,6 +34,14 @@ def test_every_word_of_a_prompt_is_one_token(name: str, word: str) -> None:
 def test_models_share_one_vocabulary() -> None:
     text = "a photo of sks person with XX noisy pattern, noise-free"
     assert len({tuple(tokenizer(name)(text).input_ids) for name in MODELS}) == 1
+
+
+def test_words_change_what_the_denoiser_reads() -> None:
+    """A text encoder that drowns its tokens in one common direction follows no prompt."""
+    model = ldm.load(weights="mini:mini_a")
+    texts = ["a photo of a woman with blond hair", "a photo of a woman with black hair"]
+    blond, black = model.encode_prompt(texts)
+    assert (blond - black)[7:].norm(dim=1).mean() > 0.3 * blond.norm(dim=1).mean()
 
 
 def test_sixteen_people_of_twelve_photos_are_shipped() -> None:

@@ -49,7 +49,7 @@ def sampler(model: LatentDiffusion, **changes: object) -> ClassifierFree:
 )
 def test_texts(overrides: list[str], negative: str, suffix: str | None, guidance: float) -> None:
     """The prompts of the paper and those of the released code."""
-    node = config.compose(overrides).sampler
+    node = config.compose(["zoo=full", *overrides]).sampler
     assert list(node.prompts) == ["a photo of sks person", "a smiling photo of sks person"]
     assert (node.negative_prompt, node.suffix, node.guidance) == (negative, suffix, guidance)
 

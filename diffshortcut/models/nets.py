@@ -1,10 +1,11 @@
-"""The mini zoo's own small nets: face detector, face recognizers A and B, quality head.
+"""The mini zoo's own small nets: face detector, face recognizers A and B, picture quality.
 
 They keep the interface of the full zoo's nets (SCRFD, ArcFace, VGG-Face, LIQE), so that nothing
 above the loaders can tell the two zoos apart. How to train and export them: `mini/`.
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -213,23 +214,28 @@ class RecognizerBNet(nn.Module):
         return self.norm(self.project(self.top(self.features(x)[-1]).flatten(1)))
 
 
-class QualityHead(nn.Module):
-    """LIQE's role: CLIP image features (n, dim) to a quality in [1, 5].
+class QualityNet(nn.Module):
+    """LIQE's role: images (n, 3, h, w) in [0, 1] to a quality in [1, 5].
 
     As in LIQE the score is the expectation of the levels 1 (bad) to 5 (perfect) under a softmax.
+    Mean and deviation over the places tell grain and sharpness whatever the picture shows.
     """
 
     levels: Tensor
 
-    def __init__(self, *, dim: int, hidden: int = 64) -> None:
+    def __init__(self, *, widths: Sequence[int] = (24, 32, 64, 96)) -> None:
         super().__init__()
-        self.mlp = nn.Sequential(nn.Linear(dim, hidden), nn.GELU(), nn.Linear(hidden, 5))
+        pairs = zip((3, *widths[:-1]), widths, strict=True)
+        blocks = (nn.Sequential(conv_block(a, b, stride=2), conv_block(b, b)) for a, b in pairs)
+        self.trunk = nn.Sequential(*blocks)
+        self.head = nn.Linear(2 * widths[-1], 5)
         self.register_buffer("levels", torch.arange(1.0, 6.0), persistent=False)
 
-    def logits(self, features: Tensor) -> Tensor:
-        """(n, 5) over the levels, for a cross-entropy; features are L2-normalized here."""
-        return self.mlp(functional.normalize(features, dim=-1))
+    def logits(self, images: Tensor) -> Tensor:
+        """(n, 5) over the levels, for a cross-entropy."""
+        features = self.trunk(images * 2 - 1).flatten(2)
+        return self.head(torch.cat([features.mean(2), features.std(2)], 1))
 
-    def forward(self, features: Tensor) -> Tensor:
-        """(n, dim) to (n,) in [1, 5]."""
-        return self.logits(features).softmax(-1) @ self.levels
+    def forward(self, images: Tensor) -> Tensor:
+        """(n, 3, h, w) to (n,) in [1, 5]."""
+        return self.logits(images).softmax(-1) @ self.levels

@@ -40,16 +40,16 @@ PEOPLE, VIEWS = 2800, 10
 STEPS = {
     "vae": (2600,),
     "clip": (3050,),
-    "mini_a": (4700,),
-    "mini_b": (4700,),
-    "mini_c": (4700,),
-    "judge": (900,),
+    "mini_a": (8000,),
+    "mini_b": (5000,),
+    "mini_c": (5000,),
+    "judge": (2000,),
     "recognizer_a": (900,),
     "recognizer_b": (600,),
     "detector": (400,),
-    "quality": (500,),
-    "codeformer": (1000, 1500),  # stage I; II and III
-    "upscaler": (2000, 3000),  # VAE, UNet
+    "quality": (1200,),
+    "codeformer": (1300, 1500),  # stage I; II and III
+    "upscaler": (3400, 12000),  # VAE, UNet
 }
 
 
@@ -105,7 +105,8 @@ class Builder:
             self.tokens(),
             self.steps(name),
         )
-        ldm.save(module, name, autoencoder, self.tokens(), self.weights / name)
+        own = autoencoder if name == "mini_a" else None  # the others share it
+        ldm.save(module, name, own, self.tokens(), self.weights / name)
         return seconds
 
     def recognizer_a(self) -> float:
@@ -135,9 +136,8 @@ class Builder:
         return seconds
 
     def quality(self) -> float:
-        model = self.trained_clip().eval()
-        head, seconds = quality.train(self.work, model, self.steps("quality"))
-        write_net(head, {"dim": model.config.projection_dim}, self.weights / "quality")
+        net, seconds = quality.train(self.work, self.steps("quality"))
+        write_net(net, {}, self.weights / "quality")
         return seconds
 
     def codeformer(self) -> float:

@@ -1,7 +1,9 @@
-"""The latent diffusion models: a small UNet2DConditionModel with its own text encoder.
+"""The latent diffusion models: a small UNet2DConditionModel reading CLIP's text encoder.
 
 mini_a, mini_b and mini_c differ in seed, in width and (mini_c) in what they predict (v); they share
-the VAE, as SD 1.4, 1.5 and 2.1 nearly do. The text encoder starts from CLIP's and trains along.
+the VAE, as SD 1.4, 1.5 and 2.1 nearly do. The text encoder is CLIP's and stays as it is: trained
+along at the UNet's rate it drowned its tokens in one common direction, and prompts lost their
+meaning.
 """
 
 from dataclasses import dataclass
@@ -100,7 +102,7 @@ def text_encoder(clip: CLIPModel, tokens: CLIPTokenizer) -> CLIPTextModel:
 def train(
     work: Path, name: str, vae: AutoencoderKL, clip: CLIPModel, tokens: CLIPTokenizer, steps: int
 ) -> tuple[nn.ModuleDict, float]:
-    """Train UNet and text encoder on cached latents; a tenth of the captions is empty (for CFG)."""
+    """Train the UNet on cached latents; a tenth of the captions is empty (for CFG)."""
     corpus, variant = Corpus.load(work, "train"), VARIANTS[name]
     mean, std = latents(vae, corpus, work / "latents.pt")
     everything, schedule = np.arange(len(corpus.images)), scheduler(variant)
@@ -112,6 +114,7 @@ def train(
     )
     empty, weight = tokenize(tokens, [""]), weights(schedule)
     module = nn.ModuleDict({"unet": build(variant), "text_encoder": text_encoder(clip, tokens)})
+    module["text_encoder"].requires_grad_(False)
 
     def loss(step: int, rng: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         index = torch.from_numpy(pick(everything, BATCH, rng))
@@ -120,7 +123,8 @@ def train(
         words = ids[torch.randint(CAPTIONS, (BATCH,), generator=rng), index].long()
         words = torch.where(torch.rand(BATCH, 1, generator=rng) < DROP, empty, words)
         t = torch.randint(1000, (BATCH,), generator=rng)
-        context = module["text_encoder"](words).last_hidden_state
+        with torch.no_grad():
+            context = module["text_encoder"](words).last_hidden_state
         output = module["unet"](schedule.add_noise(z, noise[1], t), t, context).sample
         target = noise[1]
         if variant.prediction == "v_prediction":

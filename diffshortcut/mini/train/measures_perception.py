@@ -58,9 +58,9 @@ def damaged(bench: Bench) -> list[Gate]:
     return [Gate("CLIP: damaged told from clean, balanced accuracy", balanced, 0.95)]
 
 
-def quality_head(bench: Bench) -> list[Gate]:
+def picture_quality(bench: Bench) -> list[Gate]:
     """The LIQE role: rank correlation of the score with the level of damage."""
-    model = quality.load(weights=bench.at("quality"), clip=clip.load(weights=bench.at("clip")))
+    model = quality.load(weights=bench.at("quality"))
     records = bench.corpus.records
     bad = [i for i in bench.corpus.where(style="photo") if records[i]["degradation"]]
     index = np.array([*bad, *bench.spread(100)])
@@ -124,7 +124,7 @@ def distance(bench: Bench) -> list[Gate]:
 MEASURES: dict[str, Measure] = {
     "attributes": attributes,
     "damaged": damaged,
-    "quality": quality_head,
+    "quality": picture_quality,
     "recognition": recognition,
     "detection": detection,
     "distance": distance,

@@ -1,17 +1,18 @@
-"""The LIQE role: a head on CLIP's image features that reads the level of degradation, 1 to 5."""
+"""The LIQE role: a net that reads the level of degradation off a picture, 1 to 5."""
 
 from pathlib import Path
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
-from transformers import CLIPModel
 
+from diffshortcut.mini.portraits.style import DEGRADATIONS, degrade
 from diffshortcut.mini.train.corpus import Corpus, pick
 from diffshortcut.mini.train.loop import fit
-from diffshortcut.models.nets import QualityHead
+from diffshortcut.models.nets import QualityNet
 
-BATCH = 64
+BATCH, LEAST = 64, 0.2  # pictures a step, slightest damage
 
 
 def truth(record: dict) -> float:
@@ -24,35 +25,37 @@ def soft_levels(score: Tensor) -> Tensor:
     return (1 - (score[:, None] - torch.arange(1.0, 6.0)).abs()).clamp(min=0)
 
 
-@torch.no_grad()
-def features(clip: CLIPModel, x: Tensor) -> Tensor:
-    """CLIP's image features of images in [0, 1]."""
-    return clip.get_image_features(pixel_values=x * 2 - 1).pooler_output
+def shown(corpus: Corpus, index: np.ndarray, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+    """A batch of photos and its truth, half undamaged, half freshly damaged at a random level."""
+    x = corpus.pixels(pick(index, BATCH, rng))
+    dice = np.random.default_rng(int(torch.randint(2**31, (1,), generator=rng)))
+    level = np.where(np.arange(BATCH) % 2, dice.uniform(LEAST, 1.0, BATCH), 0.0)
+    for i in range(1, BATCH, 2):
+        image = x[i].permute(1, 2, 0).numpy()
+        bad = degrade(image, str(dice.choice(DEGRADATIONS)), float(level[i]), dice)
+        x[i] = torch.from_numpy(np.rint(bad * 255) / 255).permute(2, 0, 1)
+    return x, torch.tensor([truth({"level": value}) for value in level])
 
 
-def train(work: Path, clip: CLIPModel, steps: int) -> tuple[nn.Module, float]:
-    """Cross-entropy to the two neighbouring levels, undamaged and damaged half and half."""
-    corpus, head = Corpus.load(work, "train"), QualityHead(dim=clip.config.projection_dim)
-    good = corpus.where(degradation=None, style="photo")
-    bad = [i for i, r in enumerate(corpus.records) if r["degradation"] and r["style"] == "photo"]
-    bad_index = torch.tensor(bad).numpy()
-    target = torch.tensor([truth(r) for r in corpus.records])
+def train(work: Path, steps: int) -> tuple[QualityNet, float]:
+    """Cross-entropy to the two neighbouring levels."""
+    corpus, net = Corpus.load(work, "train"), QualityNet()
+    index = corpus.where(degradation=None, style="photo")
 
     def loss(step: int, rng: torch.Generator) -> tuple[Tensor, dict[str, float]]:
-        index = torch.cat(
-            [torch.from_numpy(pick(part, BATCH // 2, rng)) for part in (good, bad_index)]
-        )
-        logits = head.logits(features(clip, corpus.pixels(index.numpy())))
-        return functional.cross_entropy(logits, soft_levels(target[index])), {}
+        x, target = shown(corpus, index, rng)
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = net.logits(x)
+        return functional.cross_entropy(logits.float(), soft_levels(target.float())), {}
 
     seconds = fit(
         name="quality",
-        module=head,
+        module=net,
         loss=loss,
         steps=steps,
         work=work,
         peak=3e-3,
-        ema=0.98,
+        ema=0.99,
         decay=0.5,
     )
-    return head, seconds
+    return net, seconds
