@@ -113,7 +113,7 @@ def train(work: Path, tokens: CLIPTokenizer, steps: int) -> tuple[CLIPModel, flo
     good = corpus.where(degradation=None)
     bad = np.setdiff1d(np.arange(len(corpus.images)), good)
     label = torch.tensor([list(classes(r).values()) for r in corpus.records])
-    score = torch.tensor([truth(r) for r in corpus.records])
+    score = truth(torch.tensor([r["level"] for r in corpus.records]))
 
     def loss(step: int, rng: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         index = np.concatenate([pick(good, BATCH - DAMAGED, rng), pick(bad, DAMAGED, rng)])

@@ -3,7 +3,7 @@
 I: a vector-quantized autoencoder of clean portraits. II: codes of the clean image predicted from a
 damaged one. III: controllable features of the damaged image let into the generator, also at full
 resolution and at a random fidelity w with `adain`: so is the net used, and a small codebook alone
-(22 dB) would cost more than the damage.
+(24 dB) would cost more than the damage.
 """
 
 from pathlib import Path

@@ -15,9 +15,9 @@ from diffshortcut.models.nets import QualityNet
 BATCH, LEAST = 64, 0.2  # pictures a step, slightest damage
 
 
-def truth(record: dict) -> float:
-    """5 for an undamaged picture, down to 1 for the heaviest damage."""
-    return 5.0 - 4.0 * record["level"]
+def truth(level: Tensor) -> Tensor:
+    """Levels of damage in [0, 1] as a quality: 5 undamaged, 1 the heaviest damage."""
+    return 5.0 - 4.0 * level
 
 
 def soft_levels(score: Tensor) -> Tensor:
@@ -34,7 +34,7 @@ def shown(corpus: Corpus, index: np.ndarray, rng: torch.Generator) -> tuple[Tens
         image = x[i].permute(1, 2, 0).numpy()
         bad = degrade(image, str(dice.choice(DEGRADATIONS)), float(level[i]), dice)
         x[i] = torch.from_numpy(np.rint(bad * 255) / 255).permute(2, 0, 1)
-    return x, torch.tensor([truth({"level": value}) for value in level])
+    return x, truth(torch.from_numpy(level).float())
 
 
 def train(work: Path, steps: int) -> tuple[QualityNet, float]:
@@ -46,7 +46,7 @@ def train(work: Path, steps: int) -> tuple[QualityNet, float]:
         x, target = shown(corpus, index, rng)
         with torch.autocast("cpu", torch.bfloat16):
             logits = net.logits(x)
-        return functional.cross_entropy(logits.float(), soft_levels(target.float())), {}
+        return functional.cross_entropy(logits.float(), soft_levels(target)), {}
 
     seconds = fit(
         name="quality",
