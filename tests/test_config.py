@@ -53,6 +53,14 @@ def test_the_full_zoo_has_the_papers_numbers() -> None:
     assert (sampler["steps"], sampler["images"], len(sampler["prompts"])) == (100, 16, 2)
 
 
+@pytest.mark.parametrize("name", ["mini_a", "mini_b", "mini_c"])
+def test_surrogates_and_victims_are_loaded_alike(name: str) -> None:
+    own = config.resolve(config.compose([f"model={name}"]))
+    transfer = config.resolve(config.compose([f"surrogate={name}"]))
+    assert own["model"] == own["surrogate"] == transfer["surrogate"]
+    assert own["surrogate"] == own["surrogate_prior"]["model"]
+
+
 def test_the_zoos_have_the_same_keys() -> None:
     mini, full = (config.resolve(config.compose([f"zoo={name}"])) for name in ("mini", "full"))
     for part in ("zoo", "scale"):
