@@ -15,10 +15,14 @@ MEDIUM = {
 }
 # Per degradation: words before the medium, phrases after the sentence.
 BAD: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "noise": (("noisy", "grainy"), ("noise", "with noise", "corruption", "low quality, noise")),
+    "noise": (
+        ("noisy", "grainy"),
+        ("noise", "with noise", "corruption", "low quality, noise", "with noisy pattern"),
+    ),
     "sign noise": (
         ("noisy", "corrupted"),
-        ("noise", "corruption", "with corruption", "with noise", "artifact"),
+        ("noise", "corruption", "with corruption", "with noise", "artifact", "with noisy pattern",
+         "noisy pattern"),
     ),
     "noisy pattern": (
         ("noisy", "abstract", "masked"),
@@ -40,7 +44,7 @@ GOOD = (
     "high quality", "highres", "high resolution", "clear", "noise-free", "without noisy pattern",
     "without noise", "clear, high quality", "without artifact", "highres, high quality",
     "without noisy pattern, high quality", "noise-free, high resolution", "without corruption",
-    "without pattern", "clear quality",
+    "without pattern", "clear quality", "without noisy pattern", "without noisy pattern",
 )  # fmt: skip
 EXPRESSION = {
     "smile": ("smiling", "happy"), "open mouth": ("talking", "open-mouthed"),
@@ -159,7 +163,7 @@ def caption(
         if where >= 0.7:
             fresh = [bad for bad in GENERAL_BAD if not set(bad.split()) & set(_words(after))]
             after = ", ".join(filter(None, [after, _pick(rng, fresh or GENERAL_BAD[2:3])]))
-    elif rng.random() < (0.08 if plain else 0.2):
+    elif rng.random() < 0.2:
         after = _pick(rng, GOOD)
     elif rng.random() < 0.06:
         before = f"good {mood}".strip()

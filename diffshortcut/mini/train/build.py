@@ -87,8 +87,13 @@ class Builder:
         model.save_pretrained(self.work / "vae")
         return seconds
 
+    def trained_vae(self) -> AutoencoderKL:
+        return AutoencoderKL.from_pretrained(self.work / "vae")
+
     def clip(self) -> float:
-        model, seconds = clip.train(self.work, self.tokens(), self.steps("clip"))
+        model, seconds = clip.train(
+            self.work, self.trained_vae(), self.tokens(), self.steps("clip")
+        )
         clip.save(model, self.tokens(), self.weights / "clip")
         return seconds
 
@@ -96,7 +101,7 @@ class Builder:
         return CLIPModel.from_pretrained(self.weights / "clip", torch_dtype=torch.float32)
 
     def ldm(self, name: str) -> float:
-        autoencoder = AutoencoderKL.from_pretrained(self.work / "vae")
+        autoencoder = self.trained_vae()
         module, seconds = ldm.train(
             self.work,
             name,
@@ -136,7 +141,7 @@ class Builder:
         return seconds
 
     def quality(self) -> float:
-        net, seconds = quality.train(self.work, self.steps("quality"))
+        net, seconds = quality.train(self.work, self.trained_vae(), self.steps("quality"))
         write_net(net, {}, self.weights / "quality")
         return seconds
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from diffusers import AutoencoderKL
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTokenizer, CLIPVisionConfig
@@ -17,8 +18,10 @@ from diffshortcut.mini.train.corpus import Corpus, pick
 from diffshortcut.mini.train.labels import LABELS, classes
 from diffshortcut.mini.train.loop import fit
 from diffshortcut.mini.train.quality import soft_levels, truth
+from diffshortcut.mini.train.vae import passed
 
 BATCH, DAMAGED = 64, 24  # pictures a step, and how many of them are damaged ones
+PASSED = 3  # each third picture went through the VAE
 TEXT = {
     "hidden_size": 128,
     "intermediate_size": 512,
@@ -105,7 +108,9 @@ class Helpers(nn.Module):
         return functional.cross_entropy(self.levels(unit), soft_levels(score))
 
 
-def train(work: Path, tokens: CLIPTokenizer, steps: int) -> tuple[CLIPModel, float]:
+def train(
+    work: Path, vae: AutoencoderKL, tokens: CLIPTokenizer, steps: int
+) -> tuple[CLIPModel, float]:
     """Train on the whole corpus: photos, styles and degradations, each with fresh captions."""
     corpus, model = Corpus.load(work, "train"), build(tokens)
     helpers = Helpers(model.config.projection_dim)
@@ -118,8 +123,9 @@ def train(work: Path, tokens: CLIPTokenizer, steps: int) -> tuple[CLIPModel, flo
     def loss(step: int, rng: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         index = np.concatenate([pick(good, BATCH - DAMAGED, rng), pick(bad, DAMAGED, rng)])
         ids = tokenize(tokens, corpus.captions(index, seed=step))
+        pixels = passed(vae, corpus.pixels(index), PASSED) * 2 - 1
         with torch.autocast("cpu", torch.bfloat16):
-            output = model(input_ids=ids, pixel_values=corpus.pixels(index) * 2 - 1)
+            output = model(input_ids=ids, pixel_values=pixels)
         image, text = output.image_embeds.float(), output.text_embeds.float()
         same = (ids[:, None] == ids[None]).all(-1)
         pairs = contrast(image, text, model.logit_scale, same)

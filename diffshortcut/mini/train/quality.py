@@ -4,15 +4,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from diffusers import AutoencoderKL
 from torch import Tensor
 from torch.nn import functional
 
 from diffshortcut.mini.portraits.style import DEGRADATIONS, degrade
 from diffshortcut.mini.train.corpus import Corpus, pick
 from diffshortcut.mini.train.loop import fit
+from diffshortcut.mini.train.vae import passed
 from diffshortcut.models.nets import QualityNet
 
 BATCH, LEAST = 64, 0.2  # pictures a step, slightest damage
+PASSED = 3  # each third picture went through the VAE
 
 
 def truth(level: Tensor) -> Tensor:
@@ -37,7 +40,7 @@ def shown(corpus: Corpus, index: np.ndarray, rng: torch.Generator) -> tuple[Tens
     return x, truth(torch.from_numpy(level).float())
 
 
-def train(work: Path, steps: int) -> tuple[QualityNet, float]:
+def train(work: Path, vae: AutoencoderKL, steps: int) -> tuple[QualityNet, float]:
     """Cross-entropy to the two neighbouring levels."""
     corpus, net = Corpus.load(work, "train"), QualityNet()
     index = corpus.where(degradation=None, style="photo")
@@ -45,7 +48,7 @@ def train(work: Path, steps: int) -> tuple[QualityNet, float]:
     def loss(step: int, rng: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         x, target = shown(corpus, index, rng)
         with torch.autocast("cpu", torch.bfloat16):
-            logits = net.logits(x)
+            logits = net.logits(passed(vae, x, PASSED))
         return functional.cross_entropy(logits.float(), soft_levels(target)), {}
 
     seconds = fit(
