@@ -52,12 +52,11 @@ class Posterior:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How to train: prompts, learning rates, weight of the prior loss, images per step."""
+    """How to train: prompts, learning rate, weight of the prior loss, images per step."""
 
     instance_prompt: str
     class_prompt: str
     learning_rate: float
-    text_learning_rate: float | None = None  # of the text encoder; None: the same
     prior_weight: float = 1.0
     instance_batch: int = 1
     prior_batch: int = 1
@@ -82,16 +81,9 @@ class Training:
 
     def reset_optimizer(self) -> None:
         """Forget the moments of AdamW (beta 0.9 and 0.999, weight decay 0.01, epsilon 1e-8)."""
-        rate, text = self.settings.learning_rate, self.settings.text_learning_rate
         self.optimizer = torch.optim.AdamW(
-            [
-                {"params": list(self.model.unet.parameters())},
-                {
-                    "params": list(self.model.text_encoder.parameters()),
-                    "lr": rate if text is None else text,
-                },
-            ],
-            lr=rate,
+            self.model.trainable_parameters(),
+            lr=self.settings.learning_rate,
             betas=(0.9, 0.999),
             weight_decay=1e-2,
             eps=1e-8,

@@ -87,8 +87,6 @@ def test_no_steps_leave_the_base_model(model: LatentDiffusion) -> None:
         ({"instance_prompt": "a photo of bhj person"}, True),
         ({"class_prompt": "a photo of dog"}, True),
         ({"prior_weight": 0.5}, True),
-        ({"text_learning_rate": 1e-3}, False),
-        ({"text_learning_rate": 1e-4}, True),
         ({"instance_batch": 2, "prior_batch": 2}, True),
         ({"protected_fraction": 0.5}, True),
         ({"flip_probability": 0.5}, True),

@@ -24,8 +24,7 @@ SIGMA = (0.1, 2.0)  # of the augmentation's blur, in pixels at 512
 class DreamBooth:
     """Full fine-tuning of denoiser and text encoder with prior preservation.
 
-    Each step takes `instance_batch` images of the person and `prior_batch` of the class. The text
-    encoder learns at `text_learning_rate` (None: at `learning_rate`).
+    Each step takes `instance_batch` images of the person and `prior_batch` of the class.
     `protected_fraction` p < 1 replaces the first int(n (1 - p)) images by clean ones. MetaCloak's
     trainer blurs (`blur_kernel` 7 pixels at 512, 0 = off) and mirrors (`flip_probability` 0.5);
     both are drawn anew each step. `inference_suffix` is what samplers append to their prompts.
@@ -36,7 +35,6 @@ class DreamBooth:
     class_prompt: str
     steps: int
     learning_rate: float
-    text_learning_rate: float | None = None
     instance_batch: int = 1
     prior_batch: int = 1
     prior_weight: float = 1.0
@@ -65,7 +63,6 @@ class DreamBooth:
             instance_prompt=self.instance_prompt,
             class_prompt=self.class_prompt,
             learning_rate=self.learning_rate,
-            text_learning_rate=self.text_learning_rate,
             prior_weight=self.prior_weight,
             instance_batch=self.instance_batch,
             prior_batch=self.prior_batch,
