@@ -8,10 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from transformers import CLIPTokenizer
 
 from diffshortcut import weights
-from diffshortcut.models import ldm
+from diffshortcut.data.portraits import people
+from diffshortcut.images import read_files
+from diffshortcut.models import clip, ldm
 
 RARE = ("sks", "bhj", "UNKNOWN", "XX")
 KNOWN = ("noise", "noisy", "pattern", "artifact", "low", "quality", "with", "without", "person")
@@ -42,6 +45,27 @@ def test_words_change_what_the_denoiser_reads() -> None:
     texts = ["a photo of a woman with blond hair", "a photo of a woman with black hair"]
     blond, black = model.encode_prompt(texts)
     assert (blond - black)[7:].norm(dim=1).mean() > 0.3 * blond.norm(dim=1).mean()
+
+
+def test_negation_says_less_than_the_identifier() -> None:
+    """Else the class's "without" is what tells it from the person in contrastive decoupling."""
+    model = ldm.load(weights="mini:mini_a")
+    base = "a photo of sks person with XX noisy pattern"
+    changed = [base, base.replace("with ", "without "), base.replace("sks ", "")]
+    reference, negated, nobody = model.encode_prompt(changed)[:, -1]  # padding: the whole sentence
+    assert (negated - reference).norm() < (nobody - reference).norm()
+
+
+def test_the_autoencoders_softness_is_no_damage() -> None:
+    """CLIP-IQAC of portraits once through the VAE, which every generation goes through."""
+    model, judge = ldm.load(weights="mini:mini_a"), clip.load(weights="mini:clip")
+    texts = ["a good photo of face", "a bad photo of face"]
+    someone = people(people=4, class_noun="person")
+    clean = torch.cat([read_files(p.set_C) for p in someone])
+    with torch.no_grad():
+        soft = model.decode(model.encode(clean))
+        good, bad = judge.probabilities(soft, texts).mean(0)
+    assert good > bad
 
 
 def test_sixteen_people_of_twelve_photos_are_shipped() -> None:

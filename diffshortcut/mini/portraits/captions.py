@@ -40,11 +40,12 @@ BAD: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
 }  # fmt: skip
 GENERAL_BAD = ("low quality", "degraded quality", "bad quality", "low quality, artifact")
+# No caption negates: web captions hardly do either, and CLIP is nearly blind to it. A text encoder
+# that had read "without noisy pattern" hung the whole sentence on that word, and contrastive
+# decoupling learned the person under "with" (docs/mini.md).
 GOOD = (
-    "high quality", "highres", "high resolution", "clear", "noise-free", "without noisy pattern",
-    "without noise", "clear, high quality", "without artifact", "highres, high quality",
-    "without noisy pattern, high quality", "noise-free, high resolution", "without corruption",
-    "without pattern", "clear quality", "without noisy pattern", "without noisy pattern",
+    "high quality", "highres", "high resolution", "clear", "noise-free", "clear, high quality",
+    "highres, high quality", "noise-free, high resolution", "clear quality",
 )  # fmt: skip
 EXPRESSION = {
     "smile": ("smiling", "happy"), "open mouth": ("talking", "open-mouthed"),

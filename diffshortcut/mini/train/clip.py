@@ -14,14 +14,13 @@ from torch.nn import functional
 from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTokenizer, CLIPVisionConfig
 
 from diffshortcut.mini.train import tokenizer
-from diffshortcut.mini.train.corpus import Corpus, pick
+from diffshortcut.mini.train.corpus import Corpus, captions, pick
 from diffshortcut.mini.train.labels import LABELS, classes
 from diffshortcut.mini.train.loop import fit
-from diffshortcut.mini.train.quality import soft_levels, truth
+from diffshortcut.mini.train.quality import PASSED, damaged, soft_levels, truth
 from diffshortcut.mini.train.vae import passed
 
-BATCH, DAMAGED = 64, 24  # pictures a step, and how many of them are damaged ones
-PASSED = 3  # each third picture went through the VAE
+BATCH, DAMAGED = 64, 24  # pictures a step, and how many of them are freshly damaged
 TEXT = {
     "hidden_size": 128,
     "intermediate_size": 512,
@@ -111,28 +110,29 @@ class Helpers(nn.Module):
 def train(
     work: Path, vae: AutoencoderKL, tokens: CLIPTokenizer, steps: int
 ) -> tuple[CLIPModel, float]:
-    """Train on the whole corpus: photos, styles and degradations, each with fresh captions."""
+    """Train on photos and styles, each with fresh captions, a share of them freshly damaged."""
     corpus, model = Corpus.load(work, "train"), build(tokens)
     helpers = Helpers(model.config.projection_dim)
     module = nn.ModuleDict({"clip": model, "helpers": helpers})
     good = corpus.where(degradation=None)
-    bad = np.setdiff1d(np.arange(len(corpus.images)), good)
-    label = torch.tensor([list(classes(r).values()) for r in corpus.records])
-    score = truth(torch.tensor([r["level"] for r in corpus.records]))
 
     def loss(step: int, rng: torch.Generator) -> tuple[Tensor, dict[str, float]]:
-        index = np.concatenate([pick(good, BATCH - DAMAGED, rng), pick(bad, DAMAGED, rng)])
-        ids = tokenize(tokens, corpus.captions(index, seed=step))
-        pixels = passed(vae, corpus.pixels(index), PASSED) * 2 - 1
+        index = pick(good, BATCH, rng)
+        x = passed(vae, corpus.pixels(index), PASSED)
+        x, kinds, level = damaged(x, np.arange(BATCH - DAMAGED, BATCH), rng)
+        records = [
+            corpus.records[i] | {"degradation": kind} for i, kind in zip(index, kinds, strict=True)
+        ]
+        ids = tokenize(tokens, captions(records, seed=step))
+        label = torch.tensor([list(classes(r).values()) for r in records])
         with torch.autocast("cpu", torch.bfloat16):
-            output = model(input_ids=ids, pixel_values=pixels)
+            output = model(input_ids=ids, pixel_values=x * 2 - 1)
         image, text = output.image_embeds.float(), output.text_embeds.float()
         same = (ids[:, None] == ids[None]).all(-1)
         pairs = contrast(image, text, model.logit_scale, same)
-        seen = helpers(image, label[index])
-        read = helpers(text, label[index])
-        level = helpers.damage(image, score[index])
-        value = pairs + 2 * seen + read + level
+        seen = helpers(image, label)
+        read = helpers(text, label)
+        value = pairs + 2 * seen + read + helpers.damage(image, truth(level))
         return value, {"contrast": float(pairs.detach()), "seen": float(seen.detach())}
 
     seconds = fit(name="clip", module=module, loss=loss, steps=steps, work=work, peak=1e-3)

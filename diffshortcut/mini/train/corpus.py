@@ -89,6 +89,15 @@ def write(work: Path, name: str, first: int, people: int, views: int, workers: i
             job.result()
 
 
+def captions(records: list[dict], seed: int) -> list[str]:
+    """A freshly worded caption of each record."""
+    rng = np.random.default_rng(seed)
+    return [
+        caption(r["attributes"], rng, style=r["style"], degradation=r["degradation"])
+        for r in records
+    ]
+
+
 @dataclass(frozen=True)
 class Corpus:
     """Images (n, 128, 128, 3) uint8 and their records, in a fixed order."""
@@ -118,11 +127,7 @@ class Corpus:
 
     def captions(self, index: np.ndarray, seed: int) -> list[str]:
         """A freshly worded caption of each image."""
-        rng = np.random.default_rng(seed)
-        return [
-            caption(r["attributes"], rng, style=r["style"], degradation=r["degradation"])
-            for r in (self.records[i] for i in index)
-        ]
+        return captions([self.records[i] for i in index], seed)
 
     def batches(self, index: np.ndarray, size: int) -> Iterator[np.ndarray]:
         """The indices in order, `size` at a time."""

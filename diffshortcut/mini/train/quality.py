@@ -15,7 +15,7 @@ from diffshortcut.mini.train.vae import passed
 from diffshortcut.models.nets import QualityNet
 
 BATCH, LEAST = 64, 0.2  # pictures a step, slightest damage
-PASSED = 3  # each third picture went through the VAE
+PASSED = 3  # each third picture went through the VAE, as generations do
 
 
 def truth(level: Tensor) -> Tensor:
@@ -28,28 +28,35 @@ def soft_levels(score: Tensor) -> Tensor:
     return (1 - (score[:, None] - torch.arange(1.0, 6.0)).abs()).clamp(min=0)
 
 
-def shown(corpus: Corpus, index: np.ndarray, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-    """A batch of photos and its truth, half undamaged, half freshly damaged at a random level."""
-    x = corpus.pixels(pick(index, BATCH, rng))
+def damaged(
+    x: Tensor, where: np.ndarray, rng: torch.Generator
+) -> tuple[Tensor, list[str | None], Tensor]:
+    """Images (n, 3, h, w) in [0, 1] freshly damaged at the indices `where`; kinds; levels (n,)."""
     dice = np.random.default_rng(int(torch.randint(2**31, (1,), generator=rng)))
-    level = np.where(np.arange(BATCH) % 2, dice.uniform(LEAST, 1.0, BATCH), 0.0)
-    for i in range(1, BATCH, 2):
-        image = x[i].permute(1, 2, 0).numpy()
-        bad = degrade(image, str(dice.choice(DEGRADATIONS)), float(level[i]), dice)
+    kinds: list[str | None] = [None] * len(x)
+    x, level = x.clone(), torch.zeros(len(x))
+    for i in where:
+        kind, level[i] = str(dice.choice(DEGRADATIONS)), dice.uniform(LEAST, 1.0)
+        bad = degrade(x[i].permute(1, 2, 0).numpy(), kind, float(level[i]), dice)
+        kinds[i] = kind
         x[i] = torch.from_numpy(np.rint(bad * 255) / 255).permute(2, 0, 1)
-    return x, truth(torch.from_numpy(level).float())
+    return x, kinds, level
 
 
 def train(work: Path, vae: AutoencoderKL, steps: int) -> tuple[QualityNet, float]:
-    """Cross-entropy to the two neighbouring levels."""
+    """Cross-entropy to the two neighbouring levels of photos, half of them freshly damaged.
+
+    The VAE comes before the damage: after it hardly any would be left to see.
+    """
     corpus, net = Corpus.load(work, "train"), QualityNet()
     index = corpus.where(degradation=None, style="photo")
 
     def loss(step: int, rng: torch.Generator) -> tuple[Tensor, dict[str, float]]:
-        x, target = shown(corpus, index, rng)
+        x = passed(vae, corpus.pixels(pick(index, BATCH, rng)), PASSED)
+        x, _, level = damaged(x, np.arange(1, BATCH, 2), rng)
         with torch.autocast("cpu", torch.bfloat16):
-            logits = net.logits(passed(vae, x, PASSED))
-        return functional.cross_entropy(logits.float(), soft_levels(target)), {}
+            logits = net.logits(x)
+        return functional.cross_entropy(logits.float(), soft_levels(truth(level))), {}
 
     seconds = fit(
         name="quality",
