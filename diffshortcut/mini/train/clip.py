@@ -17,7 +17,7 @@ from diffshortcut.mini.train import tokenizer
 from diffshortcut.mini.train.corpus import Corpus, captions, pick
 from diffshortcut.mini.train.labels import LABELS, classes
 from diffshortcut.mini.train.loop import fit
-from diffshortcut.mini.train.quality import PASSED, damaged, soft_levels, truth
+from diffshortcut.mini.train.quality import damaged, soft_levels, truth
 from diffshortcut.mini.train.vae import passed
 
 BATCH, DAMAGED = 64, 24  # pictures a step, and how many of them are freshly damaged
@@ -118,7 +118,7 @@ def train(
 
     def loss(step: int, rng: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         index = pick(good, BATCH, rng)
-        x = passed(vae, corpus.pixels(index), PASSED)
+        x = passed(vae, corpus.pixels(index))
         x, kinds, level = damaged(x, np.arange(BATCH - DAMAGED, BATCH), rng)
         records = [
             corpus.records[i] | {"degradation": kind} for i, kind in zip(index, kinds, strict=True)

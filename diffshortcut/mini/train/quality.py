@@ -15,7 +15,6 @@ from diffshortcut.mini.train.vae import passed
 from diffshortcut.models.nets import QualityNet
 
 BATCH, LEAST = 64, 0.2  # pictures a step, slightest damage
-PASSED = 3  # each third picture went through the VAE, as generations do
 
 
 def truth(level: Tensor) -> Tensor:
@@ -52,7 +51,7 @@ def train(work: Path, vae: AutoencoderKL, steps: int) -> tuple[QualityNet, float
     index = corpus.where(degradation=None, style="photo")
 
     def loss(step: int, rng: torch.Generator) -> tuple[Tensor, dict[str, float]]:
-        x = passed(vae, corpus.pixels(pick(index, BATCH, rng)), PASSED)
+        x = passed(vae, corpus.pixels(pick(index, BATCH, rng)))
         x, _, level = damaged(x, np.arange(1, BATCH, 2), rng)
         with torch.autocast("cpu", torch.bfloat16):
             logits = net.logits(x)
