@@ -56,7 +56,8 @@ class Claim:
 class Verdict:
     """A claim's outcome: the largest one-sided person-level p over its rivals, Holm-adjusted.
 
-    No star below 8 people, whatever p.
+    `tests` are those of the rivals by name, `people` the fewest that any of them had. No star below
+    8 people, whatever p.
     """
 
     claim: Claim
@@ -65,6 +66,7 @@ class Verdict:
     adjusted: float
     people: int
     star: bool
+    tests: dict[str, Wilcoxon]
 
 
 def compare(rows: Sequence[Row], metric: str, arm: str, against: str) -> Comparison:
@@ -91,33 +93,36 @@ def recovery(rows: Sequence[Row], metric: str, ours: str, protected: str, clean:
 
 def judge(rows: Sequence[Row], claims: Iterable[Claim]) -> list[Verdict]:
     """Verdicts of the declared claims, one family for Holm's correction."""
-    tests = {claim: _hardest(rows, claim) for claim in claims}
-    adjusted = holm({claim: p for claim, (p, _, _) in tests.items()})
-    return [
-        Verdict(
-            claim=claim,
-            hardest=rival,
-            p_value=p,
-            adjusted=adjusted[claim],
-            people=people,
-            star=people >= MIN_PEOPLE and adjusted[claim] <= STAR,
-        )
-        for claim, (p, rival, people) in tests.items()
-    ]
+    family = {claim: _tests(rows, claim) for claim in claims}
+    hardest = {
+        claim: max(tests, key=lambda rival: tests[rival].p_value) for claim, tests in family.items()
+    }
+    adjusted = holm({claim: family[claim][rival].p_value for claim, rival in hardest.items()})
+    return [_verdict(c, hardest[c], tests, adjusted[c]) for c, tests in family.items()]
 
 
-def _hardest(rows: Sequence[Row], claim: Claim) -> tuple[float, str, int]:
-    """The largest p over the rivals, that rival, and the fewest people any of the tests had."""
+def _verdict(claim: Claim, hardest: str, tests: dict[str, Wilcoxon], adjusted: float) -> Verdict:
+    people = min(test.n + test.zeros for test in tests.values())
+    return Verdict(
+        claim=claim,
+        hardest=hardest,
+        p_value=tests[hardest].p_value,
+        adjusted=adjusted,
+        people=people,
+        star=people >= MIN_PEOPLE and adjusted <= STAR,
+        tests=tests,
+    )
+
+
+def _tests(rows: Sequence[Row], claim: Claim) -> dict[str, Wilcoxon]:
+    """The claim's one-sided person-level test against each rival."""
     sides: dict[str | None, Alternative] = {"higher": "greater", "lower": "less"}
     better = direction(rows, claim.metric)
     if better not in sides:
         raise ValueError(f"{claim.metric} has no better direction, so no claim can be made of it")
-    ours, found = person_means(rows, claim.metric, claim.arm), []
-    for rival in claim.rivals:
-        a, b = _paired(ours, person_means(rows, claim.metric, rival))
-        found.append((wilcoxon(_minus(a, b), sides[better]).p_value, rival, len(a)))
-    p, rival, _ = max(found)
-    return p, rival, min(people for *_, people in found)
+    ours = person_means(rows, claim.metric, claim.arm)
+    pairs = {r: _paired(ours, person_means(rows, claim.metric, r)) for r in claim.rivals}
+    return {r: wilcoxon(_minus(a, b), sides[better]) for r, (a, b) in pairs.items()}
 
 
 def direction(rows: Sequence[Row], metric: str) -> str | None:

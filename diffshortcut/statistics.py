@@ -106,9 +106,9 @@ class Estimate:
     level: float = 0.95
 
     @property
-    def excludes_zero(self) -> bool:
-        """Whether there is an interval and 0 lies outside."""
-        return self.low is not None and self.high is not None and self.low * self.high > 0
+    def positive(self) -> bool:
+        """Whether there is an interval and all of it lies above 0."""
+        return self.low is not None and self.low > 0
 
 
 Statistic = Callable[[Floats], Floats]  # column means (draws, k) to (draws,)
@@ -150,14 +150,14 @@ def recovered(
 ) -> Estimate:
     """(ours - protected) / (clean - protected): the share of the loss that a defense wins back.
 
-    All (people,), paired by person. No interval unless that of the loss clean - protected excludes
-    0, for the share of nothing means nothing.
+    All (people,), paired by person. No interval unless that of the loss clean - protected lies
+    above 0: the share of nothing, or of a gain, means nothing.
     """
     table = np.stack([_finite(ours), _finite(protected), _finite(clean)], 1)
     loss = mean_difference(clean, protected, seed=seed)
     if not loss.value:
         return Estimate(value=None, low=None, high=None, people=len(table))
-    if loss.excludes_zero:
+    if loss.positive:
         return bootstrap(table, _share, seed=seed)
     share = float(_share(table.mean(0)[None])[0])
     return Estimate(value=share, low=None, high=None, people=len(table))

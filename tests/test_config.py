@@ -45,6 +45,8 @@ def test_the_full_zoo_has_the_papers_numbers() -> None:
         "metacloak_rounds": 100,
         "sr_steps": 75,
         "sampler_guidance": 7.5,
+        "sampler_legacy_guidance": 6.5,
+        "prior_guidance": 6.5,
     }
     assert cfg["zoo"]["resolution"] == 512
     assert cfg["model"]["weights"] == cfg["surrogate"]["weights"] == "full:sd21base"

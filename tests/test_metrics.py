@@ -206,11 +206,14 @@ class FakeSampler:
 
 def test_shortcut_is_personalized_minus_base(evidence):
     clip = FakeClip([])
-    rows = Shortcut(clip=clip, sampler=FakeSampler(), noise_token="XX noisy pattern")(evidence)
+    rows = Shortcut(clip=clip, sampler=FakeSampler(), names=("identifier", "identifier+token"))(
+        evidence
+    )
     assert clip.asked[0] == ["a photo of noise", "a photo of person"]
-    assert values(rows, "shortcut_noise") == pytest.approx([0.5, 0.5])
-    assert values(rows, "shortcut_high_frequency") == pytest.approx([0, 0])
-    assert [row["better"] for row in rows] == ["lower"] * 2 + [None] * 2
+    for name, better in {"identifier": "lower", "identifier+token": None}.items():
+        assert values(rows, f"shortcut_noise.{name}") == pytest.approx([0.5])
+        assert values(rows, f"shortcut_high_frequency.{name}") == pytest.approx([0])
+        assert {row["better"] for row in rows if row["metric"].endswith(f".{name}")} == {better}
 
 
 def test_an_untrained_model_has_no_shortcut(evidence, tmp_path, tiny_ldm_folder, tiny_clip_folder):
@@ -221,7 +224,7 @@ def test_an_untrained_model_has_no_shortcut(evidence, tmp_path, tiny_ldm_folder,
     base.save(tmp_path)
     sampler = ClassifierFree(model=base, prompts=["sks"], images=2, steps=2, guidance=7.5)
     metric = Shortcut(
-        clip=load_clip(weights=f"file:{tiny_clip_folder}"), sampler=sampler, noise_token="XX"
+        clip=load_clip(weights=f"file:{tiny_clip_folder}"), sampler=sampler, names=["identifier"]
     )
     rows = metric(replace(evidence, model=tmp_path))
     assert [row["value"] for row in rows] == [0.0] * 4

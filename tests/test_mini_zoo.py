@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from transformers import CLIPTokenizer
@@ -14,11 +15,26 @@ from transformers import CLIPTokenizer
 from diffshortcut import weights
 from diffshortcut.data.portraits import people
 from diffshortcut.images import read_files
-from diffshortcut.models import clip, ldm
+from diffshortcut.mini.portraits.style import degrade
+from diffshortcut.models import clip, ldm, quality
 
-RARE = ("sks", "bhj", "UNKNOWN", "XX")
-KNOWN = ("noise", "noisy", "pattern", "artifact", "low", "quality", "with", "without", "person")
+RARE = ("sks", "bhj", "UNKNOWN", "XX", "without")  # untrained; on "without" see docs/mini.md
+KNOWN = ("noise", "noisy", "pattern", "artifact", "low", "quality", "with", "person")
 MODELS = ("mini_a", "clip", "upscaler")
+
+TEXTS = ["a good photo of face", "a bad photo of face"]
+
+
+def portraits() -> torch.Tensor:
+    """Photos of the four people that no committed comparison uses."""
+    return torch.cat([read_files(p.set_C) for p in people(people=16)[12:]])
+
+
+@torch.no_grad()
+def generated(images: torch.Tensor) -> torch.Tensor:
+    """Once through the autoencoder, as every generation."""
+    model = ldm.load(weights="mini:mini_a")
+    return model.decode(model.encode(images))
 
 
 def tokenizer(name: str) -> CLIPTokenizer:
@@ -58,14 +74,21 @@ def test_negation_says_less_than_the_identifier() -> None:
 
 def test_the_autoencoders_softness_is_no_damage() -> None:
     """CLIP-IQAC of portraits once through the VAE, which every generation goes through."""
-    model, judge = ldm.load(weights="mini:mini_a"), clip.load(weights="mini:clip")
-    texts = ["a good photo of face", "a bad photo of face"]
-    someone = people(people=4, class_noun="person")
-    clean = torch.cat([read_files(p.set_C) for p in someone])
-    with torch.no_grad():
-        soft = model.decode(model.encode(clean))
-        good, bad = judge.probabilities(soft, texts).mean(0)
+    good, bad = clip.load(weights="mini:clip").probabilities(generated(portraits()), TEXTS).mean(0)
     assert good > bad
+
+
+def test_noise_that_is_generated_is_damage() -> None:
+    """A pattern that has been through the VAE, as in what a poisoned model generates."""
+    clean, rng = portraits(), np.random.default_rng(0)
+    patterned = [degrade(x.permute(1, 2, 0).numpy(), "noisy pattern", 0.7, rng) for x in clean]
+    noisy = torch.from_numpy(np.stack(patterned)).permute(0, 3, 1, 2)
+    versions = [generated(x) for x in (clean, noisy)]
+    judge, head = clip.load(weights="mini:clip"), quality.load(weights="mini:quality")
+    with torch.no_grad():
+        good = [float(judge.probabilities(x, TEXTS)[:, 0].mean()) for x in versions]
+        score = [float(head.score(x).mean()) for x in versions]
+    assert good[0] - good[1] > 0.1 and score[0] - score[1] > 1
 
 
 def test_sixteen_people_of_twelve_photos_are_shipped() -> None:

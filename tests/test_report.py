@@ -78,6 +78,28 @@ def test_baselines_follow_the_attack():
     assert summary.baselines(ARMS, "absent").of("aspl") == []
 
 
+def test_declared_pairs_and_the_rivals_of_claims_are_compared(tmp_path, pictures):
+    claim = {"metric": "ims", "arm": "metacloak+ours", "rivals": ["metacloak", "aspl"]}
+    compare = {"claims": [claim], "pairs": [["clean+cdl", "metacloak"]]}
+    facts, folder = written(tmp_path, pictures, people=8, compare=compare)
+    record = json.loads((folder / "comparison.json").read_text())
+    found = {(c["arm"], c["against"]): c for c in record["comparisons"] if c["metric"] == "ims"}
+    assert found["metacloak+ours", "aspl"]["difference"]["value"] == pytest.approx(0.3)
+    assert found["clean+cdl", "metacloak"]["difference"]["value"] == pytest.approx(0.6)
+    assert facts.recoveries["clean+cdl"]["ims"].value == pytest.approx(0.6 / 0.5)
+    tests = record["verdicts"][0]["tests"]
+    assert {r: (t["n"], t["alternative"]) for r, t in tests.items()} == {
+        "metacloak": (8, "greater"),
+        "aspl": (8, "greater"),
+    }
+
+
+def test_nothing_is_won_back_where_the_protection_helped(tmp_path, pictures, monkeypatch):
+    monkeypatch.setitem(LEVEL, "metacloak", 0.9)
+    facts, _ = written(tmp_path, pictures, people=8)
+    assert facts.recoveries == {}
+
+
 def test_files_are_read_back(tmp_path, pictures):
     _, folder = written(tmp_path, pictures, people=8)
     kept = [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]

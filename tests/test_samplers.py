@@ -38,9 +38,9 @@ def sampler(model: LatentDiffusion, **changes: object) -> ClassifierFree:
             7.5,
         ),
         (["sampler=quality"], f"XX noisy pattern, {NEGATIVE}", None, 7.5),
-        (["sampler=plain/legacy"], "", ", without bhj noisy pattern", 6.5),
+        (["sampler=plain/legacy", "prompts=legacy"], "", ", without bhj noisy pattern", 6.5),
         (
-            ["sampler=quality/legacy"],
+            ["sampler=quality/legacy", "prompts=legacy"],
             "noisy, lowres, artifact, pattern",
             ", without bhj noisy pattern",
             6.5,

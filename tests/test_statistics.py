@@ -80,7 +80,7 @@ def test_bootstrap_covers_the_mean():
 def test_below_eight_people_only_points():
     found = mean_difference([3.0, 4.0, 5.0], [1.0, 1.0, 1.0])
     assert (found.value, found.low, found.high, found.people) == (3.0, None, None, 3)
-    assert not found.excludes_zero
+    assert not found.positive
 
 
 def test_recovered_share():
@@ -92,6 +92,8 @@ def test_recovered_share():
     weak = recovered(people + 0.5, people + 0.2, people + 0.2 + noise)
     assert weak.low is None and weak.value is not None
     assert recovered(people, people, people).value is None
+    gained = recovered(people + 0.55, people + 0.7, people + 0.5)  # the "protection" helped
+    assert gained.low is None
 
 
 def rows_of(values, better="higher", metric="ims"):

@@ -48,7 +48,7 @@ def images(name: str, count: int = 4) -> torch.Tensor:
             ),
         ),
         (
-            "cdl/legacy",
+            "cdl prompts=legacy",
             (
                 "a photo of sks person, bhj noisy pattern",
                 "a photo of person, without bhj noisy pattern",
@@ -59,8 +59,24 @@ def images(name: str, count: int = 4) -> torch.Tensor:
 )
 def test_prompts(choice: str, expected: tuple[str | None, ...]) -> None:
     """The prompts of the paper and those of the released code."""
-    node = config.compose([f"trainer={choice}"]).trainer
+    node = config.compose(f"trainer={choice}".split()).trainer
     assert tuple(node[key] for key in STRINGS) == expected
+
+
+@pytest.mark.parametrize(
+    ("choice", "token"),
+    [
+        ("unknown_quality", "UNKNOWN degraded quality"),
+        ("unknown_artifact", "UNKNOWN artifact masked"),
+        ("unknown_corruption", "UNKNOWN noise corruption"),
+        ("bhi_corruption", "BHI noise corruption"),
+    ],
+)
+def test_the_noise_tokens_of_table_5(choice: str, token: str) -> None:
+    cfg = config.compose(["trainer=cdl", "sampler=quality", f"prompts={choice}"])
+    assert cfg.trainer.instance_prompt == f"a photo of sks person with {token}"
+    assert cfg.trainer.class_prompt == f"a photo of person without {token}"
+    assert cfg.sampler.suffix == f" without {token}" and cfg.sampler.negative_prompt[:7] == token[:7]
 
 
 def test_the_full_zoo_trains_as_the_paper_says() -> None:

@@ -10,6 +10,8 @@ from torch.nn.functional import avg_pool2d, interpolate
 from diffshortcut.metrics.evidence import Evidence
 from diffshortcut.metrics.rows import Better, Row, image_rows
 
+TOKEN = "+token"
+
 
 def high_frequency(images: Tensor) -> Tensor:
     """(n, 3, h, w) to (n,): root mean square of what a 2x2 block average takes away."""
@@ -24,15 +26,16 @@ class Shortcut:
 
     The sampler draws from the identifier alone, from c_ID and from the class prompt, with and
     without the noise token, by the personalized and by the base model, from equal latents. Rows per
-    image, personalized - base: shortcut_noise, CLIP's zero-shot p("noise") against "person" (as
-    in Figure 2), and shortcut_high_frequency. Higher means that the prompt has become a name of
-    the noise; under the noise token that is what contrastive decoupling wants, so those rows
-    have no better direction.
+    image and prompt, personalized - base: shortcut_noise.<prompt's name>, CLIP's zero-shot
+    p("noise") against "person" (as in Figure 2), and shortcut_high_frequency.<name>. Higher means
+    that the prompt has become a name of the noise; under the noise token that is what contrastive
+    decoupling wants, so those rows have no better direction. `names` are those of the sampler's
+    prompts in order, with TOKEN at the end where the noise token stands in the prompt.
     """
 
     clip: Any
     sampler: Any
-    noise_token: str
+    names: Sequence[str]
     labels: Sequence[str] = ("noise", "person")
     template: str = "a photo of {}"
 
@@ -44,17 +47,19 @@ class Shortcut:
         before, after = (self.sampler(model, draws) for model in (base, personalized))
         return [
             row
-            for prompt, ours, theirs in zip(self.sampler.prompts, after, before, strict=True)
-            for row in self._rows(prompt, ours, theirs)
+            for name, prompt, ours, theirs in zip(
+                self.names, self.sampler.prompts, after, before, strict=True
+            )
+            for row in self._rows(name, prompt, ours, theirs)
         ]
 
-    def _rows(self, prompt: str, ours: Tensor, base: Tensor) -> list[Row]:
-        better: Better = None if self.noise_token in prompt else "lower"
+    def _rows(self, name: str, prompt: str, ours: Tensor, base: Tensor) -> list[Row]:
+        better: Better = None if name.endswith(TOKEN) else "lower"
         noise = self.noise_probability(ours) - self.noise_probability(base)
         energy = high_frequency(ours) - high_frequency(base)
         return [
-            *image_rows("shortcut_noise", noise, better=better, prompt=prompt),
-            *image_rows("shortcut_high_frequency", energy, better=better, prompt=prompt),
+            *image_rows(f"shortcut_noise.{name}", noise, better=better, prompt=prompt),
+            *image_rows(f"shortcut_high_frequency.{name}", energy, better=better, prompt=prompt),
         ]
 
     def noise_probability(self, images: Tensor) -> Tensor:

@@ -10,7 +10,10 @@ from diffshortcut.seeding import Draws
 
 @dataclass(frozen=True, kw_only=True)
 class CodeFormer:
-    """Restore every face found and paste it back; `fidelity` is CodeFormer's w in [0, 1]."""
+    """Restore every face found and paste it back; `fidelity` is CodeFormer's w in [0, 1].
+
+    A restorer of aligned portraits, as the mini zoo's, takes the whole image for the face.
+    """
 
     restorer: Restorer
     fidelity: float
@@ -20,5 +23,5 @@ class CodeFormer:
             raise ValueError(f"fidelity must be between 0 and 1, not {self.fidelity}")
 
     def __call__(self, images: Tensor, draws: Draws) -> Tensor:
-        """(n, 3, h, w) in [0, 1] at the same size; an image without a face stays as it is."""
+        """(n, 3, h, w) in [0, 1] at the same size; if none is found, the image stays as it is."""
         return self.restorer(images, fidelity=self.fidelity)

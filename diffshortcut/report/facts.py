@@ -46,6 +46,7 @@ class Facts:
     rows: Sequence[Row]
     baselines: Baselines
     claims: Sequence[Claim] = field(default_factory=tuple)
+    pairs: Sequence[tuple[str, str]] = ()
 
     @cached_property
     def metrics(self) -> list[str]:
@@ -83,11 +84,13 @@ class Facts:
 
     @cached_property
     def comparisons(self) -> list[Comparison]:
-        """Each arm against its baselines in the headline metrics both were measured in."""
+        """Each arm against its baselines, its rivals in a claim and what it is declared to be
+        paired with, in the headline metrics both were measured in."""
+        claimed = [(claim.arm, rival) for claim in self.claims for rival in claim.rivals]
+        asked = [(arm, against) for arm in self.arms for against in self.baselines.of(arm)]
         return [
             compare(self._of(metric, arm, against), metric, arm, against)
-            for arm in self.arms
-            for against in self.baselines.of(arm)
+            for arm, against in dict.fromkeys([*asked, *self.pairs, *claimed])
             for metric in self.metrics
             if self._shared(metric, arm, against)
         ]
@@ -96,14 +99,14 @@ class Facts:
     def recoveries(self) -> dict[str, dict[str, Estimate]]:
         """(arm - protected) / (clean - protected) of each defended arm, by metric.
 
-        Left out where the interval of clean - protected holds 0 or there is none (below 8 people):
-        the share of a loss that may be no loss means nothing.
+        Also of declared pairs of an arm with a protected one. Left out unless the interval of
+        clean - protected lies above 0 (below 8 people there is none): the share of a loss that may
+        be no loss means nothing.
         """
         clean = self.baselines.clean
         found: dict[str, dict[str, Estimate]] = {}
-        for arm in self.arms:
-            protected = self.baselines.protected.get(arm)
-            if clean is not None and protected not in (None, clean, arm) and arm != clean:
+        for arm, protected in [*self.baselines.protected.items(), *self.pairs]:
+            if clean is not None and protected not in (clean, arm) and arm != clean:
                 trio = (arm, protected, clean)
                 shares = {
                     metric: recovery(self._of(metric, *trio), metric, *trio)
@@ -114,12 +117,8 @@ class Facts:
         return found
 
     def _lost(self, metric: str, protected: str, clean: str) -> bool:
-        pair = (metric, protected, clean)
-        return any(
-            found.difference.excludes_zero
-            for found in self.comparisons
-            if (found.metric, found.arm, found.against) == pair
-        )
+        rows = self._of(metric, protected, clean)
+        return compare(rows, metric, clean, protected).difference.positive
 
     @cached_property
     def verdicts(self) -> list[Verdict]:

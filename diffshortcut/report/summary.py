@@ -35,14 +35,15 @@ def write(
 
     `rows` carry arm and person; `overall` is added to those that have IMS and Q. `gallery` maps an
     arm to its columns' files. `compare.clean` names the clean arm, `compare.claims` lists the
-    declared tests as {metric, arm, rivals}. ValueError if a value is not finite: nothing is
+    declared tests as {metric, arm, rivals}, `compare.pairs` arms to be compared besides. ValueError if a value is not finite: nothing is
     written then.
     """
     check(rows)
     complete = with_overall(rows)
     claims = [Claim(c["metric"], c["arm"], tuple(c["rivals"])) for c in compare.get("claims", ())]
     names = [arm.name for arm in arms]
-    facts = Facts(names, complete, baselines(arms, compare.get("clean", "clean")), claims)
+    pairs = [(arm, against) for arm, against in compare.get("pairs", ())]
+    facts = Facts(names, complete, baselines(arms, compare.get("clean", "clean")), claims, pairs)
     record = json.dumps(facts.record(), indent=1, allow_nan=False)
     folder.mkdir(parents=True, exist_ok=True)
     lines = "".join(json.dumps(row, allow_nan=False) + "\n" for row in complete)

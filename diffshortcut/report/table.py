@@ -107,7 +107,7 @@ def _losses(facts: Facts) -> Sheet:
         for arm in undefended
         if facts.mean(arm, "loss.protected") is not None
     ]
-    title = "Denoising loss of the surrogate on held-out draws of timestep and noise"
+    title = "Denoising loss of the pretrained model on held-out draws of timestep and noise"
     return Sheet(title, ["attack", "clean", "protected", "random noise of equal radius"], rows)
 
 
@@ -131,7 +131,7 @@ def notes(facts: Facts) -> list[str]:
     if any(found.difference.low is not None for found in facts.comparisons):
         lines.append(
             "Intervals: 95 % bootstrap over people; a share has one only where that of"
-            " clean - protected excludes 0. p, people: Wilcoxon signed-rank, two-sided, zeros"
+            " clean - protected lies above 0. p, people: Wilcoxon signed-rank, two-sided, zeros"
             " dropped, not corrected for the number of comparisons. Effect: rank-biserial."
         )
     else:

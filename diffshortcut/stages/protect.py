@@ -23,7 +23,8 @@ HELD_OUT = 64  # draws of (timestep, noise) per image, never used by an attack
 def run(*, config: dict[str, Any], inputs: Inputs, out: Path, draws: Draws) -> dict[str, Any]:
     """Write images/<name of set_B>.png and facts.json. `config`: attack, resolution.
 
-    UserError if an image is not finite or leaves the ball of the attack's radius on disk.
+    The held-out loss is that of the model the attack starts from. UserError if an image is not
+    finite or leaves the ball of the attack's radius on disk.
     """
     scene = _scene(inputs, config["resolution"])
     attack = build(config["attack"], "attack")

@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 PEOPLE, VIEWS = 2800, 10
 STEPS = {
     "vae": (2600,),
-    "clip": (3050,),
+    "clip": (4500,),
     "mini_a": (8000,),
     "mini_b": (5000,),
     "mini_c": (5000,),
@@ -47,7 +47,7 @@ STEPS = {
     "recognizer_a": (900,),
     "recognizer_b": (600,),
     "detector": (400,),
-    "quality": (1200,),
+    "quality": (2400,),
     "codeformer": (1300, 1500),  # stage I; II and III
     "upscaler": (3400, 12000),  # VAE, UNet
 }

@@ -17,8 +17,7 @@ from diffshortcut.mini.train import tokenizer
 from diffshortcut.mini.train.corpus import Corpus, captions, pick
 from diffshortcut.mini.train.labels import LABELS, classes
 from diffshortcut.mini.train.loop import fit
-from diffshortcut.mini.train.quality import damaged, soft_levels, truth
-from diffshortcut.mini.train.vae import passed
+from diffshortcut.mini.train.quality import generated, soft_levels, truth
 
 BATCH, DAMAGED = 64, 24  # pictures a step, and how many of them are freshly damaged
 TEXT = {
@@ -118,8 +117,8 @@ def train(
 
     def loss(step: int, rng: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         index = pick(good, BATCH, rng)
-        x = passed(vae, corpus.pixels(index))
-        x, kinds, level = damaged(x, np.arange(BATCH - DAMAGED, BATCH), rng)
+        where = np.arange(BATCH - DAMAGED, BATCH)
+        x, kinds, level = generated(vae, corpus.pixels(index), where, rng)
         records = [
             corpus.records[i] | {"degradation": kind} for i, kind in zip(index, kinds, strict=True)
         ]

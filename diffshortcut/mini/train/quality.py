@@ -1,5 +1,6 @@
 """The LIQE role: a net that reads the level of degradation off a picture, 1 to 5."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from diffshortcut.mini.train.vae import passed
 from diffshortcut.models.nets import QualityNet
 
 BATCH, LEAST = 64, 0.2  # pictures a step, slightest damage
+SURVIVING = ("noisy pattern", "blur", "low resolution")  # damage that the VAE leaves to be seen
 
 
 def truth(level: Tensor) -> Tensor:
@@ -28,31 +30,43 @@ def soft_levels(score: Tensor) -> Tensor:
 
 
 def damaged(
-    x: Tensor, where: np.ndarray, rng: torch.Generator
+    x: Tensor, where: np.ndarray, rng: torch.Generator, choice: Sequence[str] = DEGRADATIONS
 ) -> tuple[Tensor, list[str | None], Tensor]:
     """Images (n, 3, h, w) in [0, 1] freshly damaged at the indices `where`; kinds; levels (n,)."""
     dice = np.random.default_rng(int(torch.randint(2**31, (1,), generator=rng)))
     kinds: list[str | None] = [None] * len(x)
     x, level = x.clone(), torch.zeros(len(x))
     for i in where:
-        kind, level[i] = str(dice.choice(DEGRADATIONS)), dice.uniform(LEAST, 1.0)
+        kind, level[i] = str(dice.choice(choice)), dice.uniform(LEAST, 1.0)
         bad = degrade(x[i].permute(1, 2, 0).numpy(), kind, float(level[i]), dice)
         kinds[i] = kind
         x[i] = torch.from_numpy(np.rint(bad * 255) / 255).permute(2, 0, 1)
     return x, kinds, level
 
 
-def train(work: Path, vae: AutoencoderKL, steps: int) -> tuple[QualityNet, float]:
-    """Cross-entropy to the two neighbouring levels of photos, half of them freshly damaged.
+def generated(
+    vae: AutoencoderKL, x: Tensor, where: np.ndarray, rng: torch.Generator
+) -> tuple[Tensor, list[str | None], Tensor]:
+    """Images damaged at `where`, half of all once through the autoencoder; kinds; levels (n,).
 
-    The VAE comes before the damage: after it hardly any would be left to see.
+    A judge of generations must tell the decoder's softness from damage, and see damage that was
+    generated too: a quarter is damaged before the autoencoder, by what survives it.
     """
+    early = where % 4 == 0
+    x, kinds, level = damaged(x, where[early], rng, SURVIVING)
+    x = passed(vae, x)
+    x, others, rest = damaged(x, where[~early], rng)
+    return x, [a or b for a, b in zip(kinds, others, strict=True)], level + rest
+
+
+def train(work: Path, vae: AutoencoderKL, steps: int) -> tuple[QualityNet, float]:
+    """Cross-entropy to the two neighbouring levels of photos, half of them freshly damaged."""
     corpus, net = Corpus.load(work, "train"), QualityNet()
     index = corpus.where(degradation=None, style="photo")
 
     def loss(step: int, rng: torch.Generator) -> tuple[Tensor, dict[str, float]]:
-        x = passed(vae, corpus.pixels(pick(index, BATCH, rng)))
-        x, _, level = damaged(x, np.arange(1, BATCH, 2), rng)
+        x = corpus.pixels(pick(index, BATCH, rng))
+        x, _, level = generated(vae, x, np.arange(BATCH // 2, BATCH), rng)
         with torch.autocast("cpu", torch.bfloat16):
             logits = net.logits(x)
         return functional.cross_entropy(logits.float(), soft_levels(truth(level))), {}
