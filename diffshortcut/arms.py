@@ -1,6 +1,6 @@
 """The arms of a comparison: the command line itself, and the same with other overrides."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,8 +8,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
-from diffshortcut import config, keys
-from diffshortcut.errors import UserError
+from diffshortcut import config, keys, schema
+from diffshortcut.errors import UserError, suggest
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ def compose(overrides: Sequence[str]) -> list[Arm]:
     names = [arm.name for arm in arms]
     if twice := {name for name in names if names.count(name) > 1}:
         raise UserError(f"compare.arms: two different arms are called '{twice.pop()}'")
+    _check_compared(main["compare"], names)
     return arms
 
 
@@ -52,6 +53,29 @@ def _listed(item: Any, overrides: Sequence[str]) -> Arm:
         case {"name": str(name), "overrides": [*own]} if all(isinstance(o, str) for o in own):
             return Arm(name, _resolve(_with(overrides, own)))
     raise UserError(f"compare.arms: {item!r} is not {{name: ..., overrides: [...]}}")
+
+
+def _check_compared(compare: Mapping[str, Any], names: Sequence[str]) -> None:
+    """UserError for a claim of another form, or for the name of an arm that there is not."""
+    asked = {
+        "claims": [name for claim in compare["claims"] for name in _claimed(claim)],
+        "pairs": [name for pair in compare.get("pairs", ()) for name in pair],
+        # an arm that stands alone is compared with nothing
+        "clean": [compare["clean"]] if compare["clean"] is not None and len(names) > 1 else [],
+    }
+    for key, wanted in asked.items():
+        for name in wanted:
+            if name not in names:
+                close = f"{suggest(name, names)} There are: {', '.join(names)}"
+                raise UserError(f"compare.{key}: no arm is called '{name}'.{close}")
+
+
+def _claimed(claim: Any) -> list[str]:
+    match claim:
+        case {"metric": str(), "arm": str(arm), "rivals": [_, *_] as rivals, **rest}:
+            if not rest and all(isinstance(rival, str) for rival in rivals):
+                return [arm, *rivals]
+    raise UserError(f"compare.claims: {claim!r} is not {{metric: ..., arm: ..., rivals: [...]}}")
 
 
 def _with(overrides: Sequence[str], own: Sequence[str]) -> DictConfig:
@@ -72,13 +96,25 @@ def _with(overrides: Sequence[str], own: Sequence[str]) -> DictConfig:
         else:
             kept.append(str(override.input_line))
     cfg = config.compose([*kept, *own])
-    missing = object()
-    fitting = [
-        str(o.input_line)
-        for o in about
-        if OmegaConf.select(cfg, o.key_or_group, default=missing) is not missing
-    ]
+    fitting = [line for override in about if (line := _fitted(override, cfg))]
     return config.compose([*kept, *own, *fitting]) if fitting else cfg
+
+
+def _fitted(override: Override, cfg: DictConfig) -> str | None:
+    """The override as it can be said of `cfg`: of a key it has, or that its target could be given.
+
+    The latter, and what was added with +, is set whether the yaml names the key or not.
+    """
+    absent = object()
+    line, key = str(override.input_line), override.key_or_group
+    has = OmegaConf.select(cfg, key, default=absent) is not absent
+    if override.is_delete():
+        return line if has else None
+    above, _, last = key.rpartition(".")
+    node = OmegaConf.select(cfg, above)
+    target = node.get("_target_") if isinstance(node, DictConfig) else None
+    takes = target is not None and last in schema.signature(target)
+    return f"++{line.lstrip('+')}" if has or takes else None
 
 
 def _name(overrides: Sequence[str], cfg: DictConfig) -> str:

@@ -3,13 +3,13 @@
 import importlib
 import logging
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from diffshortcut import config, keys, provenance
-from diffshortcut.data.people import Person
+from diffshortcut import config, keys, provenance, weights
+from diffshortcut.data.person import Person
 from diffshortcut.errors import UserError
 from diffshortcut.progress import track
 from diffshortcut.schema import STAGE_REFERENCES
@@ -100,8 +100,9 @@ def run(tasks: Iterable[Task], *, store: Store, runtime: Mapping[str, Any]) -> l
     todo = [task for task in tasks if not store.find(task.stage, task.key)]
     if not todo:
         return []
-    for task in todo:
+    for task in todo:  # loads the code at once, so that what runs is what the keys were made of
         config.check_values(task.config, task.stage)
+        importlib.import_module(f"diffshortcut.stages.{task.stage}")
     failures: dict[str, Failure] = {}
     for task in track(todo, "stages"):
         if any(parent.key in failures for parent in task.inputs.values()):
@@ -135,8 +136,10 @@ def _execute(task: Task, store: Store, runtime: Mapping[str, Any]) -> None:
     parents = {role: t.key for role, t in task.inputs.items()}
 
     def make(out: Path) -> dict[str, Any]:
+        _check_unchanged(task)  # it was planned maybe hours ago
         with provenance.cost() as spent:
             facts = stage.run(config=task.config, inputs=inputs, out=out, draws=draws)
+        _check_unchanged(task)
         return {
             "stage": task.stage,
             "key": task.key,
@@ -144,6 +147,7 @@ def _execute(task: Task, store: Store, runtime: Mapping[str, Any]) -> None:
             "person": task.person.name if task.person else None,
             "seed": task.seed,
             "config": task.config,
+            **_digests(task),
             "facts": facts,
             "device": device,
             "threads": torch.get_num_threads(),
@@ -152,6 +156,27 @@ def _execute(task: Task, store: Store, runtime: Mapping[str, Any]) -> None:
         }
 
     store.write(task.stage, task.key, make)
+
+
+def _check_unchanged(task: Task) -> None:
+    """UserError if the key is no longer that of the pictures, weights and source on the disk."""
+    reason = "its inputs have changed while this ran: call the same command again"
+    try:
+        if replace(task).key == task.key:
+            return
+    except (UserError, OSError) as error:
+        reason = str(error)
+    raise UserError(f"{task.title}: {reason}")
+
+
+def _digests(task: Task) -> dict[str, dict[str, str]]:
+    """sha256 of the sets of pictures and of the weights that a task reads."""
+    person, sets = task.person, READS.get(task.stage, ())
+    references = {value for _, value in config.leaves(task.config) if weights.scheme(value)}
+    return {
+        "pictures": {name: person.digest([name]) for name in sets} if person else {},
+        "weights": {reference: weights.digest(reference) for reference in sorted(references)},
+    }
 
 
 def _device(wanted: str) -> str:

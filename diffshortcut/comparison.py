@@ -31,7 +31,8 @@ class Comparison:
 
     `difference` and `person_test` take the person as unit (means over a person's images, prompts
     and training seeds). `image_test` is the paper's: pairs of images of equal person, prompt and
-    initial latent; they are not independent, so it never earns a star.
+    initial latent (None if there are none, as between training seeds); they are not independent, so
+    it never earns a star.
     """
 
     metric: str
@@ -40,7 +41,7 @@ class Comparison:
     better: str | None
     difference: Estimate
     person_test: Wilcoxon
-    image_test: Wilcoxon
+    image_test: Wilcoxon | None
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def compare(rows: Sequence[Row], metric: str, arm: str, against: str) -> Compari
         better=direction(rows, metric),
         difference=mean_difference(a, b),
         person_test=wilcoxon(_minus(a, b)),
-        image_test=wilcoxon(_minus(left, right)),
+        image_test=wilcoxon(_minus(left, right)) if left else None,
     )
 
 

@@ -1,7 +1,7 @@
 """The config: where it is, what can be chosen, composing, checking, and building its nodes."""
 
 import importlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import is_dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -15,24 +15,11 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from diffshortcut import keys, weights
-from diffshortcut.errors import UserError, suggest
+from diffshortcut import frame, keys, weights
+from diffshortcut.errors import UserError
 from diffshortcut.schema import STAGE_REFERENCES, check_node, plugins
 
 PACKAGE = Path(__file__).parent
-DEVICES = ("auto", "cpu", "cuda")
-ROOT = ("prior", "surrogate_prior", "compare", "scale")
-FRAME: dict[str, type] = {
-    "seed": int,
-    "runtime.store": str,
-    "runtime.outputs": str,
-    "runtime.device": str,
-    "runtime.threads": int,
-    "runtime.fail_fast": bool,
-    "prompts.identifier": str,
-    "prompts.class_noun": str,
-    "prompts.noise_token": str,
-}
 
 
 @cache
@@ -69,11 +56,21 @@ def search_path() -> list[str]:
 
 def compose(overrides: Sequence[str] = (), *, hydra: bool = False) -> DictConfig:
     """The composed config of a command line; inside a Hydra application or outside."""
+    refuse_null(overrides)
     overrides = [*search_path(), *overrides]
     if GlobalHydra.instance().is_initialized():
         return hydra_compose("config", overrides, return_hydra_config=hydra)
     with initialize_config_dir(version_base="1.3", config_dir=str(folder())):
         return hydra_compose("config", overrides, return_hydra_config=hydra)
+
+
+def refuse_null(overrides: Iterable[str]) -> None:
+    """UserError for an override `group=null`, at which Hydra fails."""
+    for override in overrides:
+        group, _, option = override.partition("=")
+        if option == "null" and group in groups():
+            advice = frame.choice(group, groups()[group])
+            raise UserError(f"{override}: leave it out, or write {advice}")
 
 
 def resolve(cfg: DictConfig) -> dict[str, Any]:
@@ -89,31 +86,20 @@ def resolve(cfg: DictConfig) -> dict[str, Any]:
 
 
 def check(cfg: dict[str, Any]) -> None:
-    """UserError for a wrong key, type or target anywhere, or for weights of another zoo."""
-    _check_frame(cfg)
+    """UserError for a wrong key, value or target anywhere, or for weights of another zoo."""
+    if found := _nearest(cfg, lambda value: not frame.is_finite(value)):
+        raise UserError(f"{found[0]} must be finite, not {found[1]}")
+    frame.check(cfg, groups())
     check_node(cfg, "")
     zoo = cfg["zoo"]["name"]
-    foreign = [(w, v) for w, v in leaves(cfg) if weights.scheme(v) not in (None, "file", zoo)]
-    if foreign:
-        where, value = min(foreign, key=lambda found: found[0].count("."))
-        raise UserError(f"{where}={value} cannot be used with zoo={zoo}")
+    if found := _nearest(cfg, lambda value: weights.scheme(value) not in (None, "file", zoo)):
+        raise UserError(f"{found[0]}={found[1]} cannot be used with zoo={zoo}")
 
 
-def _check_frame(cfg: dict[str, Any]) -> None:
-    known = {*groups(), *ROOT, *(name.partition(".")[0] for name in FRAME)}
-    if unknown := sorted(cfg.keys() - known):
-        raise UserError(f"the config has no key '{unknown[0]}'.{suggest(unknown[0], known)}")
-    for name, kind in FRAME.items():
-        value = _at(cfg, name)
-        if type(value) is not kind:
-            raise UserError(f"{name} must be {kind.__name__}, not {value!r}")
-    for name, value in cfg["scale"].items():
-        if type(value) not in (int, float):
-            raise UserError(f"scale.{name} must be a number, not {value!r}")
-    if cfg["runtime"]["threads"] < 1:
-        raise UserError("runtime.threads must be at least 1")
-    if (device := cfg["runtime"]["device"]) not in DEVICES:
-        raise UserError(f"runtime.device: {device!r} is none of {', '.join(DEVICES)}")
+def _nearest(cfg: dict[str, Any], wrong: Callable[[Any], bool]) -> tuple[str, Any] | None:
+    """The wrong value that stands least deep, for others are interpolations of it."""
+    found = [(where, value) for where, value in leaves(cfg) if wrong(value)]
+    return min(found, key=lambda item: item[0].count("."), default=None)
 
 
 def leaves(node: Any, where: str = "") -> Iterator[tuple[str, Any]]:
@@ -127,7 +113,7 @@ def leaves(node: Any, where: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def build(node: dict[str, Any], where: str = "") -> Any:
-    """The object a node describes; what its target finds wrong with a value is a UserError."""
+    """The object a node describes; UserError for a value or a file that its target cannot take."""
     try:
         return instantiate(node, _convert_="all")
     except Exception as error:
@@ -136,7 +122,9 @@ def build(node: dict[str, Any], where: str = "") -> Any:
             cause = cause.__cause__
         if isinstance(cause, UserError):
             raise cause from None
-        if isinstance(cause, ValueError):
+        if isinstance(cause, OSError) and cause.filename:
+            raise UserError(f"{cause.filename}: {cause.strerror}") from error
+        if isinstance(cause, ValueError | OSError):
             raise UserError(f"{where or node['_target_']}: {cause}") from error
         raise
 
@@ -164,10 +152,3 @@ def check_values(node: Any, where: str) -> None:
 def _imported(target: str) -> Any:
     module, _ = keys.module_file(target) or ("builtins", None)
     return getattr(importlib.import_module(module), target.rpartition(".")[2], None)
-
-
-def _at(cfg: dict[str, Any], name: str) -> Any:
-    value: Any = cfg
-    for part in name.split("."):
-        value = value[part]
-    return value

@@ -5,13 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from diffshortcut.decode import SUFFIXES, upright
 from diffshortcut.errors import UserError
-
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
 
 
 def read(path: Path, size: int | None = None) -> Tensor:
@@ -20,23 +19,15 @@ def read(path: Path, size: int | None = None) -> Tensor:
     EXIF rotation is applied, 16-bit and grey images are widened to RGB, transparency is laid on
     white. UserError naming the file if it cannot be decoded.
     """
-    try:
-        with Image.open(path) as file:
-            array = _rgb(ImageOps.exif_transpose(file))
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        raise UserError(f"{path}: not a readable image ({error})") from error
-    image = torch.from_numpy(array).permute(2, 0, 1).contiguous()
+    image = torch.from_numpy(_rgb(upright(path))).permute(2, 0, 1).contiguous()
     return image if size is None else resize(center_square(image)[None], size)[0]
 
 
 def _rgb(image: Image.Image) -> np.ndarray:
-    if image.mode.startswith("I"):
+    if image.mode == "I":
         grey = np.clip(np.asarray(image, dtype=np.float32) / 65535, 0, 1)
         return np.repeat(grey[..., None], 3, axis=2)
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return np.asarray(image.convert("RGB"), dtype=np.float32) / 255
+    return np.asarray(image, dtype=np.float32) / 255
 
 
 def files(folder: Path) -> list[Path]:

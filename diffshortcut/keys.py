@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from diffshortcut import weights
+from diffshortcut.errors import UserError
 
 PACKAGE = Path(__file__).parent
 NEUTRAL = {"device", "threads", "micro_batch"}  # change rounding at most; recorded instead
 INERT = {"errors", "progress", "config", "weights", "store", "lease", "keys", "provenance"}
 DTYPE = "float32"
+_first: dict[Path, str] = {}  # source files as this process has read, and maybe imported, them
 
 
 def stage_key(
@@ -62,7 +64,11 @@ def targets(node: Any) -> Iterator[str]:
 
 
 def source_digest(names: Iterable[str]) -> str:
-    """sha256 of the modules of dotted `names` and of all they import from the same packages."""
+    """sha256 of the modules of dotted `names` and of all they import from the same packages.
+
+    UserError if one has changed since this process first asked: what is in memory is then not
+    what is on the disk.
+    """
     seen: dict[str, str] = {}
     queue = [found[0] for name in names if (found := module_file(name))]
     while queue:
@@ -137,6 +143,14 @@ def _inert(module: str) -> bool:
     return module.removeprefix("diffshortcut.") in INERT
 
 
-@cache
 def _file_digest(path: Path) -> str:
+    state = path.stat()
+    content = _read(path, state.st_size, state.st_mtime_ns)
+    if _first.setdefault(path, content) != content:
+        raise UserError(f"{path} has changed while this ran: call the same command again")
+    return content
+
+
+@cache
+def _read(path: Path, size: int, changed: int) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()

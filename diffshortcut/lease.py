@@ -11,9 +11,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 HEARTBEAT = 10.0  # seconds between two signs of life
-STALE = 90.0  # seconds without one after which a lease may be taken over
+STALE = 90.0  # seconds without one after which another host may take a lease over
+
+
+class LeaseLostError(Exception):
+    """Another process has taken the lease over."""
+
+
+@contextmanager
+def guard(folder: Path) -> Iterator[None]:
+    """Inside, no other process is in the guard of the same folder; for moments only."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".guard").open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
 
 
 class Lease:
@@ -21,15 +35,15 @@ class Lease:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        owner = {"pid": os.getpid(), "host": socket.gethostname(), "id": uuid.uuid4().hex}
+        pid = os.getpid()
+        owner = {"pid": pid, "started": _started(pid), "host": _host(), "id": uuid.uuid4().hex}
         self._text = json.dumps(owner)
         self._stop = threading.Event()
         self._beat = threading.Thread(target=self._heartbeat, daemon=True)
 
     def acquire(self) -> bool:
         """Try once; True if the lease is ours now."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self._guard():
+        with guard(self.path.parent):
             if self._dead():
                 self.path.unlink(missing_ok=True)
             with suppress(FileExistsError):
@@ -38,6 +52,21 @@ class Lease:
                     stream.write(self._text)
                 return True
         return False
+
+    def held(self) -> bool:
+        """Whether nobody has taken the lease over."""
+        try:
+            return self.path.read_text() == self._text
+        except FileNotFoundError:
+            return False
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Nobody takes the lease over inside; LeaseLostError if somebody has done so before."""
+        with guard(self.path.parent):
+            if not self.held():
+                raise LeaseLostError(self.path.name)
+            yield
 
     def __enter__(self) -> "Lease":
         self._beat.start()
@@ -51,18 +80,11 @@ class Lease:
     ) -> None:
         self._stop.set()
         self._beat.join()
-        with suppress(OSError):
-            if self.path.read_text() == self._text:
-                self.path.unlink()
-
-    @contextmanager
-    def _guard(self) -> Iterator[None]:
-        """Between judging a lease dead and replacing it no other process may do the same."""
-        with (self.path.parent / ".guard").open("w") as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX)
-            yield
+        with suppress(OSError, LeaseLostError), self.kept():
+            self.path.unlink()
 
     def _dead(self) -> bool:
+        """Here the owner's process tells; of another host only the heartbeat is seen."""
         try:
             age = time.time() - self.path.stat().st_mtime
             owner = json.loads(self.path.read_text())
@@ -70,19 +92,40 @@ class Lease:
             return False
         except ValueError:  # killed between creating the file and filling it
             return age > STALE
-        return age > STALE or (owner["host"] == socket.gethostname() and not _alive(owner["pid"]))
+        return not _alive(owner) if owner["host"] == _host() else age > STALE
 
     def _heartbeat(self) -> None:
         while not self._stop.wait(HEARTBEAT):
             with suppress(OSError):
-                os.utime(self.path)
+                if self.held():
+                    os.utime(self.path)
 
 
-def _alive(pid: int) -> bool:
+def _host() -> str:
+    """Where process ids mean something: the machine since it was started, and the container."""
+    parts = [socket.gethostname()]
+    with suppress(OSError):  # only Linux
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
+        parts.append(os.readlink("/proc/self/ns/pid"))
+    return " ".join(parts)
+
+
+def _alive(owner: dict[str, Any]) -> bool:
+    """Stopped or asleep is alive; a process that has got the id of one that is gone is not it."""
     try:
-        os.kill(pid, 0)
+        os.kill(owner["pid"], 0)
     except ProcessLookupError:
         return False
     except PermissionError:
-        return True
-    return True
+        pass  # it is another user's
+    return owner["started"] is None or _started(owner["pid"]) in (None, owner["started"])
+
+
+def _started(pid: int) -> str | None:
+    """When a process began, in clock ticks since boot; None where that cannot be read."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except OSError:
+        return None
+    state, *fields = text.rpartition(")")[2].split()
+    return "ended" if state in "ZX" else fields[18]

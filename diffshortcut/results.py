@@ -1,6 +1,5 @@
 """The results of a comparison in a folder named after their content."""
 
-import hashlib
 import io
 import json
 import re
@@ -12,9 +11,10 @@ from typing import Any
 from diffshortcut import keys
 from diffshortcut.arms import Arm
 from diffshortcut.cells import Failure, Task
-from diffshortcut.data.people import Person, candidates
+from diffshortcut.data.people import candidates
+from diffshortcut.data.person import Person
 from diffshortcut.errors import UserError
-from diffshortcut.store import Store
+from diffshortcut.store import Store, digests, sha256, sync
 
 RECORD = "record.json"  # written last: a folder with a valid one is complete
 TABLE = "table.txt"
@@ -64,10 +64,10 @@ class Comparison:
 
 
 def is_complete(folder: Path) -> bool:
-    """Whether the folder's record fits the table beside it."""
+    """Whether the folder's record fits every file beside it."""
     try:
-        recorded = json.loads((folder / RECORD).read_text())
-        return recorded["table"] == _digest(folder / TABLE)
+        recorded = json.loads((folder / RECORD).read_text())["files"]
+        return all(sha256(folder / name) == digest for name, digest in recorded.items())
     except (OSError, ValueError, KeyError):
         return False
 
@@ -110,9 +110,10 @@ def write(
 
 def rows(comparison: Comparison, store: Store) -> list[dict[str, Any]]:
     """Every score, and what every stage cost, with arm, person, training seed and stage keys."""
+    seeds = {arm.name: arm.config["seed"] for arm in comparison.arms}
     found = []
     for arm, person, cell in comparison:
-        who = {"arm": arm, "person": person, "training_seed": comparison.config["seed"]}
+        who = {"arm": arm, "person": person, "training_seed": seeds[arm]}
         ids = {name: task.key for name, task in cell.items()}
         measured = [*_scores(cell, store), *_losses(cell, store), *_costs(cell, store)]
         found += [{**who, **row, "keys": ids} for row in measured]
@@ -195,12 +196,10 @@ def _write_record(
         "overrides": list(overrides),
         "arms": {arm.name: arm.config for arm in comparison.arms},
         "stages": made,
-        "table": _digest(folder / TABLE),
+        "files": {name: digest for name, digest in digests(folder).items() if name != RECORD},
     }
     aside = folder / f".{RECORD}"
     aside.write_text(json.dumps(content, indent=1, allow_nan=False))
+    sync(aside)
     aside.replace(folder / RECORD)
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    sync(folder)

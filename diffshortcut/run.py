@@ -36,30 +36,48 @@ def main() -> None:
     first = next((i for i, word in enumerate(sys.argv) if "=" in word), 1)
     sys.argv[first:first] = config.search_path()
     try:
+        config.refuse_null(overrides)  # before Hydra does in its own words
         _app()
     except (UserError, *usage.CONFIG_ERRORS) as error:
         if traced:
             raise
-        text = str(error) if isinstance(error, UserError) else usage.explain(error, overrides)
-        sys.exit(f"error: {text}")
+        sys.exit(f"error: {_line(error, overrides)}")
     except OSError as error:  # Hydra could not make its folder
         if traced:
             raise
-        sys.exit(f"error: {error.filename}: {error.strerror}")
+        known = error.filename and error.strerror
+        sys.exit(f"error: {error.filename}: {error.strerror}" if known else f"error: {error}")
     except KeyboardInterrupt:
         sys.exit("interrupted: the same command goes on from here")
 
 
 @hydra.main(version_base="1.3", config_path=str(config.folder()), config_name="config")
 def _app(_: DictConfig) -> None:
+    overrides = list(HydraConfig.get().overrides.task)
+    if HydraConfig.get().mode is RunMode.MULTIRUN:
+        _launch_one_of_many(overrides)
+        return
     try:
-        failures = launch(list(HydraConfig.get().overrides.task))
+        failures = launch(overrides)
     except UserError as error:
-        if HydraConfig.get().mode is RunMode.MULTIRUN:  # the other jobs go on
-            raise
         sys.exit(f"error: {error}")
     if failures:
         sys.exit(1)
+
+
+def _launch_one_of_many(overrides: Sequence[str]) -> None:
+    """Say now what is wrong: after all jobs Hydra passes on the first one's error only."""
+    try:
+        if failures := launch(overrides):
+            raise UserError(f"stages not done: {len(failures)}")
+    except Exception as error:
+        known = isinstance(error, (UserError, *usage.CONFIG_ERRORS))
+        log.error("%s: %s", " ".join(overrides), _line(error, overrides), exc_info=not known)
+        raise
+
+
+def _line(error: Exception, overrides: Sequence[str]) -> str:
+    return usage.explain(error, overrides) if isinstance(error, usage.CONFIG_ERRORS) else str(error)
 
 
 def launch(overrides: Sequence[str]) -> list[cells.Failure]:

@@ -133,13 +133,18 @@ def _arguments(node: ast.FunctionDef) -> dict[str, Parameter]:
     return found
 
 
+def fits(value: Any, annotation: str) -> bool:
+    """Whether a plain value can be meant by an annotation such as `int | None`."""
+    return _fits(value, ast.parse(annotation, mode="eval").body)
+
+
 def _fits(value: Any, annotation: ast.expr) -> bool:
     """Whether a plain value can be meant by an annotation; other types stand for nested nodes."""
     if isinstance(annotation, ast.BinOp):
         return _fits(value, annotation.left) or _fits(value, annotation.right)
     if isinstance(annotation, ast.Constant):
         if isinstance(annotation.value, str):
-            return _fits(value, ast.parse(annotation.value, mode="eval").body)
+            return fits(value, annotation.value)
         return value is annotation.value
     if isinstance(annotation, ast.Subscript):
         return _fits_generic(value, ast.unparse(annotation.value), annotation.slice)

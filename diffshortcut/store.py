@@ -10,13 +10,13 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
 
 from diffshortcut.errors import UserError
-from diffshortcut.lease import Lease
+from diffshortcut.lease import Lease, LeaseLostError, guard
 
 log = logging.getLogger(__name__)
 MARKER = "complete.json"
@@ -36,6 +36,7 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._swept = False
 
     def path(self, stage: str, key: str) -> Path:
         """Where the artifact is or will be."""
@@ -43,7 +44,11 @@ class Store:
 
     def find(self, stage: str, key: str) -> Path | None:
         """The artifact's folder if it verifies; a broken one is put into quarantine."""
-        return find(self.path(stage, key), quarantine=self.root / "quarantine")
+        folder = self.path(stage, key)
+        with user_errors(self.root):
+            if folder.is_dir() and _defect(folder):
+                self._quarantine(folder)
+            return folder if folder.is_dir() else None
 
     def provenance(self, stage: str, key: str) -> dict[str, Any]:
         """What was recorded when the artifact was made."""
@@ -53,51 +58,83 @@ class Store:
         """The artifact's folder, made by `make` unless it is there; one writer per key."""
         name = f"{stage}-{key}"
         with user_errors(self.root):
-            lease = Lease(self.root / "leases" / name)
-            for attempt in itertools.count():
-                if lease.acquire():
-                    break
-                if attempt == 0:
-                    log.info("%s is being made by another process: waiting for it", name)
-                time.sleep(POLL)
-            with lease:
-                return self.find(stage, key) or self._make(name, self.path(stage, key), make)
+            self._sweep()
+            while True:
+                try:
+                    with self._wait_for(name) as lease:
+                        return self.find(stage, key) or self._make(
+                            lease, self.path(stage, key), make
+                        )
+                except LeaseLostError:
+                    log.warning("%s was taken over by another process: ours is dropped", name)
 
-    def _make(self, name: str, final: Path, make: Make) -> Path:
+    def _wait_for(self, name: str) -> Lease:
+        lease = self._lease(name)
+        for attempt in itertools.count():
+            if lease.acquire():
+                break
+            if attempt == 0:
+                log.info("%s is being made by another process: waiting for it", name)
+            time.sleep(POLL)
+        return lease
+
+    def _make(self, lease: Lease, final: Path, make: Make) -> Path:
+        name = lease.path.name
         for left_over in (self.root / "tmp").glob(f"{name}-*"):
             shutil.rmtree(left_over, ignore_errors=True)
-        return publish(final, make, aside=self.root / "tmp" / f"{name}-{uuid.uuid4().hex[:8]}")
+        aside = self.root / "tmp" / f"{name}-{uuid.uuid4().hex[:8]}"
+        try:
+            return publish(final, make, aside=aside, committing=lease.kept)
+        except Exception as error:
+            if not lease.held():  # then the new owner has emptied our folder: no fault of `make`
+                raise LeaseLostError(name) from error
+            raise
+
+    def _sweep(self) -> None:
+        """Once: remove what processes that are gone have left of any artifact."""
+        left_overs = [] if self._swept else (self.root / "tmp").glob("*-*")
+        self._swept = True
+        for left_over in left_overs:
+            lease = self._lease(left_over.name.rpartition("-")[0])
+            if lease.acquire():
+                with lease:
+                    shutil.rmtree(left_over, ignore_errors=True)
+
+    def _lease(self, name: str) -> Lease:
+        return Lease(self.root / "leases" / name)
+
+    def _quarantine(self, folder: Path) -> None:
+        """Move a broken folder away, unless another process has done so and maybe remade it."""
+        quarantine = self.root / "quarantine"
+        with guard(self.root / "leases"):  # nothing is committed meanwhile
+            if folder.is_dir() and (reason := _defect(folder)):
+                quarantine.mkdir(parents=True, exist_ok=True)
+                place = quarantine / f"{folder.parent.name}-{folder.name}-{uuid.uuid4().hex[:8]}"
+                log.warning("%s is broken (%s): moved to %s", folder, reason, place)
+                folder.rename(place)
 
 
-def find(folder: Path, *, quarantine: Path) -> Path | None:
-    """`folder` if its marker verifies; else None, and what is there goes into quarantine."""
-    if not folder.is_dir():
-        return None
-    reason = _defect(folder)
-    if reason is None:
-        return folder
-    with user_errors(quarantine):
-        quarantine.mkdir(parents=True, exist_ok=True)
-        place = quarantine / f"{folder.parent.name}-{folder.name}-{uuid.uuid4().hex[:8]}"
-        log.warning("%s is broken (%s): moved to %s", folder, reason, place)
-        folder.rename(place)
-    return None
-
-
-def publish(final: Path, make: Make, *, aside: Path) -> Path:
+def publish(
+    final: Path,
+    make: Make,
+    *,
+    aside: Path,
+    committing: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> Path:
     """Make a folder aside, sync it, seal it with the marker, then rename it to `final`.
 
-    The rename is the only commit: whatever is killed before it leaves nothing at `final`.
+    The rename is the only commit: whatever is killed before it leaves nothing at `final`. It is
+    done inside `committing()`, which may refuse it by an error.
     """
     aside.mkdir(parents=True)
     try:
         provenance = make(aside)
-        files = {p.relative_to(aside).as_posix(): _sha256(p, sync=True) for p in _files(aside)}
-        _write_marker(aside, {"files": files, "provenance": provenance})
+        _write_marker(aside, {"files": digests(aside), "provenance": provenance})
         for folder in [p for p in aside.rglob("*") if p.is_dir()] + [aside]:
-            _sync(folder)
+            sync(folder)
         final.parent.mkdir(parents=True, exist_ok=True)
-        _commit(aside, final)
+        with committing():
+            _commit(aside, final)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return final
@@ -119,6 +156,29 @@ def read_marker(folder: Path) -> dict[str, Any]:
     if not isinstance(marker, dict) or marker.pop("sha256", None) != _seal(marker):
         raise ValueError("its marker does not match itself")
     return marker
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """Write every file of a folder through to the disk; their sha256 by relative name."""
+    files = _files(folder)
+    for path in files.values():
+        sync(path)
+    return {name: sha256(path) for name, path in files.items()}
+
+
+def sha256(path: Path) -> str:
+    """Of a file's bytes, in hex."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def sync(path: Path) -> None:
+    """Return when a file or folder is on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 @contextmanager
@@ -144,46 +204,35 @@ def _commit(aside: Path, final: Path) -> None:
     except OSError:
         if not final.is_dir() or _defect(final):  # else a second writer: keep the first copy
             raise
-    _sync(final.parent)
+    sync(final.parent)
 
 
 def _defect(folder: Path) -> str | None:
+    """What is broken, or None; an OSError that says nothing about the files is raised."""
     try:
         recorded = read_marker(folder)["files"]
-    except (OSError, ValueError, KeyError) as error:
+        present = {name: path for name, path in _files(folder).items() if path.name != MARKER}
+        if difference := sorted(present.keys() ^ recorded.keys()):
+            return f"unexpected or missing: {difference[0]}"
+        wrong = (name for name, path in present.items() if sha256(path) != recorded[name])
+        changed = next(wrong, None)
+    except (FileNotFoundError, ValueError, KeyError) as error:
         return f"marker: {error}"
-    present = {p.relative_to(folder).as_posix(): p for p in _files(folder) if p.name != MARKER}
-    if difference := sorted(present.keys() ^ recorded.keys()):
-        return f"unexpected or missing: {difference[0]}"
-    wrong = (name for name, path in present.items() if _sha256(path) != recorded[name])
-    changed = next(wrong, None)
     return f"changed: {changed}" if changed else None
 
 
 def _write_marker(folder: Path, marker: dict[str, Any]) -> None:
     text = json.dumps({**marker, "sha256": _seal(marker)}, allow_nan=False, indent=1)
     (folder / MARKER).write_text(text)
-    _sync(folder / MARKER)
+    sync(folder / MARKER)
 
 
 def _seal(marker: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(marker, sort_keys=True, allow_nan=False).encode()).hexdigest()
 
 
-def _files(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.rglob("*") if p.is_file())
-
-
-def _sha256(path: Path, *, sync: bool = False) -> str:
-    if sync:
-        _sync(path)
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def _files(folder: Path) -> dict[str, Path]:
+    """A folder's files by relative name, but for what systems hide in it, such as .DS_Store."""
+    files = {p.relative_to(folder): p for p in sorted(folder.rglob("*")) if p.is_file()}
+    hidden = {name for name in files if any(part.startswith(".") for part in name.parts)}
+    return {name.as_posix(): path for name, path in files.items() if name not in hidden}

@@ -1,6 +1,7 @@
 """Weight references: `mini:<folder>` inside the package, `file:<path>` anywhere, `full:<name>`."""
 
 import hashlib
+import os
 import re
 from pathlib import Path
 
@@ -34,13 +35,22 @@ def locate(reference: str) -> Path:
 
 
 def digest(reference: str) -> str:
-    """sha256 over the names and bytes of the reference's files, whatever folder they are in."""
+    """sha256 over the names and bytes of the reference's files, whatever folder they are in.
+
+    Links to files and to folders are followed.
+    """
     root = locate(reference).resolve()
-    files = sorted(p for p in root.rglob("*") if p.is_file()) if root.is_dir() else [root]
+    files = _files(root) if root.is_dir() else [root]
     state = tuple((str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in files)
     if root not in _memo or _memo[root][0] != state:
         _memo[root] = (state, _hash(root, files))
     return _memo[root][1]
+
+
+def _files(root: Path) -> list[Path]:
+    walk = os.walk(root, followlinks=True)  # rglob stops at a link to a folder
+    found = (Path(folder, name) for folder, _, names in walk for name in names)
+    return sorted(path for path in found if path.is_file())
 
 
 def _hash(root: Path, files: list[Path]) -> str:

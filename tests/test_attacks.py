@@ -85,6 +85,38 @@ def test_a_negative_radius_is_the_users_error(name: str, zoo: TinyZoo) -> None:
         config.check_values(attack, "attack")
 
 
+@pytest.mark.parametrize(
+    ("name", "override", "message"),
+    [
+        ("aspl", "rounds=0", "rounds and pgd_steps must be at least 1"),
+        ("aspl", "pgd_steps=0", "rounds and pgd_steps must be at least 1"),
+        ("aspl", "clean_steps=-1", "clean_steps and adversarial_steps must be at least 0"),
+        ("aspl", "adversarial_steps=-1", "clean_steps and adversarial_steps must be at least 0"),
+        ("aspl", "learning_rate=-1", "learning_rate must be above 0"),
+        ("metacloak", "rounds=-5", "snapshots, trails, rounds and pgd_steps must be at least 1"),
+        ("metacloak", "snapshots=0", "snapshots, trails, rounds and pgd_steps must be at least 1"),
+        ("metacloak", "trails=0", "snapshots, trails, rounds and pgd_steps must be at least 1"),
+        ("metacloak", "pgd_steps=0", "snapshots, trails, rounds and pgd_steps must be at least 1"),
+        ("metacloak", "surrogate_steps=-1", "surrogate_steps and advance_steps must be at least 0"),
+        ("metacloak", "advance_steps=-1", "surrogate_steps and advance_steps must be at least 0"),
+        ("metacloak", "learning_rate=0", "learning_rate must be above 0"),
+    ],
+)
+def test_a_schedule_that_does_nothing_is_the_users_error(
+    name: str, override: str, message: str, zoo: TinyZoo
+) -> None:
+    with pytest.raises(UserError, match=f"attack: {message}"):
+        config.check_values(node(name, zoo, f"attack.{override}"), "attack")
+
+
+@pytest.mark.parametrize(
+    "override", ["aspl attack.clean_steps=0", "metacloak attack.surrogate_steps=0"]
+)
+def test_a_schedule_may_leave_its_surrogate_as_it_is(override: str, zoo: TinyZoo) -> None:
+    name, value = override.split()
+    config.check_values(node(name, zoo, value), "attack")
+
+
 @pytest.mark.parametrize("name", ATTACKS)
 def test_draws_do_not_depend_on_the_micro_batch(name: str, zoo: TinyZoo) -> None:
     attack = node(name, zoo)

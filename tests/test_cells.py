@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from diffshortcut import arms, cells, config, run, weights
+from diffshortcut import arms, cells, config, keys, results, run, weights
 from diffshortcut.data import folder
 from diffshortcut.errors import UserError
 from diffshortcut.stages.inputs import Inputs
@@ -32,6 +32,7 @@ class World:
         self.calls: list[tuple[str, str]] = []
         self.failing: set[tuple[str, str]] = set()
         self.seen: dict[str, list[dict[str, Path]]] = {}
+        self.during: dict[str, Callable[[], object]] = {}
 
     def stage(self, name: str) -> ModuleType:
         module = ModuleType(f"diffshortcut.stages.{name}")
@@ -39,11 +40,12 @@ class World:
         return module
 
     def do(self, name: str, *, config: dict, inputs: Inputs, out: Path, draws: Any) -> dict:
-        assert (draws.seed, draws.stage) == (0, name)
+        assert draws.stage == name
         person = inputs.person.name if inputs.person else ""
         assert draws.person == person
         self.calls.append((name, person))
         self.seen.setdefault(name, []).append(inputs.artifacts)
+        self.during.pop(name, lambda: None)()
         if (name, person) in self.failing:
             raise RuntimeError("it broke")
         if name in NAMES:
@@ -87,8 +89,22 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     yield made
 
 
+@pytest.fixture
+def source(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A copy of the package's source that the keys are made of."""
+    ignored = shutil.ignore_patterns("mini", "__pycache__")
+    monkeypatch.setattr(
+        keys, "PACKAGE", shutil.copytree(keys.PACKAGE, world.root / "package", ignore=ignored)
+    )
+    for cached in (keys.imports, keys.module_file, keys._package_root):
+        cached.cache_clear()
+    yield world.root / "package"
+    for cached in (keys.imports, keys.module_file, keys._package_root):
+        cached.cache_clear()
+
+
 def plan(world: World, *overrides: str) -> list[dict[str, cells.Task]]:
-    [person] = folder.people(root=str(world.root / "people"), people=1, class_noun="person")
+    [person] = folder.people(root=str(world.root / "people"), people=1)
     return [cells.plan(arm.config, person) for arm in arms.compose(world.overrides(*overrides))]
 
 
@@ -145,6 +161,40 @@ def test_only_the_images_a_stage_reads_count(world: World) -> None:
     assert {name.split(".")[0] for name in before if before[name] != after[name]} == {"score"}
 
 
+@pytest.mark.parametrize(
+    ("stage", "place", "change"),
+    [
+        ("protect", "people/ann/00.png", lambda p: Image.new("RGB", (8, 8), "white").save(p)),
+        ("score", "people/ann/11.png", lambda p: p.write_bytes(p.read_bytes()[::-1])),
+        ("protect", "people/ann/00.png", lambda p: p.unlink()),
+        ("personalize", "weights/mini_a/model.safetensors", lambda p: p.write_text("mini_b")),
+        ("generate", "package/stages/generate.py", lambda p: p.write_text("")),
+    ],
+    ids=["picture", "picture of equal size", "no picture", "weights", "source"],
+)
+def test_what_changes_while_a_stage_runs_never_gets_the_old_key(
+    world: World, source: Path, stage: str, place: str, change: Callable[[Path], object]
+) -> None:
+    tasks = [t for t in cells.merge(plan(world, "compare.arms=[]")) if t.key]
+    runtime = {"device": "cpu", "threads": 1, "fail_fast": False}
+    world.during = {stage: lambda: change(world.root / place)}
+    failures = cells.run(tasks, store=Store(world.root / "store"), runtime=runtime)
+    first = failures[0]
+    assert first.task.stage == stage and first.reason.startswith(first.task.title)
+    assert "call the same command again" in first.reason or "No such file" in first.reason
+    assert not (world.root / "store" / stage / first.task.key).exists()
+    before, world.calls = count(world, stage), []
+    cells.run([first.task], store=Store(world.root / "store"), runtime=runtime)
+    assert before == 1 and world.calls == []  # known before it runs
+
+
+def test_all_code_is_loaded_before_anything_runs(world: World, monkeypatch: Any) -> None:
+    monkeypatch.setitem(sys.modules, "diffshortcut.stages.score", None)
+    with pytest.raises(ModuleNotFoundError):
+        world.launch()
+    assert world.calls == []
+
+
 def test_each_stage_is_told_what_it_reads(world: World) -> None:
     assert world.launch("attack=aspl", "purifier=jpeg") == []
     roles = {stage: set().union(*seen) for stage, seen in world.seen.items()}
@@ -198,9 +248,55 @@ def test_results_are_complete_and_named_by_content(world: World, capsys: Any) ->
     assert stage["facts"] == {"steps": 1} and stage["seconds"] >= 0 and stage["peak_memory"] > 0
     world.launch("attack=aspl", "purifier=jpeg")
     assert capsys.readouterr().out == printed
-    (place / "table.txt").write_text("changed")
-    world.launch("attack=aspl", "purifier=jpeg")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["table.txt", "table.md", "rows.jsonl", "comparison.json", "gallery.png", "record.json"],
+)
+@pytest.mark.parametrize(
+    "damage", [Path.unlink, lambda p: p.write_bytes(p.read_bytes()[:-1])], ids=["gone", "cut"]
+)
+def test_results_that_are_damaged_are_written_again(
+    world: World, capsys: Any, name: str, damage: Callable[[Path], object]
+) -> None:
+    world.launch("compare.arms=[]")
+    [place] = (world.root / "outputs").iterdir()
+    printed = capsys.readouterr().out
+    before = {path.name: path.read_bytes() for path in place.iterdir()}
+    damage(place / name)
+    assert not results.is_complete(place)
+    world.launch("compare.arms=[]")
     assert world.calls == [] and capsys.readouterr().out == printed
+    assert {path.name: path.read_bytes() for path in place.iterdir()} == before
+    assert results.is_complete(place)
+
+
+def test_the_record_says_what_was_read(world: World) -> None:
+    world.launch("attack=aspl")
+    [record] = (world.root / "outputs").glob("*/record.json")
+    cell = json.loads(record.read_text())["stages"]["protected"]["ann"]
+    [person] = folder.people(root=str(world.root / "people"), people=1)
+    assert cell["protect"]["pictures"] == {
+        name: person.digest([name]) for name in ("set_A", "set_B")
+    }
+    assert cell["score.ims"]["pictures"].keys() == {"set_B", "set_C"}
+    assert cell["prior"]["pictures"] == {}
+    used = {
+        reference: digest
+        for stage in cell.values()
+        for reference, digest in stage["weights"].items()
+    }
+    assert "mini:mini_a" in cell["prior"]["weights"] and "mini:clip" in used
+    assert used == {reference: weights.digest(reference) for reference in used}
+
+
+def test_a_row_has_the_seed_of_its_own_arm(world: World) -> None:
+    other = "compare.arms=[{name: other, overrides: ['seed=3']}]"
+    world.launch(other, "compare.clean=null")
+    [place] = (world.root / "outputs").iterdir()
+    rows = [json.loads(line) for line in (place / "rows.jsonl").read_text().splitlines()]
+    assert {(row["arm"], row["training_seed"]) for row in rows} == {("other", 3), ("clean", 0)}
 
 
 def test_a_failure_stops_only_what_needs_it(world: World, capsys: Any) -> None:

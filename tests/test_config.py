@@ -1,7 +1,9 @@
 """The config: everything composes, mistakes are named, arms are what they should be."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -82,13 +84,39 @@ def test_the_zoos_have_the_same_keys() -> None:
         ("attack=aspl attack.radius=big", "attack.radius must be float, not 'big'"),
         ("seed=one", "seed must be int, not 'one'"),
         ("runtime.threads=0", "runtime.threads must be at least 1"),
-        ("scale.sr_steps=few", "scale.sr_steps must be a number"),
+        ("scale.sr_steps=few", "scale.sr_steps must be float, not 'few'"),
         ("data=folder", "data.root is missing: add data.root=..."),
         ("attack=[a", "attack=[a"),
         ("attack._target_=os.system", "'os.system' is not in diffshortcut"),
         ("attack._target_=diffshortcut.attacks.none.NoAtack", "no such function or class"),
         ("zoo=full model=mini_a", "model.weights=mini:mini_a cannot be used with zoo=full"),
         ("model=sd21base", "model.weights=full:sd21base cannot be used with zoo=mini"),
+        ("attack=aspl attack.radius=nan", "attack.radius must be finite, not nan"),
+        ("scale.sampler_guidance=inf", "scale.sampler_guidance must be finite, not inf"),
+        ("+runtime.thread=4", "runtime has no key 'thread'. Did you mean 'threads'?"),
+        ("runtime.device=cud", "runtime.device: 'cud' is none of auto, cpu, cuda."),
+        ("runtime.fail_fast=1", "runtime.fail_fast must be bool, not 1"),
+        ("~runtime.store", "runtime.store is missing: write runtime.store=..."),
+        ("~attack", "attack is missing: write attack=none"),
+        ("+prior.image=3", "prior has no key 'image'. Did you mean 'images'?"),
+        ("prior.images=0", "prior.images must be at least 1, not 0"),
+        ("prior.steps=many", "prior.steps must be int, not 'many'"),
+        ("surrogate_prior.guidance=-1", "surrogate_prior.guidance must be at least 0, not -1"),
+        ("prompts.identifier=3", "prompts.identifier must be str, not 3"),
+        ("zoo.resolution=0", "zoo.resolution must be at least 8, not 0"),
+        ("zoo.resolution=64.5", "zoo.resolution must be int, not 64.5"),
+        ("logger.name=wandbb", "'wandbb' is none of none, wandb. Did you mean 'wandb'?"),
+        ("logger=none logger.name=wandb", "logger.project is missing"),
+        ("logger.timeout=0", "logger.timeout must be at least 1, not 0"),
+        ("+compare.cleen=x", "compare has no key 'cleen'. Did you mean 'clean'?"),
+        ("attack=aspl compare.clean=cleen", "compare.clean: no arm is called 'cleen'. Did you"),
+        ("compare.claims=[{metric:ims}]", "{'metric': 'ims'} is not {metric: ..., arm: ..., riv"),
+        ("compare.claims=[{metric:a,arm:clean,rivals:[]}]", "is not {metric: ..., arm: ..., riv"),
+        ("compare.claims=[{metric:a,arm:b,rivals:[clean]}]", "claims: no arm is called 'b'"),
+        ("compare.pairs=[[clean,b]]", "compare.pairs: no arm is called 'b'"),
+        ("compare.pairs=[[clean]]", "compare.pairs must be list[tuple[str, str]]"),
+        ("compare.claims=[{metric:a,arm:b,rivals:[c],x:1}]", "is not {metric: ..., arm: ..., riv"),
+        ("compare.claims=[3]", "compare.claims: 3 is not {metric: ..., arm: ..., rivals: [...]}"),
         ("compare.arms=[clean]", "compare.arms: 'clean' is not {name: ..., overrides: [...]}"),
     ],
 )
@@ -106,6 +134,85 @@ def test_a_mistake_is_one_line_with_the_close_match(
     text = str(stopped.value)
     assert message in text and text.startswith("error: ") and "\n" not in text
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("override", "advice"),
+    [
+        ("attack=null", "write attack=none"),
+        ("purifier=null", "write purifier=none"),
+        ("logger=null", "write logger=none"),
+        ("surrogate=null", "write surrogate=mini_a or mini_b or"),
+    ],
+)
+def test_a_group_has_no_null(override: str, advice: str) -> None:
+    with pytest.raises(UserError, match=f"{override}: leave it out, or {advice}"):
+        arms.compose([override])
+
+
+def test_an_arm_alone_needs_no_clean_one() -> None:
+    assert [arm.name for arm in arms.compose(["attack=aspl", "compare.arms=[]"])] == ["aspl"]
+    random = "compare.arms=[{name: random, overrides: ['attack=random']}]"
+    assert len(arms.compose(["attack=aspl", random, "compare.clean=null"])) == 2
+    with pytest.raises(UserError, match="no arm is called 'clean'. There are: random, aspl"):
+        arms.compose(["attack=aspl", random])
+
+
+def test_declared_claims_and_pairs_are_accepted() -> None:
+    claim = "compare.claims=[{metric: ims, arm: aspl+jpeg, rivals: [clean, protected]}]"
+    pair = "compare.pairs=[[protected, clean]]"
+    found = arms.compose(["attack=aspl", "purifier=jpeg", claim, pair])
+    assert found[-1].config["compare"]["pairs"] == [["protected", "clean"]]
+
+
+METHODS = [o for o in OPTIONS if o.startswith(("attack", "purifier", "sampler", "metric"))]
+
+
+def nodes(value: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(value, dict):
+        yield from [value] if "_target_" in value else []
+        value = list(value.values())
+    if isinstance(value, list):
+        for child in value:
+            yield from nodes(child)
+
+
+@pytest.mark.parametrize("option", METHODS)
+def test_who_can_split_a_batch_says_so_in_the_yaml(option: str) -> None:
+    cfg = config.resolve(config.compose([option]))
+    able = [n for n in nodes(cfg) if "micro_batch" in schema.signature(n["_target_"])]
+    assert able and all(node["micro_batch"] is None for node in able)
+
+
+def test_a_key_that_only_the_target_has_reaches_every_arm_that_can_take_it(plugin: str) -> None:
+    listed = "compare.arms=[{name: a, overrides: ['attack=none']}, {name: b, overrides: [%s]}]"
+    listed %= "'attack=shield', 'seed=1'"
+    found = arms.compose(["attack=shield", "+attack.steps=4", listed, "compare.clean=null"])
+    none, shield, own = (arm.config["attack"] for arm in found)
+    assert none.keys() == {"_target_"} and shield == own and own["steps"] == 4
+    plain = arms.compose(["attack=aspl", "+attack.micro_batch=1", "++sampler.micro_batch=4"])
+    assert [arm.config["sampler"]["micro_batch"] for arm in plain] == [4, 4]
+    assert plain[-1].config["attack"]["micro_batch"] == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (PermissionError(13, "Permission denied", "/secret"), "/secret: Permission denied"),
+        (OSError("no such model"), "data: no such model"),
+    ],
+)
+def test_what_cannot_be_read_is_the_users_error(
+    monkeypatch: pytest.MonkeyPatch, error: OSError, message: str
+) -> None:
+    def refuse(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("diffshortcut.data.portraits.choose", refuse)
+    node = {"_target_": "diffshortcut.data.portraits.people", "people": 1}
+    with pytest.raises(UserError) as raised:
+        config.build(node, "data")
+    assert str(raised.value) == message
 
 
 def test_help_lists_nested_presets() -> None:
@@ -219,21 +326,21 @@ def test_a_method_judges_its_own_values(plugin: str) -> None:
         config.check_values(inside, "attack")
 
 
-def parts(arm: arms.Arm) -> tuple[str, list[str], bool]:
+def parts(arm: arms.Arm) -> tuple[str, list[str], str, str]:
     attack = arm.config["attack"]["_target_"].rpartition(".")[2]
     prompt = arm.config["trainer"]["instance_prompt"]
-    return attack, list(arm.config["purifier"]), "noisy" in prompt
+    trainer = "cdl" if "noisy" in prompt else "dreambooth"
+    sampler = "quality" if arm.config["sampler"]["negative_prompt"] else "plain"
+    return attack, list(arm.config["purifier"]), trainer, sampler
 
 
 def test_the_command_line_is_set_beside_clean_and_protected() -> None:
     clean, protected, own = arms.compose(["attack=metacloak", "purifier=ours", "attack.radius=8"])
     assert [clean.name, protected.name, own.name] == ["clean", "protected", "metacloak+ours"]
-    assert parts(clean) == ("NoAttack", [], False)
-    assert parts(protected) == ("MetaCloak", [], False)
-    assert parts(own) == ("MetaCloak", ["codeformer", "sr"], True)
+    assert parts(clean) == ("NoAttack", [], "dreambooth", "plain")
+    assert parts(protected) == ("MetaCloak", [], "dreambooth", "plain")
+    assert parts(own) == ("MetaCloak", ["codeformer", "sr"], "cdl", "quality")
     assert protected.config["attack"]["radius"] == own.config["attack"]["radius"] == 8
-    negative = [arm.config["sampler"]["negative_prompt"] for arm in (clean, protected, own)]
-    assert negative[0] == negative[1] != negative[2]
 
 
 def test_equal_arms_appear_once() -> None:
@@ -261,13 +368,13 @@ def test_values_reach_the_arms_that_have_them() -> None:
 def test_every_cell_of_quickstart_is_what_it_is_called() -> None:
     cells = {arm.name: parts(arm) for arm in arms.compose(["experiment=quickstart"])}
     assert cells == {
-        "clean": ("NoAttack", [], False),
-        "random": ("RandomNoise", [], False),
-        "aspl": ("ASPL", [], False),
-        "metacloak": ("MetaCloak", [], False),
-        "metacloak+jpeg": ("MetaCloak", ["jpeg"], False),
-        "clean+cdl+quality": ("NoAttack", [], True),
-        "metacloak+ours": ("MetaCloak", ["codeformer", "sr"], True),
+        "clean": ("NoAttack", [], "dreambooth", "plain"),
+        "random": ("RandomNoise", [], "dreambooth", "plain"),
+        "aspl": ("ASPL", [], "dreambooth", "plain"),
+        "metacloak": ("MetaCloak", [], "dreambooth", "plain"),
+        "metacloak+jpeg": ("MetaCloak", ["jpeg"], "dreambooth", "plain"),
+        "clean+cdl+quality": ("NoAttack", [], "cdl", "quality"),
+        "metacloak+ours": ("MetaCloak", ["codeformer", "sr"], "cdl", "quality"),
     }
 
 

@@ -1,14 +1,22 @@
 """People from folders: splits, layouts and bad input."""
 
+import json
 import logging
 import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
-from diffshortcut.data import folder, portraits
+from diffshortcut import images as pixels
+from diffshortcut import keys
+from diffshortcut.data import folder, people, portraits
+from diffshortcut.data.person import Person
 from diffshortcut.errors import UserError
+from diffshortcut.seeding import Draws
+from diffshortcut.stages import personalize, score
+from diffshortcut.stages.inputs import Inputs
 
 
 def photos(place: Path, count: int, suffix: str = ".png") -> Path:
@@ -19,7 +27,7 @@ def photos(place: Path, count: int, suffix: str = ".png") -> Path:
 
 
 def read(root: Path, people: int | list[str] | None = None) -> list:
-    return folder.people(root=str(root), people=people, class_noun="person")
+    return folder.people(root=str(root), people=people)
 
 
 def names(files: tuple[Path, ...]) -> list[str]:
@@ -55,6 +63,107 @@ def test_layouts(tmp_path: Path) -> None:
     assert read(tmp_path / "ann") == [ann]
     assert read(tmp_path, ["bob"]) == [bob]
     assert read(tmp_path, 1) == [ann]
+
+
+def test_pictures_and_folders_of_people_in_one_place_are_refused(tmp_path: Path) -> None:
+    root = photos(tmp_path / "photos", 2)
+    photos(root / "ann", 2)
+    with pytest.raises(UserError) as error:
+        read(root, ["ann"])
+    text = str(error.value)
+    assert f"data.root={root / 'ann'}" in text and "a folder per person: put the loose" in text
+    shutil.rmtree(root / "ann")
+    photos(root / ".thumbnails", 2)  # a hidden folder is nobody
+    assert [person.name for person in read(root, ["photos"])] == ["photos"]
+    with pytest.raises(UserError, match="data.people: no 'ann'. There are: photos"):
+        read(root, ["ann"])
+    with pytest.raises(UserError, match="data.people=2: .*photos, one person, has 1 to 1"):
+        read(root, 2)
+
+
+def test_no_more_files_are_decoded_than_are_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    photos(tmp_path / "ann", 20)
+    (tmp_path / "ann" / "03.png").write_text("not an image")
+    decoded, defect = [], people.defect
+    monkeypatch.setattr(people, "defect", lambda path: decoded.append(path.stem) or defect(path))
+    with caplog.at_level(logging.INFO):
+        [person] = read(tmp_path / "ann")
+    assert decoded == [f"{index:02}" for index in range(13)]
+    assert names(person.set_C) == ["09", "10", "11", "12"]
+    assert "ann: the first 12 of 20 images are used" in caplog.messages
+
+
+@pytest.fixture
+def swapped(tmp_path: Path) -> tuple[Person, Path]:
+    """A person whose file names sort otherwise without suffix, and an artifact of set_B.
+
+    Every picture has a level of its own; the artifact's are one level above.
+    """
+    levels = {"me.jpg": 100, "me.new.jpg": 150, "me.new.old.png": 200}
+    for each in ("set_B", "set_C"):
+        (tmp_path / "ann" / each).mkdir(parents=True)
+        for name, level in levels.items():
+            Image.new("RGB", (8, 8), (level,) * 3).save(tmp_path / "ann" / each / name)
+    [person] = read(tmp_path / "ann")
+    batch = pixels.read_files(person.set_B, 8) + 1 / 255
+    pixels.write_folder(tmp_path / "artifact" / "images", batch, [p.name for p in person.set_B])
+    return person, tmp_path / "artifact"
+
+
+def test_pictures_are_in_the_order_of_what_is_made_of_them(
+    swapped: tuple[Person, Path],
+) -> None:
+    person, artifact = swapped
+    assert [path.name for path in person.set_B] == ["me.new.old.png", "me.new.jpg", "me.jpg"]
+    assert names(tuple(pixels.files(artifact / "images"))) == names(person.set_B)
+
+
+def test_artifacts_are_paired_with_originals_by_name(
+    swapped: tuple[Person, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    person, artifact = swapped
+    mixed = Person(person.name, person.set_A, person.set_B[::-1], person.set_C)  # not sorted
+    inputs = Inputs(person=mixed, artifacts=dict.fromkeys(("protected", "purified"), artifact))
+    inputs.artifacts.update(dict.fromkeys(("images", "prior", "model", "generated"), artifact))
+    (artifact / "prompts.json").write_text(json.dumps({"prompts": []}))
+    seen = []
+
+    class Trained:
+        def save(self, out: Path) -> None: ...
+
+    def trainer(images, prior, draws, clean, log) -> Trained:  # noqa: ANN001
+        seen.append((images, clean))
+        return Trained()
+
+    def metric(evidence) -> list:  # noqa: ANN001
+        seen.extend((x, evidence.clean) for x in (evidence.protected, evidence.purified))
+        return []
+
+    given = {"inputs": inputs, "out": tmp_path, "draws": Draws(0, "score", "ann")}
+    monkeypatch.setattr(score, "build", lambda *_: metric)
+    monkeypatch.setattr(personalize, "build", lambda *_: trainer)
+    score.run(config={"metric": {}}, **given)
+    personalize.run(config={"trainer": {}}, **given)
+    assert len(seen) == 3
+    for made, clean in seen:
+        torch.testing.assert_close(made - clean, torch.full_like(made, 1 / 255))
+    (artifact / "images" / "me.new.png").unlink()
+    with pytest.raises(UserError, match=r"me\.new\.png is missing"):
+        score.run(config={"metric": {}}, **given)
+
+
+@pytest.mark.parametrize("stage", ["protect", "purify", "personalize", "generate", "score"])
+def test_readers_of_folders_are_no_part_of_a_stages_key(stage: str) -> None:
+    queue, found = [f"diffshortcut.stages.{stage}"], set()
+    while queue:
+        module = queue.pop()
+        if module not in found:
+            found.add(module)
+            queue.extend(name for name in keys.imports(module) if not keys._inert(name))
+    assert "diffshortcut.data.person" in found
+    assert not {"diffshortcut.data.people", "diffshortcut.data.folder"} & found
 
 
 def test_a_bad_image_is_named_and_the_others_go_on(
@@ -121,8 +230,8 @@ def test_portraits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for person in ("p01", "p00"):
         for each in ("set_A", "set_B", "set_C"):
             photos(tmp_path / person / each, 2)
-    found = portraits.people(people=None, class_noun="person")
+    found = portraits.people(people=None)
     assert [person.name for person in found] == ["p00", "p01"]
     assert found[0].set_A != found[0].set_B
     with pytest.raises(UserError, match="data.people=3: portraits has 1 to 2"):
-        portraits.people(people=3, class_noun="person")
+        portraits.people(people=3)

@@ -42,6 +42,8 @@ def test_sixteen_bit_grey(tmp_path: Path) -> None:
     x = images.read(saved(tmp_path, Image.fromarray(array)))
     torch.testing.assert_close(x[1], torch.from_numpy(array / 65535).float())
     assert x.shape == (3, 2, 2)
+    big_endian = saved(tmp_path, Image.fromarray(array.astype(">u2")), "big.tif")
+    assert torch.equal(images.read(big_endian), x)
 
 
 def test_grey_is_widened_and_transparency_laid_on_white(tmp_path: Path) -> None:

@@ -50,6 +50,26 @@ def test_weights_count_by_content_not_by_place(tmp_path: Path) -> None:
     assert weights.digest(f"file:{first}") != weights.digest(f"file:{second}")
 
 
+def test_the_digest_of_a_weight_folder_is_pinned(tmp_path: Path) -> None:
+    (tmp_path / "unet").mkdir()
+    for name in ("unet/model.safetensors", "unet.json", "a.json", ".hidden"):
+        (tmp_path / name).write_text(name)
+    pinned = "e07d0f98e7016bc087ae76a3fe3e96eb46a18f98443e6f85bd05b34a7565513d"
+    assert weights.digest(f"file:{tmp_path}") == pinned
+
+
+def test_linked_weight_folders_count(tmp_path: Path) -> None:
+    real, linked, net = tmp_path / "real", tmp_path / "linked", tmp_path / "net"
+    for folder in (real / "unet", linked, net):
+        folder.mkdir(parents=True)
+    for folder in (real / "unet", net):
+        (folder / "model.safetensors").write_text("weights")
+    (linked / "unet").symlink_to(net)
+    assert weights.digest(f"file:{linked}") == weights.digest(f"file:{real}")
+    (net / "model.safetensors").write_text("others")
+    assert weights.digest(f"file:{linked}") != weights.digest(f"file:{real}")
+
+
 def test_missing_and_foreign_weights_are_named() -> None:
     with pytest.raises(UserError, match="in work.*sd14"):
         weights.digest("full:sd14")
@@ -74,7 +94,7 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "from diffshortcut import errors\nclass Attack:\n    pass\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    for cached in (keys.imports, keys.module_file, keys._package_root, keys._file_digest):
+    for cached in (keys.imports, keys.module_file, keys._package_root):
         cached.cache_clear()
     return root
 
@@ -93,12 +113,23 @@ def test_imports_are_followed_without_importing(plugin: Path) -> None:
     ("name", "counts"),
     [("attack.py", True), ("inner/deep.py", True), ("base.py", True), ("other.py", False)],
 )
-def test_the_source_of_every_import_counts(plugin: Path, name: str, counts: bool) -> None:
+def test_the_source_of_every_import_counts(
+    plugin: Path, name: str, counts: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = keys.source_digest(["sample_plugin.attack.Attack"])
     with (plugin / name).open("a") as stream:
         stream.write("# changed\n")
-    keys._file_digest.cache_clear()
+    monkeypatch.setattr(keys, "_first", {})  # as a new process
     assert (keys.source_digest(["sample_plugin.attack.Attack"]) != before) is counts
+
+
+def test_a_source_that_changes_in_a_running_process_is_refused(plugin: Path) -> None:
+    before = keys.source_digest(["sample_plugin.attack.Attack"])
+    (plugin / "other.py").write_text("# read by nobody\n")
+    assert keys.source_digest(["sample_plugin.attack.Attack"]) == before
+    (plugin / "base.py").write_text("size = 2\n")
+    with pytest.raises(UserError, match=r"base\.py has changed"):
+        keys.source_digest(["sample_plugin.attack.Attack"])
 
 
 def test_code_that_cannot_change_a_result_does_not_count() -> None:

@@ -19,6 +19,7 @@ ASPL = {
     "pgd_steps": 6,
     "adversarial_steps": 3,
     "learning_rate": 5e-7,
+    "micro_batch": None,
 }
 METACLOAK = {
     **PROMPTS,
@@ -32,6 +33,7 @@ METACLOAK = {
     "advance_steps": 2,
     "learning_rate": 5e-7,
     "normalize_surrogate": True,
+    "micro_batch": None,
 }
 BLUR = {"kernel": 7, "sigma_min": 0.1, "sigma_max": 2.0}
 
@@ -83,6 +85,7 @@ SR = {
     "steps": 75,
     "guidance": 9.0,
     "noise_level": 20,
+    "micro_batch": None,
 }
 LEGACY_SR = SR | {"prompt": "A photo of a person"}
 

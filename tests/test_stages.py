@@ -9,7 +9,7 @@ import torch
 
 from diffshortcut import images
 from diffshortcut.attacks.scene import Scene
-from diffshortcut.data.people import Person
+from diffshortcut.data.person import Person
 from diffshortcut.errors import UserError
 from diffshortcut.models import ldm
 from diffshortcut.seeding import Draws

@@ -128,6 +128,13 @@ def test_pairs_are_what_both_arms_have():
     assert found.difference.people == 2 and found.difference.value == pytest.approx(1.5)
 
 
+def test_images_of_different_training_seeds_are_no_pairs():
+    rows = rows_of({"a": [[1.0], [3.0]], "b": [[0.0], [1.0]]})
+    seeded = [{**row, "training_seed": int(row["arm"] == "b")} for row in rows]
+    found = compare(seeded, "ims", "a", "b")
+    assert found.image_test is None and found.difference.value == pytest.approx(1.5)
+
+
 @pytest.mark.parametrize(("better", "star"), [("higher", True), ("lower", False)])
 def test_star_needs_to_beat_every_rival_in_the_right_direction(better, star):
     base = np.linspace(0, 0.2, 9)

@@ -3,15 +3,17 @@
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from diffshortcut import lease
+from diffshortcut import lease, store
 from diffshortcut.lease import Lease
 from diffshortcut.store import MARKER, Store, StoreError, publish
 
@@ -124,26 +126,145 @@ def test_damage_is_quarantined_and_recomputed(tmp_path: Path, damage) -> None:  
     assert payload(store.write("protect", "k", make)) == PAYLOAD
 
 
+@pytest.mark.parametrize("place", [".DS_Store", "images/._00.png", ".cache/x"])
+def test_what_a_system_hides_in_a_folder_is_no_damage(tmp_path: Path, place: str) -> None:
+    folder = Store(tmp_path).write("protect", "k", make)
+    (folder / place).parent.mkdir(exist_ok=True)
+    (folder / place).write_text("hidden")
+    assert Store(tmp_path).find("protect", "k") == folder
+
+
+@pytest.mark.parametrize(
+    ("error", "seen_as"),
+    [(PermissionError(errno.EACCES, "denied"), StoreError), (OSError(errno.EIO, "disk"), OSError)],
+)
+def test_what_cannot_be_read_is_not_broken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError, seen_as: type
+) -> None:
+    folder = Store(tmp_path).write("protect", "k", make)
+
+    def refuse(_: Path) -> dict:
+        error.filename = str(folder / MARKER)
+        raise error
+
+    monkeypatch.setattr(store, "read_marker", refuse)
+    with pytest.raises(seen_as):
+        Store(tmp_path).find("protect", "k")
+    monkeypatch.undo()
+    assert Store(tmp_path).find("protect", "k") == folder
+
+
+@pytest.mark.parametrize("remade", [True, False])
+def test_a_broken_folder_that_another_process_has_moved_is_looked_at_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, remade: bool
+) -> None:
+    folder = Store(tmp_path).write("protect", "k", make)
+    (folder / "a.bin").write_bytes(b"broken")
+    look = store._defect
+
+    def look_then_lose(found: Path) -> str | None:
+        monkeypatch.setattr(store, "_defect", look)
+        reason = look(found)
+        shutil.rmtree(found)
+        if remade:
+            publish(found, make, aside=tmp_path / "aside")
+        return reason
+
+    monkeypatch.setattr(store, "_defect", look_then_lose)
+    assert Store(tmp_path).find("protect", "k") == (folder if remade else None)
+    assert not (tmp_path / "quarantine").exists()
+
+
 def test_two_processes_on_one_key_compute_it_once(tmp_path: Path) -> None:
     children = [child(tmp_path, pause=1.0) for _ in range(2)]
     assert [process.wait() for process in children] == [0, 0]
     assert (tmp_path / "made").read_text() == "x"
 
 
-def test_a_dead_owner_is_replaced_and_a_living_one_is_not(tmp_path: Path) -> None:
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
+def gone() -> int:
+    """The id of a process that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+@pytest.mark.parametrize("age", [0, lease.STALE + 1])
+@pytest.mark.parametrize(
+    ("owner", "free"),
+    [
+        (lambda: {"pid": gone()}, "always"),
+        (lambda: {}, "never"),
+        (lambda: {"started": None}, "never"),
+        (lambda: {"started": "1"}, "always"),
+        (lambda: {"host": "elsewhere"}, "when old"),
+        (lambda: {"host": "elsewhere", "pid": gone()}, "when old"),
+    ],
+    ids=["dead", "alive", "alive, no /proc", "id used again", "elsewhere", "elsewhere, no id"],
+)
+def test_a_dead_owner_is_replaced_and_a_living_one_is_not(
+    tmp_path: Path, age: float, owner: Callable[[], dict], free: str
+) -> None:
     path = tmp_path / "lease"
-    here = json.loads(Lease(path)._text)
-    for owner, free in [
-        ({**here, "pid": dead.pid}, True),
-        ({**here, "pid": os.getppid()}, False),
-        ({**here, "host": "elsewhere", "pid": dead.pid}, False),
-    ]:
-        path.write_text(json.dumps(owner))
-        assert Lease(path).acquire() is free
-    os.utime(path, (time.time() - lease.STALE - 1,) * 2)
+    path.write_text(json.dumps({**json.loads(Lease(path)._text), **owner()}))
+    os.utime(path, (time.time() - age,) * 2)
+    assert Lease(path).acquire() is (free == "always" or (free == "when old" and age > 0))
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="only Linux tells")
+def test_an_owner_that_nobody_waits_for_is_dead(tmp_path: Path) -> None:
+    path = tmp_path / "lease"
+    zombie = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    owner = {"pid": zombie.pid, "started": lease._started(zombie.pid)}
+    path.write_text(json.dumps({**json.loads(Lease(path)._text), **owner}))
+    assert not Lease(path).acquire()
+    zombie.kill()
+    os.waitid(os.P_PID, zombie.pid, os.WEXITED | os.WNOWAIT)
     assert Lease(path).acquire()
+    zombie.communicate()
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_who_has_lost_the_lease_commits_nothing(tmp_path: Path, fails: bool) -> None:
+    """The new owner empties the folder and is not done when the first one is."""
+    lease_path, calls = tmp_path / "leases" / "protect-k", []
+
+    def slow(out: Path) -> dict:
+        calls.append(out)
+        if len(calls) == 1:
+            shutil.rmtree(out)
+            lease_path.write_text(json.dumps({"host": "elsewhere"}))
+            os.utime(lease_path, (time.time() - lease.STALE - 1,) * 2)  # and dies
+            if not fails:
+                (out / "images").mkdir(parents=True)
+            (out / "images" / "01.png").write_bytes(b"other")
+            return {}
+        assert not (tmp_path / "protect" / "k").exists()
+        return make(out)
+
+    folder = Store(tmp_path).write("protect", "k", slow)
+    assert payload(folder) == PAYLOAD and len(calls) == 2
+    assert not list((tmp_path / "tmp").iterdir()) and not lease_path.exists()
+
+
+def test_who_has_lost_the_lease_gets_what_the_new_owner_makes(tmp_path: Path) -> None:
+    def slow(out: Path) -> dict:
+        (tmp_path / "leases" / "protect-k").unlink()
+        Store(tmp_path).write("protect", "k", make)
+        return {"late": True}
+
+    assert payload(Store(tmp_path).write("protect", "k", slow)) == PAYLOAD
+    assert Store(tmp_path).provenance("protect", "k") == {"loss": 1.5}
+
+
+def test_what_dead_processes_left_of_other_artifacts_is_removed(tmp_path: Path) -> None:
+    dead, kept = tmp_path / "tmp" / "score-a-12345678", tmp_path / "tmp" / "score-b-12345678"
+    for folder in (dead, kept):
+        folder.mkdir(parents=True)
+        (folder / "half").write_text("half")
+    (tmp_path / "leases").mkdir()
+    (tmp_path / "leases" / "score-b").write_text(json.dumps({"host": "elsewhere"}))
+    Store(tmp_path).write("protect", "k", make)
+    assert list((tmp_path / "tmp").iterdir()) == [kept]
 
 
 def test_the_owner_gives_signs_of_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,6 +277,19 @@ def test_the_owner_gives_signs_of_life(tmp_path: Path, monkeypatch: pytest.Monke
         while owned.path.stat().st_mtime == 0:
             assert time.monotonic() < deadline
     assert not owned.path.exists()
+
+
+def test_a_lost_lease_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "HEARTBEAT", 0.01)
+    lost = Lease(tmp_path / "lease")
+    assert lost.acquire()
+    with lost:
+        lost.path.write_text("another's")
+        time.sleep(0.05)  # a beat that was on its way
+        os.utime(lost.path, (0, 0))
+        time.sleep(0.2)
+        assert lost.path.stat().st_mtime == 0
+    assert lost.path.read_text() == "another's"
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,8 @@ def test_the_noise_tokens_of_table_5(choice: str, token: str) -> None:
     cfg = config.compose(["trainer=cdl", "sampler=quality", f"prompts={choice}"])
     assert cfg.trainer.instance_prompt == f"a photo of sks person with {token}"
     assert cfg.trainer.class_prompt == f"a photo of person without {token}"
-    assert cfg.sampler.suffix == f" without {token}" and cfg.sampler.negative_prompt[:7] == token[:7]
+    assert cfg.sampler.suffix == f" without {token}"
+    assert cfg.sampler.negative_prompt.startswith(f"{token}, ")
 
 
 def test_the_full_zoo_trains_as_the_paper_says() -> None:

@@ -37,6 +37,12 @@ class ASPL:
 
     def __post_init__(self) -> None:
         check_budget(radius=self.radius, step=self.step)
+        if min(self.rounds, self.pgd_steps) < 1:
+            raise ValueError("rounds and pgd_steps must be at least 1")
+        if min(self.clean_steps, self.adversarial_steps) < 0:
+            raise ValueError("clean_steps and adversarial_steps must be at least 0")
+        if self.learning_rate <= 0:
+            raise ValueError("learning_rate must be above 0")
 
     def __call__(self, scene: Scene, draws: Draws) -> Tensor:
         """The protected set_B, (n, 3, h, w) in [0, 1]."""

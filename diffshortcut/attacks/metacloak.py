@@ -46,6 +46,12 @@ class MetaCloak:
 
     def __post_init__(self) -> None:
         check_budget(radius=self.radius, step=self.step_ratio)
+        if min(self.snapshots, self.trails, self.rounds, self.pgd_steps) < 1:
+            raise ValueError("snapshots, trails, rounds and pgd_steps must be at least 1")
+        if min(self.surrogate_steps, self.advance_steps) < 0:
+            raise ValueError("surrogate_steps and advance_steps must be at least 0")
+        if self.learning_rate <= 0:
+            raise ValueError("learning_rate must be above 0")
 
     def __call__(self, scene: Scene, draws: Draws) -> Tensor:
         """The protected set_B, (n, 3, h, w) in [0, 1]."""

@@ -3,52 +3,62 @@
 import logging
 from pathlib import Path
 
-from diffshortcut.data.people import SETS, Person, candidates, choose, images, read_sets
+from diffshortcut.data.people import SETS, candidates, choose, images, read_sets
+from diffshortcut.data.person import Person
 from diffshortcut.errors import UserError
 
 log = logging.getLogger(__name__)
 SIZE = 4  # images in a set
 
 
-def people(*, root: str, people: int | list[str] | None, class_noun: str) -> list[Person]:
+def people(*, root: str, people: int | list[str] | None) -> list[Person]:
     """The people of a folder: its own images are one person, else every sub-folder is one.
 
-    A person's folder holds either images or set_A, set_B, set_C. UserError if it has too few.
+    A person's folder holds either images or set_A, set_B, set_C. UserError if it has too few, if
+    the folder could be read both ways, or if `people` are not there.
     """
     folder = Path(root).expanduser().absolute()
     if not folder.is_dir():
         raise UserError(f"data.root: no folder {folder}")
-    if _is_person(folder):
-        return [read(folder, class_noun)]
-    inside = (path for path in folder.iterdir() if path.is_dir())
-    names = sorted(path.name for path in inside if _is_person(path))
-    return [read(folder / name, class_noun) for name in choose(names, people, str(folder))]
+    inside = [path for path in folder.iterdir() if path.is_dir() and path.name not in SETS]
+    names = sorted(p.name for p in inside if not p.name.startswith(".") and _is_person(p))
+    if not _is_person(folder):
+        return [read(folder / name) for name in choose(names, people, str(folder))]
+    if names:
+        raise UserError(
+            f"data.root: {folder} holds pictures of its own and folders of pictures (such as"
+            f" {names[0]}). For one person: data.root={folder / names[0]}, or take the folders"
+            " out; for a folder per person: put the loose pictures into one of their own"
+        )
+    return [read(folder) for _ in choose([folder.name], people, f"{folder}, one person,")]
 
 
-def read(folder: Path, class_noun: str) -> Person:
+def read(folder: Path) -> Person:
     """One person, by the layout of the folder."""
     if (folder / "set_B").is_dir():
-        return read_sets(folder.name, folder, class_noun)
-    return split(folder.name, images(folder), class_noun)
+        return read_sets(folder.name, folder)
+    most, there = 3 * SIZE, len(candidates(folder))
+    found = images(folder, most)
+    if there > most == len(found):
+        log.info("%s: the first %d of %d images are used", folder.name, most, there)
+    return split(folder.name, found)
 
 
-def split(name: str, files: tuple[Path, ...], class_noun: str) -> Person:
-    """Share out a person's images, sorted by name: 4 each to set_A, set_B, set_C.
+def split(name: str, files: tuple[Path, ...]) -> Person:
+    """Share out a person's first 12 images, in order: 4 each to set_A, set_B, set_C.
 
     With fewer than 12 there is no set_A of its own, the clean originals of set_B stand in; half of
     the images, at most 4, become set_C, the others, at most 4, set_B.
     """
     if len(files) < 2:
         raise UserError(f"{name}: {len(files)} readable images, 2 are the least")
-    if len(files) > 3 * SIZE:
-        log.info("%s: the first %d of %d images are used", name, 3 * SIZE, len(files))
     if len(files) >= 3 * SIZE:
         sets = [files[i * SIZE : (i + 1) * SIZE] for i in range(3)]
-        return Person(name, sets[0], sets[1], sets[2], class_noun)
+        return Person(name, sets[0], sets[1], sets[2])
     log.info("%s: fewer than %d images, so set_A is set_B's originals", name, 3 * SIZE)
     references = min(SIZE, len(files) // 2)
     protected = files[: min(SIZE, len(files) - references)]
-    return Person(name, protected, protected, files[-references:], class_noun)
+    return Person(name, protected, protected, files[-references:])
 
 
 def _is_person(folder: Path) -> bool:

@@ -1,61 +1,39 @@
-"""People and their pictures; only files that decode become part of a set. No torch."""
+"""Folders of people's pictures; only files that decode become part of a set. No torch."""
 
-import hashlib
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 from PIL import Image
 
+from diffshortcut.data.person import Person
+from diffshortcut.decode import SUFFIXES, UNREADABLE
 from diffshortcut.errors import UserError, suggest
 
 log = logging.getLogger(__name__)
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
 SETS = ("set_A", "set_B", "set_C")
 
 
-@dataclass(frozen=True)
-class Person:
-    """Who is in the pictures; the sets are named as in Anti-DreamBooth."""
-
-    name: str
-    set_A: tuple[Path, ...]  # noqa: N815  # clean, for surrogates
-    set_B: tuple[Path, ...]  # noqa: N815  # to be protected
-    set_C: tuple[Path, ...]  # noqa: N815  # references for the scores
-    class_noun: str = "person"
-
-    def digest(self, sets: Sequence[str]) -> str:
-        """sha256 over the names and bytes of the pictures in `sets`, wherever they are."""
-        total = hashlib.sha256()
-        for name in sets:
-            for path in getattr(self, name):
-                state = path.stat()
-                content = _digest(path, state.st_size, state.st_mtime_ns)
-                total.update(f"{name}/{path.name}\0{content}\n".encode())
-        return total.hexdigest()
-
-
-@cache
-def _digest(path: Path, size: int, changed: int) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def read_sets(name: str, folder: Path, class_noun: str) -> Person:
+def read_sets(name: str, folder: Path) -> Person:
     """A person from set_A, set_B, set_C; without a set_A the clean originals of set_B serve."""
     sets = {each: images(folder / each) for each in SETS if (folder / each).is_dir()}
     for needed in ("set_B", "set_C"):
         if not sets.get(needed):
             raise UserError(f"{folder}: no readable image in {needed}")
-    clean = sets.get("set_A") or sets["set_B"]
-    return Person(name, clean, sets["set_B"], sets["set_C"], class_noun)
+    if not sets.get("set_A"):
+        log.info("%s: no image in set_A, so it is set_B's originals", name)
+    return Person(name, sets.get("set_A") or sets["set_B"], sets["set_B"], sets["set_C"])
 
 
-def images(folder: Path) -> tuple[Path, ...]:
-    """The folder's readable images sorted by name; the others are reported and left out."""
+def images(folder: Path, most: int | None = None) -> tuple[Path, ...]:
+    """The folder's readable images in order, the first `most`; the others are left out, and told.
+
+    No file is decoded beyond those that are needed.
+    """
     found: dict[str, Path] = {}
     for path in candidates(folder):
+        if len(found) == most:
+            break
         if reason := defect(path):
             log.warning("%s is left out: %s", path, reason)
         elif path.stem in found:
@@ -66,9 +44,13 @@ def images(folder: Path) -> tuple[Path, ...]:
 
 
 def candidates(folder: Path) -> list[Path]:
-    """Files that by their suffix are images, sorted by name."""
+    """Files that by their suffix are images, in the order of the files that stages make of them.
+
+    An artifact names its picture <stem>.png: `me.jpg` comes after `me.new.jpg`, as `me.png` does.
+    """
     visible = (path for path in folder.iterdir() if not path.name.startswith("."))
-    return sorted(p for p in visible if p.suffix.lower() in SUFFIXES and p.is_file())
+    found = (p for p in visible if p.suffix.lower() in SUFFIXES and p.is_file())
+    return sorted(found, key=lambda path: (f"{path.stem}.png", path.name))
 
 
 def defect(path: Path) -> str | None:
@@ -77,7 +59,7 @@ def defect(path: Path) -> str | None:
         with Image.open(path) as image:
             image.draft("RGB", (64, 64))  # a JPEG is then read whole but decoded small
             image.load()
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+    except UNREADABLE as error:
         return str(error).removesuffix(f" {str(path)!r}") or type(error).__name__
     return None
 

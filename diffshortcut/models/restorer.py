@@ -42,7 +42,7 @@ class Restorer:
         adain: bool = True,
         straight_through: bool = False,
     ) -> Tensor:
-        """(n, 3, h, w) in [0, 1] at the same size; a photo in which no face is found stays as it is.
+        """(n, 3, h, w) in [0, 1] at the same size; without a face found it stays as it is.
 
         `fidelity` is w: 0 = quality, 1 = fidelity. With `straight_through` the gradient passes.
         """

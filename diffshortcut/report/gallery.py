@@ -5,6 +5,8 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
+from diffshortcut.decode import tile
+
 COLUMNS = ("original", "protected", "purified", "generated")
 Pictures = Mapping[str, Mapping[str, Sequence[Path]]]  # arm -> column -> files
 
@@ -18,7 +20,7 @@ PAPER, INK, EMPTY = "white", "black", "#dddddd"
 def draw(pictures: Pictures) -> Image.Image:
     """The gallery as an image; a column without pictures is grey.
 
-    UserError is left to the caller: a file that PIL cannot read raises its OSError.
+    A picture is shown as the stages see it. UserError naming a file that cannot be decoded.
     """
     sheet = Image.new("RGB", _size(len(pictures)), PAPER)
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=16)
@@ -45,14 +47,9 @@ def _strip(sheet: Image.Image, corner: tuple[int, int], files: Sequence[Path]) -
     for number in range(EACH):
         place = (left + number * (TILE + GAP), top)
         if number < len(files):
-            sheet.paste(_tile(files[number]), place)
+            sheet.paste(tile(files[number], TILE), place)
         elif number == 0:
             sheet.paste(EMPTY, (*place, place[0] + TILE, place[1] + TILE))
-
-
-def _tile(path: Path) -> Image.Image:
-    with Image.open(path) as image:
-        return image.convert("RGB").resize((TILE, TILE), Image.Resampling.BICUBIC)
 
 
 def _wrap(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:

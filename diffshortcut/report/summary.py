@@ -35,8 +35,8 @@ def write(
 
     `rows` carry arm and person; `overall` is added to those that have IMS and Q. `gallery` maps an
     arm to its columns' files. `compare.clean` names the clean arm, `compare.claims` lists the
-    declared tests as {metric, arm, rivals}, `compare.pairs` arms to be compared besides. ValueError if a value is not finite: nothing is
-    written then.
+    declared tests as {metric, arm, rivals}, `compare.pairs` arms to be compared besides. ValueError
+    if a value is not finite: nothing is written then.
     """
     check(rows)
     complete = with_overall(rows)

@@ -79,14 +79,14 @@ def _differences(facts: Facts) -> Sheet:
 
 
 def _difference(found: Comparison) -> list[str]:
-    test, people = found.person_test, found.difference.people
+    test, images, people = found.person_test, found.image_test, found.difference.people
     return [
         f"{found.arm} - {found.against}",
         TITLES.get(found.metric, found.metric),
         interval(found.difference, sign="+"),
         f"{test.effect:+.2f}",
         f"{test.p_value:.2g}" if people >= MIN_PEOPLE else "-",
-        f"{found.image_test.p_value:.2g} (n {found.image_test.n})",
+        f"{images.p_value:.2g} (n {images.n})" if images else "-",
     ]
 
 

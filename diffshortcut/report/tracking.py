@@ -1,7 +1,8 @@
 """Weights & Biases: a view of the rows that can neither block a run nor lose anything.
 
-A child process writes an offline run; if the user is logged in, `wandb sync` uploads it under a
-time limit. What is not uploaded in time stays on disk, and `wandb sync` finishes it later.
+A child process writes an offline run; if the user is logged in and has not switched W&B off or
+offline, `wandb sync` uploads it. Both together have one time limit. A run that is not uploaded in
+time stays on disk, and `wandb sync` finishes it later; one that is not written in time is given up.
 """
 
 import hashlib
@@ -9,6 +10,7 @@ import json
 import logging
 import netrc
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,8 +23,8 @@ from urllib.parse import urlparse
 
 log = logging.getLogger(__name__)
 CHILD = Path(__file__).with_name("wandb_child.py")
-WRITE_SECONDS = 60.0  # of local writing: usually 4
-LEAST_SECONDS = 2.0  # for an upload, however long the writing took
+DONE = "done"  # in a run's folder, written last: the mode that W&B is in for the user
+UPLOADED = ("online", "run")  # modes; all others stay on disk: offline, dryrun
 
 
 def log_run(
@@ -39,8 +41,9 @@ def log_run(
     """Log all rows, their means per arm and the gallery, once per content; never raises.
 
     The run's id is a hash of rows and config, so the same result is the same run whoever logs it.
-    It is written below `folder`/wandb. Writing and upload together get `timeout` seconds, the
-    upload at least two. Respects WANDB_MODE (disabled, offline).
+    It is written below `folder`/wandb, anew if an earlier call did not finish it. Writing (usually
+    4 seconds) and upload together get `timeout` seconds. Respects the mode that wandb itself takes
+    from WANDB_MODE and its settings files (`wandb disabled`, `wandb offline`).
     """
     spec = {
         "rows": [dict(row) for row in rows],
@@ -55,31 +58,36 @@ def log_run(
 
 
 def _log(spec: dict[str, Any], folder: Path, deadline: float) -> None:
-    mode = os.environ.get("WANDB_MODE", "online")
     content = json.dumps([spec["rows"], spec["config"]], sort_keys=True, default=str)
     identity = hashlib.sha256(content.encode()).hexdigest()[:16]
-    if mode == "disabled" or _runs(folder, identity):
+    runs = f"wandb/offline-run-*-{identity}"
+    if os.environ.get("WANDB_MODE") == "disabled" or list(folder.glob(f"{runs}/{DONE}")):
         return
+    for partial in folder.glob(runs):
+        shutil.rmtree(partial)
     folder.mkdir(parents=True, exist_ok=True)
     spec["settings"] |= {"id": identity, "dir": str(folder)}
-    _child([sys.executable, "-P", str(CHILD)], spec, folder, WRITE_SECONDS)
-    [run] = _runs(folder, identity)
-    if mode == "offline" or not logged_in():
-        log.info("W&B: offline run %s (upload: wandb sync %s)", identity, run)
+    _child([sys.executable, "-P", str(CHILD), DONE], spec, folder, deadline)
+    for done in folder.glob(f"{runs}/{DONE}"):  # none if W&B is disabled in its settings
+        _upload(done.parent, done.read_text(), folder, deadline)
+
+
+def _upload(run: Path, mode: str, folder: Path, deadline: float) -> None:
+    if mode not in UPLOADED or not logged_in():
+        log.info("W&B: offline run (upload: wandb sync %s)", run)
         return
-    sync = [sys.executable, "-m", "wandb", "sync", "--yes", str(run)]
+    sync = [sys.executable, "-P", "-m", "wandb", "sync", "--yes", str(run)]
     try:
-        _child(sync, None, folder, max(LEAST_SECONDS, deadline - time.monotonic()))
+        _child(sync, None, folder, deadline)
     except (TimeoutError, RuntimeError) as error:
         log.warning("W&B: not uploaded (%s); upload it later with: wandb sync %s", error, run)
 
 
-def _runs(folder: Path, identity: str) -> list[Path]:
-    return sorted(folder.glob(f"wandb/offline-run-*-{identity}"))
+def _child(command: list[str], spec: dict[str, Any] | None, folder: Path, deadline: float) -> None:
+    """Run a command until `deadline` (of the monotonic clock), then end its whole process group.
 
-
-def _child(command: list[str], spec: dict[str, Any] | None, folder: Path, seconds: float) -> None:
-    """Run a command for at most `seconds`, then end its whole process group."""
+    It runs in the user's own folder, where `wandb offline` has left its settings.
+    """
     # its error reports wait for a server even when the run is offline
     quiet = {"WANDB_SILENT": "true", "WANDB_CONSOLE": "off", "WANDB_ERROR_REPORTING": "false"}
     with (folder / "wandb.log").open("ab") as output:
@@ -89,13 +97,13 @@ def _child(command: list[str], spec: dict[str, Any] | None, folder: Path, second
             stdout=output,
             stderr=output,
             env={**os.environ, **quiet},
-            cwd=folder,
             start_new_session=True,
         )
         try:
+            seconds = max(deadline - time.monotonic(), 0)
             process.communicate(json.dumps(spec, default=str).encode(), timeout=seconds)
         except subprocess.TimeoutExpired:
-            raise TimeoutError(f"no answer within {seconds:.0f} s, see {output.name}") from None
+            raise TimeoutError(f"not done in time, see {output.name}") from None
         finally:
             _end(process)
     if process.returncode:

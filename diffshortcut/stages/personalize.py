@@ -14,7 +14,7 @@ def run(*, config: dict[str, Any], inputs: Inputs, out: Path, draws: Draws) -> d
     """Write unet/, text_encoder/ and log.jsonl (step, loss). `config`: trainer."""
     assert inputs.person is not None
     trainer = build(config["trainer"], "trainer")
-    images = read_folder(inputs.artifacts["images"] / "images")
+    images = read_files(inputs.pictures("images"))
     prior = read_folder(inputs.artifacts["prior"] / "images")
     clean = quantize(read_files(inputs.person.set_B, images.shape[-1]))
     losses: list[dict[str, float]] = []

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from diffshortcut.config import build
-from diffshortcut.images import quantize, read_files, read_folder
+from diffshortcut.images import quantize, read_files
 from diffshortcut.metrics.evidence import Evidence
 from diffshortcut.seeding import Draws
 from diffshortcut.stages.inputs import Inputs
@@ -19,14 +19,14 @@ def run(*, config: dict[str, Any], inputs: Inputs, out: Path, draws: Draws) -> d
     ValueError if a value is not finite: nothing is recorded then.
     """
     assert inputs.person is not None
-    protected = read_folder(inputs.artifacts["protected"] / "images")
+    protected = read_files(inputs.pictures("protected"))
     size = protected.shape[-1]
     evidence = Evidence(
         generated=read_generated(inputs.artifacts["generated"]),
         references=quantize(read_files(inputs.person.set_C, size)),
         clean=quantize(read_files(inputs.person.set_B, size)),
         protected=protected,
-        purified=read_folder(inputs.artifacts["purified"] / "images"),
+        purified=read_files(inputs.pictures("purified")),
         model=inputs.artifacts["model"],
         draws=draws,
     )

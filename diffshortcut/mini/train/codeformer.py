@@ -3,7 +3,8 @@
 I: a vector-quantized autoencoder of clean portraits. II: codes of the clean image predicted from a
 damaged one. III: controllable features of the damaged image let into the generator, also at full
 resolution and at a random fidelity w with `adain`: so is the net used, and a small codebook alone
-(24 dB) would cost more than the damage.
+(24 dB) would cost more than the damage. For the same reason, and unlike the published training, the
+features are trained for this (the gradient passes them) and the generator with them.
 """
 
 from pathlib import Path
@@ -65,12 +66,11 @@ def stage_one(work: Path, net: CodeFormer, corpus: Corpus, steps: int) -> float:
 def stage_two_and_three(
     work: Path, net: CodeFormer, corpus: Corpus, steps: int
 ) -> tuple[CodeFormer, float]:
-    """Code prediction and fusion together; codes and generator stay as stage I left them."""
+    """Code prediction and fusion together; the codes stay as stage I left them."""
     teacher = CodeFormer(CONFIG)
     teacher.load_state_dict(net.state_dict())
     teacher.eval().requires_grad_(False)
     net.quantize.requires_grad_(False)
-    net.generator.requires_grad_(False)
     index = corpus.where(degradation=None)
 
     def loss(step: int, rng: torch.Generator) -> tuple[Tensor, dict[str, float]]:
@@ -80,7 +80,8 @@ def stage_two_and_three(
         with torch.no_grad():
             target = teacher.quantize.nearest(teacher.encoder(x)[0])
         with torch.autocast("cpu", torch.bfloat16):
-            output, logits, latent = (y.float() for y in net(bad * 2 - 1, w=w))
+            found = net(bad * 2 - 1, w=w, straight_through=True)
+        output, logits, latent = (y.float() for y in found)
         codes = functional.cross_entropy(logits.transpose(1, 2), target.flatten(1))
         near = functional.mse_loss(latent, teacher.quantize.lookup(target))
         value = 0.5 * codes + near + reconstruction(output, x)

@@ -1,0 +1,35 @@
+"""A person and the pictures that belong to him or her.
+
+Every stage's key holds this module's source, so what only reads folders stays out of it.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Person:
+    """Who is in the pictures; the sets are named as in Anti-DreamBooth."""
+
+    name: str
+    set_A: tuple[Path, ...]  # noqa: N815  # clean, for surrogates
+    set_B: tuple[Path, ...]  # noqa: N815  # to be protected
+    set_C: tuple[Path, ...]  # noqa: N815  # references for the scores
+
+    def digest(self, sets: Sequence[str]) -> str:
+        """sha256 over the names and bytes of the pictures in `sets`, wherever they are."""
+        total = hashlib.sha256()
+        for name in sets:
+            for path in getattr(self, name):
+                state = path.stat()
+                content = _digest(path, state.st_size, state.st_mtime_ns)
+                total.update(f"{name}/{path.name}\0{content}\n".encode())
+        return total.hexdigest()
+
+
+@cache
+def _digest(path: Path, size: int, changed: int) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,96 @@
+"""The frame of the config: its values that no target's signature describes."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from diffshortcut.errors import UserError, suggest
+from diffshortcut.schema import fits
+
+PRIOR = {"model": "Node", "prompt": "str", "images": "int", "steps": "int", "guidance": "float"}
+TYPES = {  # as annotations; a Node has a _target_
+    "seed": "int",
+    "zoo.name": "str",
+    "zoo.resolution": "int",
+    **dict.fromkeys(("model", "surrogate", "data", "attack", "trainer", "sampler"), "Node"),
+    **{f"prior.{key}": kind for key, kind in PRIOR.items()},
+    **{f"surrogate_prior.{key}": kind for key, kind in PRIOR.items()},
+    "compare.clean": "str | None",
+    "compare.arms": "list",
+    "compare.claims": "list",
+    "compare.pairs": "list[tuple[str, str]]",
+    "logger.name": "str",
+    "logger.project": "str",
+    "logger.timeout": "float",
+    "runtime.store": "str",
+    "runtime.outputs": "str",
+    "runtime.device": "str",
+    "runtime.threads": "int",
+    "runtime.fail_fast": "bool",
+}
+OPTIONAL = {"compare.pairs", "logger.project", "logger.timeout"}
+CLOSED = ("prior", "surrogate_prior", "compare", "logger", "runtime")  # no other keys
+OPEN = {"purifier": "Node", "metric": "Node", "scale": "float", "prompts": "str"}  # any keys
+CHOICES = {"runtime.device": ("auto", "cpu", "cuda"), "logger.name": ("none", "wandb")}
+LEAST = {
+    "zoo.resolution": 8,
+    "prior.images": 1,
+    "prior.steps": 1,
+    "prior.guidance": 0,
+    "surrogate_prior.images": 1,
+    "surrogate_prior.steps": 1,
+    "surrogate_prior.guidance": 0,
+    "logger.timeout": 1,
+    "runtime.threads": 1,
+}
+ABSENT = object()
+
+
+def check(cfg: Mapping[str, Any], groups: Mapping[str, Sequence[str]]) -> None:
+    """UserError for the first key, type or value that is wrong; `groups` with their options."""
+    known = {*groups, *OPEN, *(name.partition(".")[0] for name in TYPES)}
+    _check_keys(cfg, known, "the config")
+    needed = {"logger.project", "logger.timeout"} if _at(cfg, "logger.name") == "wandb" else set()
+    for name, kind in TYPES.items():
+        value = _at(cfg, name)
+        if value is not ABSENT:
+            _check_value(name, value, kind)
+        elif name in needed or name not in OPTIONAL:
+            raise UserError(f"{name} is missing: write {choice(name, groups.get(name, ['...']))}")
+    for part in CLOSED:
+        inside = {name.partition(".")[2] for name in TYPES if name.startswith(f"{part}.")}
+        _check_keys(cfg[part], inside, part)
+    for part, kind in OPEN.items():
+        for key, value in cfg.get(part, {}).items():
+            _check_value(f"{part}.{key}", value, kind)
+
+
+def is_finite(value: Any) -> bool:
+    """Whether a value is neither NaN nor infinite; what is no number is finite."""
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+def choice(name: str, options: Sequence[str]) -> str:
+    """What to write for a value that must be given: `none` if that is an option, else any."""
+    return f"{name}=none" if "none" in options else f"{name}={' or '.join(options)}"
+
+
+def _check_keys(node: Mapping[str, Any], known: set[str], where: str) -> None:
+    if unknown := sorted(node.keys() - known):
+        raise UserError(f"{where} has no key '{unknown[0]}'.{suggest(unknown[0], known)}")
+
+
+def _check_value(name: str, value: Any, kind: str) -> None:
+    if not fits(value, kind):
+        raise UserError(f"{name} must be {kind}, not {value!r}")
+    if name in LEAST and value < LEAST[name]:
+        raise UserError(f"{name} must be at least {LEAST[name]}, not {value}")
+    if name in CHOICES and value not in (options := CHOICES[name]):
+        close = suggest(value, options)
+        raise UserError(f"{name}: {value!r} is none of {', '.join(options)}.{close}")
+
+
+def _at(cfg: Any, name: str) -> Any:
+    for part in name.split("."):
+        cfg = cfg.get(part, ABSENT) if isinstance(cfg, Mapping) else ABSENT
+    return cfg

@@ -1,0 +1,74 @@
+"""The entry: sweeps go on after a job that fails, and every mistake is said."""
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from diffshortcut import run
+
+SCRIPT = textwrap.dedent("""
+    from diffshortcut import cells, run
+    from diffshortcut.errors import UserError
+
+    def launch(overrides):
+        print(*overrides)
+        [seed] = [word for word in overrides if word.startswith("seed=")]
+        if seed in ("seed=0", "seed=3"):
+            raise UserError(f"wrong {seed[-1]}")
+        if seed == "seed=1":
+            return [cells.Failure(cells.Task(stage="prior", config={}, seed=1), "it broke")]
+        return []
+
+    run.launch = launch
+    run.main()
+""")
+
+
+def main(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", SCRIPT, *words]
+    env = {name: value for name, value in os.environ.items() if name != "HYDRA_FULL_ERROR"}
+    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
+
+
+def test_every_job_of_a_sweep_runs_and_says_what_is_wrong(tmp_path: Path) -> None:
+    done = main(tmp_path, "--multirun", "seed=0,1,2,3")
+    assert done.stdout.split() == ["seed=0", "seed=1", "seed=2", "seed=3"]
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    for line in ("seed=0: wrong 0", "seed=1: stages not done: 1", "seed=3: wrong 3"):
+        assert line in done.stderr.splitlines()
+    assert "seed=2: " not in done.stderr and done.stderr.splitlines()[-1] == "error: wrong 0"
+
+
+def test_a_sweep_without_mistakes_is_a_success(tmp_path: Path) -> None:
+    assert main(tmp_path, "--multirun", "seed=2,4").returncode == 0
+
+
+@pytest.mark.parametrize(("seed", "said"), [(0, "error: wrong 0\n"), (1, ""), (2, "")])
+def test_one_job_ends_with_one_line(tmp_path: Path, seed: int, said: str) -> None:
+    done = main(tmp_path, f"seed={seed}")
+    assert (done.stderr, done.returncode) == (said, 0 if seed == 2 else 1)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (PermissionError(13, "Permission denied", "/x"), "error: /x: Permission denied"),
+        (OSError("odd"), "error: odd"),
+    ],
+)
+def test_an_error_of_the_system_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, error: OSError, said: str
+) -> None:
+    def fail() -> None:
+        raise error
+
+    monkeypatch.setattr(run, "_app", fail)
+    monkeypatch.setattr(sys, "argv", ["run"])
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+    with pytest.raises(SystemExit) as stopped:
+        run.main()
+    assert str(stopped.value) == said
