@@ -48,7 +48,7 @@ STEPS = {
     "recognizer_b": (600,),
     "detector": (400,),
     "quality": (2400,),
-    "codeformer": (1300, 1500),  # stage I; II and III
+    "codeformer": (1300, 3900),  # stage I; II and III
     "upscaler": (3400, 12000),  # VAE, UNet
 }
 
