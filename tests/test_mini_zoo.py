@@ -20,7 +20,7 @@ from diffshortcut.models import clip, ldm, quality
 
 RARE = ("sks", "bhj", "UNKNOWN", "XX", "without")  # untrained; on "without" see docs/mini.md
 KNOWN = ("noise", "noisy", "pattern", "artifact", "low", "quality", "with", "person")
-MODELS = ("mini_a", "mini_b", "clip", "upscaler")
+MODELS = ("mini_a", "mini_b", "mini_c", "clip", "upscaler")
 
 TEXTS = ["a good photo of face", "a bad photo of face"]
 
@@ -97,18 +97,34 @@ def test_sixteen_people_of_twelve_photos_are_shipped() -> None:
     assert all(len(list(p.glob("set_[ABC]/*.png"))) == 12 for p in people)
 
 
-def test_the_whole_cell_runs_on_the_mini_zoo(tmp_path: Path) -> None:
-    words = ["attack=random", "purifier=ours", "debug=quick", "logger=none", "runtime.threads=1"]
+def launch(folder: Path, *words: str) -> None:
+    """The command line in a folder, on one thread."""
     package = str(Path(weights.__file__).parent.parent)
+    always = ["debug=quick", "logger=none", "runtime.threads=1"]
     done = subprocess.run(
-        [sys.executable, "-m", "diffshortcut.run", *words],
-        cwd=tmp_path,
+        [sys.executable, "-m", "diffshortcut.run", *always, *words],
+        cwd=folder,
         env={**os.environ, "PYTHONPATH": package},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_an_attack_raises_the_loss_more_than_noise_of_its_size(tmp_path: Path) -> None:
+    """On draws that it never saw; and the bound holds on the files."""
+    launch(tmp_path, "attack=aspl", "data.people=[person_012]", "scale.aspl_rounds=6")
+    facts = [json.loads(p.read_text()) for p in tmp_path.glob("outputs/store/protect/*/facts.json")]
+    (found,) = [each for each in facts if "loss" in each]
+    clean, noisy, protected = (found["loss"][key] for key in ("clean", "random", "protected"))
+    assert protected - clean > 2 * (noisy - clean) > 0
+    assert found["max"] == 11
+
+
+def test_the_whole_cell_runs_on_the_mini_zoo(tmp_path: Path) -> None:
+    launch(tmp_path, "attack=random", "purifier=ours")
     (record,) = tmp_path.glob("outputs/*/record.json")
     assert list(json.loads(record.read_text())["arms"]) == ["clean", "protected", "random+ours"]
     rows = [json.loads(line) for line in (record.parent / "rows.jsonl").open()]
