@@ -26,6 +26,7 @@ class Arm:
 
 def compose(overrides: Sequence[str]) -> list[Arm]:
     """The checked arms of `compare.arms`, each once; the command line's own arm is the last."""
+    _check_chains(overrides)
     cfg = config.compose(overrides, hydra=True)
     main = _resolve(cfg)
     listed = [_listed(item, overrides) for item in main["compare"]["arms"]]
@@ -42,6 +43,17 @@ def compose(overrides: Sequence[str]) -> list[Arm]:
     return arms
 
 
+def _check_chains(overrides: Sequence[str]) -> None:
+    """UserError for a link that a chain names twice: the links of a chain go by their names."""
+    for override in OverridesParser.create().parse_overrides(list(overrides)):
+        chain = override.value()
+        named = (
+            chain if override.key_or_group in config.groups() and isinstance(chain, list) else []
+        )
+        if twice := [link for link in named if named.count(link) > 1]:
+            raise UserError(f"{override.input_line}: '{twice[0]}' is named twice")
+
+
 def _resolve(cfg: DictConfig) -> dict[str, Any]:
     resolved = config.resolve(OmegaConf.masked_copy(cfg, [str(k) for k in cfg if k != "hydra"]))
     config.check(resolved)
@@ -51,7 +63,10 @@ def _resolve(cfg: DictConfig) -> dict[str, Any]:
 def _listed(item: Any, overrides: Sequence[str]) -> Arm:
     match item:
         case {"name": str(name), "overrides": [*own]} if all(isinstance(o, str) for o in own):
-            return Arm(name, _resolve(_with(overrides, own)))
+            try:
+                return Arm(name, _resolve(_with(overrides, own)))
+            except UserError as error:
+                raise UserError(f"arm {name}: {error}") from error
     raise UserError(f"compare.arms: {item!r} is not {{name: ..., overrides: [...]}}")
 
 
@@ -73,6 +88,8 @@ def _check_compared(compare: Mapping[str, Any], names: Sequence[str]) -> None:
 def _claimed(claim: Any) -> list[str]:
     match claim:
         case {"metric": str(), "arm": str(arm), "rivals": [_, *_] as rivals, **rest}:
+            if arm in rivals:
+                raise UserError(f"compare.claims: {arm} is its own rival")
             if not rest and all(isinstance(rival, str) for rival in rivals):
                 return [arm, *rivals]
     raise UserError(f"compare.claims: {claim!r} is not {{metric: ..., arm: ..., rivals: [...]}}")

@@ -101,15 +101,17 @@ def run(tasks: Iterable[Task], *, store: Store, runtime: Mapping[str, Any]) -> l
     if not todo:
         return []
     for task in todo:  # loads the code at once, so that what runs is what the keys were made of
-        config.check_values(task.config, task.stage)
+        for part, node in task.config.items():
+            config.check_values(node, "purifier" if part == "link" else part)
         importlib.import_module(f"diffshortcut.stages.{task.stage}")
+    device = _device(runtime["device"])
     failures: dict[str, Failure] = {}
     for task in track(todo, "stages"):
         if any(parent.key in failures for parent in task.inputs.values()):
             failures[task.key] = Failure(task, "it needs a stage that failed")
             continue
         try:
-            _execute(task, store, runtime)
+            _execute(task, store, device, runtime["threads"])
         except StoreError:
             raise
         except Exception as error:
@@ -120,15 +122,14 @@ def run(tasks: Iterable[Task], *, store: Store, runtime: Mapping[str, Any]) -> l
     return list(failures.values())
 
 
-def _execute(task: Task, store: Store, runtime: Mapping[str, Any]) -> None:
+def _execute(task: Task, store: Store, device: str, threads: int) -> None:
     import torch
 
     from diffshortcut.seeding import Draws
     from diffshortcut.stages.inputs import Inputs
 
-    device = _device(runtime["device"])
     torch.set_default_device(device)
-    torch.set_num_threads(runtime["threads"])
+    torch.set_num_threads(threads)
     stage = importlib.import_module(f"diffshortcut.stages.{task.stage}")
     artifacts = {role: store.path(t.stage, t.key) for role, t in task.inputs.items()}
     inputs = Inputs(person=task.person, artifacts=artifacts)

@@ -32,8 +32,10 @@ def folder() -> Path:
 @cache
 def roots() -> tuple[Path, ...]:
     """The folders of config groups: ours, then `conf` of every plug-in."""
-    specs = (find_spec(name) for name in plugins())
-    packages = (Path(p) for s in specs if s for p in s.submodule_search_locations or ())
+    specs = {name: find_spec(name) for name in plugins()}
+    if absent := [name for name, spec in specs.items() if spec is None]:
+        raise UserError(f"the plug-in {absent[0]} cannot be imported: is it on PYTHONPATH?")
+    packages = (Path(p) for s in specs.values() if s for p in s.submodule_search_locations or ())
     return (folder(), *(p / "conf" for p in packages if (p / "conf").is_dir()))
 
 

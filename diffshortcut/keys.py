@@ -89,7 +89,7 @@ def imports(module: str) -> tuple[str, ...]:
         return ()
     is_package = found[1].name == "__init__.py"
     own = {"diffshortcut", module.partition(".")[0]}
-    names = _imported(ast.parse(found[1].read_text()), module, is_package)
+    names = _imported(ast.parse(found[1].read_text(), str(found[1])), module, is_package)
     files = (module_file(name) for name in names if name.partition(".")[0] in own)
     return tuple(sorted({file[0] for file in files if file}))
 

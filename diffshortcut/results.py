@@ -75,7 +75,11 @@ def is_complete(folder: Path) -> bool:
 def show(folder: Path) -> None:
     """Print the folder's table and where everything is."""
     print((folder / TABLE).read_text())
-    print(f"{folder}: table.md, gallery.png, comparison.json, rows.jsonl, {RECORD}")
+    files = ["table.md", "gallery.png", "comparison.json", "rows.jsonl"]
+    whole = is_complete(folder)
+    print(f"{folder}: {', '.join([*files, RECORD] if whole else files)}")
+    if not whole:
+        print("incomplete: the same command tries again what was not done")
 
 
 def write(
@@ -102,7 +106,10 @@ def write(
     )
     text = io.StringIO()
     summary.show(facts, Console(file=text, width=120))
-    (folder / TABLE).write_text(text.getvalue())
+    missing = [f"Not done: {failure.task.title}: {failure.reason}" for failure in failures]
+    (folder / TABLE).write_text("\n".join([text.getvalue(), *missing]))
+    with (folder / "table.md").open("a") as stream:
+        stream.writelines(f"* {line}\n" for line in missing)
     _track(comparison.config, facts.rows, folder)
     if not failures:
         _write_record(done, store, folder, overrides)

@@ -34,14 +34,18 @@ def main() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra pass its errors on to here
     os.environ.update({name: value for name, value in QUIET.items() if name not in os.environ})
     first = next((i for i, word in enumerate(sys.argv) if "=" in word), 1)
-    sys.argv[first:first] = config.search_path()
     try:
+        sys.argv[first:first] = config.search_path()
         config.refuse_null(overrides)  # before Hydra does in its own words
         _app()
     except (UserError, *usage.CONFIG_ERRORS) as error:
         if traced:
             raise
         sys.exit(f"error: {_line(error, overrides)}")
+    except SyntaxError as error:  # a plug-in's
+        if traced:
+            raise
+        sys.exit(f"error: {error.filename}, line {error.lineno}: {error.msg}")
     except OSError as error:  # Hydra could not make its folder
         if traced:
             raise

@@ -90,7 +90,7 @@ Definition = ast.ClassDef | ast.FunctionDef
 
 def _find(file: Path, names: list[str]) -> tuple[Path, Definition] | None:
     """The definition of a name in a module, followed through imports from allowed packages."""
-    body: list[ast.stmt] = ast.parse(file.read_text()).body
+    body: list[ast.stmt] = ast.parse(file.read_text(), str(file)).body
     for statement in body:
         if isinstance(statement, Definition) and statement.name == names[0]:
             if len(names) == 1:

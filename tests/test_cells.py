@@ -310,6 +310,10 @@ def test_a_failure_stops_only_what_needs_it(world: World, capsys: Any) -> None:
     rows = [json.loads(line) for line in (place / "rows.jsonl").read_text().splitlines()]
     assert {row["person"] for row in rows} == {"ann"}
     assert not (place / "record.json").exists()
+    said = capsys.readouterr().out
+    assert "incomplete" in said and "record.json" not in said
+    for table in ("table.md", "table.txt"):
+        assert "Not done: personalize bob" in (place / table).read_text()
     world.failing = set()
     assert world.launch("attack=aspl", "data.people=2") == []
     assert {person for _, person in world.calls} == {"bob"}
@@ -351,12 +355,12 @@ def test_missing_weights_are_named_before_anything_runs(world: World) -> None:
 
 
 def test_values_are_judged_before_anything_runs(world: World, monkeypatch: Any) -> None:
-    def judge(node: dict, where: str) -> None:
-        if node.get("attack", {}).get("radius", 0) < 0:
-            raise UserError(f"{where}.attack: radius")
+    def judge(node: Any, where: str) -> None:
+        if where == "attack" and node.get("radius", 0) < 0:
+            raise UserError(f"{where}: radius")
 
     monkeypatch.setattr(config, "check_values", judge)
-    with pytest.raises(UserError, match="protect.attack: radius"):
+    with pytest.raises(UserError, match="attack: radius"):
         world.launch("attack=random", "attack.radius=-1")
     assert world.calls == []
 

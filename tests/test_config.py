@@ -116,6 +116,8 @@ def test_the_zoos_have_the_same_keys() -> None:
         ("compare.pairs=[[clean,b]]", "compare.pairs: no arm is called 'b'"),
         ("compare.pairs=[[clean]]", "compare.pairs must be list[tuple[str, str]]"),
         ("compare.claims=[{metric:a,arm:b,rivals:[c],x:1}]", "is not {metric: ..., arm: ..., riv"),
+        ("compare.claims=[{metric:a,arm:clean,rivals:[clean]}]", "clean is its own rival"),
+        ("purifier=[jpeg,jpeg]", "purifier=[jpeg,jpeg]: 'jpeg' is named twice"),
         ("compare.claims=[3]", "compare.claims: 3 is not {metric: ..., arm: ..., rivals: [...]}"),
         ("compare.arms=[clean]", "compare.arms: 'clean' is not {name: ..., overrides: [...]}"),
     ],

@@ -134,6 +134,10 @@ def test_its_keys_and_types_are_checked(package: Path) -> None:
     assert "must be int" in ask(package, "attack=brighten", "attack.steps=many")["error"]
 
 
+def test_a_package_that_cannot_be_imported_is_named(package: Path) -> None:
+    assert "plug-in nowhere cannot be imported" in ask(package, plugins="nowhere")["error"]
+
+
 def test_a_config_value_cannot_make_a_package_trusted(package: Path) -> None:
     target = "attack._target_=outside.brighten.Brighten"
     refused = ask(package, "attack=random", target, "+attack.steps=9", plugins="")

@@ -13,12 +13,15 @@ from tiny_zoo import TinyZoo
 from torch import Tensor
 
 from diffshortcut import config
-from diffshortcut.images import quantize, resize
+from diffshortcut.errors import UserError
+from diffshortcut.images import quantize, resize, write_folder
 from diffshortcut.purifiers.codeformer import CodeFormer
 from diffshortcut.purifiers.gaussian import Gaussian, PillowGaussian
 from diffshortcut.purifiers.jpeg import Jpeg
 from diffshortcut.purifiers.sr import SuperResolution
 from diffshortcut.seeding import Draws
+from diffshortcut.stages import purify as stage
+from diffshortcut.stages.inputs import Inputs
 
 PURIFIERS = config.groups()["purifier"]
 DRAWS = Draws(seed=0, stage="purify", person="nobody")
@@ -186,3 +189,14 @@ def test_super_resolution_keeps_sizes_that_4_does_not_divide() -> None:
 def test_the_prompt_of_super_resolution(purifier: str, noun: str, prompt: str) -> None:
     cfg = resolved(f"purifier={purifier}", f"prompts.class_noun={noun}")
     assert cfg["purifier"]["sr"]["prompt"] == prompt
+
+
+@pytest.mark.parametrize("given", [None, IMAGES[:1], IMAGES[..., :-1]])
+def test_what_is_no_image_of_the_same_size_is_the_users_error(
+    given: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_folder(tmp_path / "images", IMAGES, [f"{i}.png" for i in range(len(IMAGES))])
+    monkeypatch.setattr(stage, "build", lambda node, where: lambda images, draws: given)
+    inputs = Inputs(artifacts={"images": tmp_path})
+    with pytest.raises(UserError, match="the purifier gave"):
+        stage.run(config={"link": {}}, inputs=inputs, out=tmp_path / "out", draws=DRAWS)

@@ -84,7 +84,7 @@ def _difference(found: Comparison) -> list[str]:
         f"{found.arm} - {found.against}",
         TITLES.get(found.metric, found.metric),
         interval(found.difference, sign="+"),
-        f"{test.effect:+.2f}",
+        f"{test.effect:+.2f}" if people > 1 else "-",
         f"{test.p_value:.2g}" if people >= MIN_PEOPLE else "-",
         f"{images.p_value:.2g} (n {images.n})" if images else "-",
     ]
@@ -144,6 +144,8 @@ def notes(facts: Facts) -> list[str]:
 
 
 def _about_stars(facts: Facts) -> str:
+    if facts.claims and not facts.verdicts:
+        return "What the declared claims (compare.claims) name was not measured: no star is given."
     if not facts.verdicts:
         return "No claim was declared (compare.claims), so no star is given."
     return (
