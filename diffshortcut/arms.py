@@ -46,11 +46,10 @@ def compose(overrides: Sequence[str]) -> list[Arm]:
 def _check_chains(overrides: Sequence[str]) -> None:
     """UserError for a link that a chain names twice: the links of a chain go by their names."""
     for override in OverridesParser.create().parse_overrides(list(overrides)):
-        chain = override.value()
-        named = (
-            chain if override.key_or_group in config.groups() and isinstance(chain, list) else []
-        )
-        if twice := [link for link in named if named.count(link) > 1]:
+        value = override.value()
+        chain = value if isinstance(value, list) else []
+        twice = [link for link in chain if chain.count(link) > 1]
+        if twice and override.key_or_group in config.groups():
             raise UserError(f"{override.input_line}: '{twice[0]}' is named twice")
 
 
@@ -74,7 +73,7 @@ def _check_compared(compare: Mapping[str, Any], names: Sequence[str]) -> None:
     """UserError for a claim of another form, or for the name of an arm that there is not."""
     asked = {
         "claims": [name for claim in compare["claims"] for name in _claimed(claim)],
-        "pairs": [name for pair in compare.get("pairs", ()) for name in pair],
+        "pairs": [name for pair in compare["pairs"] for name in pair],
         # an arm that stands alone is compared with nothing
         "clean": [compare["clean"]] if compare["clean"] is not None and len(names) > 1 else [],
     }

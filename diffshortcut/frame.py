@@ -28,7 +28,7 @@ TYPES = {  # as annotations; a Node has a _target_
     "runtime.threads": "int",
     "runtime.fail_fast": "bool",
 }
-OPTIONAL = {"compare.pairs", "logger.project", "logger.timeout"}
+OPTIONAL = {"logger.project", "logger.timeout"}  # of a logger
 CLOSED = ("prior", "surrogate_prior", "compare", "logger", "runtime")  # no other keys
 OPEN = {"purifier": "Node", "metric": "Node", "scale": "float", "prompts": "str"}  # any keys
 CHOICES = {"runtime.device": ("auto", "cpu", "cuda"), "logger.name": ("none", "wandb")}
@@ -50,7 +50,7 @@ def check(cfg: Mapping[str, Any], groups: Mapping[str, Sequence[str]]) -> None:
     """UserError for the first key, type or value that is wrong; `groups` with their options."""
     known = {*groups, *OPEN, *(name.partition(".")[0] for name in TYPES)}
     _check_keys(cfg, known, "the config")
-    needed = {"logger.project", "logger.timeout"} if _at(cfg, "logger.name") == "wandb" else set()
+    needed = OPTIONAL if _at(cfg, "logger.name") == "wandb" else set()
     for name, kind in TYPES.items():
         value = _at(cfg, name)
         if value is not ABSENT:

@@ -72,13 +72,12 @@ def is_complete(folder: Path) -> bool:
         return False
 
 
-def show(folder: Path) -> None:
+def show(folder: Path, *, complete: bool) -> None:
     """Print the folder's table and where everything is."""
     print((folder / TABLE).read_text())
     files = ["table.md", "gallery.png", "comparison.json", "rows.jsonl"]
-    whole = is_complete(folder)
-    print(f"{folder}: {', '.join([*files, RECORD] if whole else files)}")
-    if not whole:
+    print(f"{folder}: {', '.join([*files, RECORD] if complete else files)}")
+    if not complete:
         print("incomplete: the same command tries again what was not done")
 
 

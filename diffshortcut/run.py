@@ -98,7 +98,7 @@ def launch(overrides: Sequence[str]) -> list[cells.Failure]:
             log.error("not done: %s: %s", failure.task.title, failure.reason)
         with user_errors(folder):
             results.write(comparison, failures, store, folder, overrides)
-    results.show(folder)
+    results.show(folder, complete=not failures)
     return failures
 
 

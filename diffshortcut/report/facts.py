@@ -111,14 +111,11 @@ class Facts:
                 shares = {
                     metric: recovery(self._of(metric, *trio), metric, *trio)
                     for metric in PRIMARY
-                    if self._shared(metric, *trio) and self._lost(metric, protected, clean)
+                    if self._shared(metric, *trio)
                 }
-                found |= {arm: shares} if shares else {}
+                sure = {m: share for m, share in shares.items() if share.low is not None}
+                found |= {arm: sure} if sure else {}
         return found
-
-    def _lost(self, metric: str, protected: str, clean: str) -> bool:
-        rows = self._of(metric, protected, clean)
-        return compare(rows, metric, clean, protected).difference.positive
 
     @cached_property
     def verdicts(self) -> list[Verdict]:

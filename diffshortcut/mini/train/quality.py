@@ -16,6 +16,7 @@ from diffshortcut.mini.train.vae import passed
 from diffshortcut.models.nets import QualityNet
 
 BATCH, LEAST = 64, 0.2  # pictures a step, slightest damage
+EVERY = 2  # one picture of so many goes through the autoencoder
 SURVIVING = ("noisy pattern", "blur", "low resolution")  # damage that the VAE leaves to be seen
 
 
@@ -52,9 +53,9 @@ def generated(
     A judge of generations must tell the decoder's softness from damage, and see damage that was
     generated too: a quarter is damaged before the autoencoder, by what survives it.
     """
-    early = where % 4 == 0
+    early = where % (2 * EVERY) == 0
     x, kinds, level = damaged(x, where[early], rng, SURVIVING)
-    x = passed(vae, x)
+    x = passed(vae, x, EVERY)
     x, others, rest = damaged(x, where[~early], rng)
     return x, [a or b for a, b in zip(kinds, others, strict=True)], level + rest
 

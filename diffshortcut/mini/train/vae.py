@@ -82,7 +82,7 @@ def objective(
 
 
 @torch.no_grad()
-def passed(vae: AutoencoderKL, x: Tensor, every: int = 2) -> Tensor:
+def passed(vae: AutoencoderKL, x: Tensor, every: int) -> Tensor:
     """Images (n, 3, h, w) in [0, 1], each `every`-th of them once through the autoencoder.
 
     Whatever judges generations must know the decoder's softness, or it takes it for damage.
