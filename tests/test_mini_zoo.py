@@ -15,7 +15,6 @@ from transformers import CLIPTokenizer
 from diffshortcut import weights
 from diffshortcut.data.portraits import people
 from diffshortcut.images import read_files
-from diffshortcut.mini.portraits.style import degrade
 from diffshortcut.models import clip, ldm, quality
 
 RARE = ("sks", "bhj", "UNKNOWN", "XX", "without")  # untrained; on "without" see docs/mini.md
@@ -78,8 +77,11 @@ def test_the_autoencoders_softness_is_no_damage() -> None:
     assert good > bad
 
 
+@pytest.mark.slow
 def test_noise_that_is_generated_is_damage() -> None:
     """A pattern that has been through the VAE, as in what a poisoned model generates."""
+    from diffshortcut.mini.portraits.style import degrade  # of the extra [mini]
+
     clean, rng = portraits(), np.random.default_rng(0)
     patterned = [degrade(x.permute(1, 2, 0).numpy(), "noisy pattern", 0.7, rng) for x in clean]
     noisy = torch.from_numpy(np.stack(patterned)).permute(0, 3, 1, 2)
