@@ -41,9 +41,15 @@ class Task:
             stage=self.stage,
             config={**self.config, "seed": self.seed},
             person=self.person.name if self.person else "",
-            data=self.person.digest(READS.get(self.stage, ())) if self.person else "",
+            data=self.person.digest(self.sets) if self.person else "",
             parents={role: task.key for role, task in self.inputs.items()},
         )
+
+    @property
+    def sets(self) -> tuple[str, ...]:
+        """The sets of the person's pictures that the stage looks at."""
+        surrogate = self.stage == "personalize" and "images" not in self.inputs
+        return ("set_A",) if surrogate else READS.get(self.stage, ())
 
     @property
     def title(self) -> str:
@@ -72,21 +78,32 @@ def plan(cfg: Mapping[str, Any], person: Person) -> dict[str, Task]:
     def task(stage: str, node: dict[str, Any], **inputs: Task) -> Task:
         return Task(stage=stage, config=node, seed=seed, person=person, inputs=inputs)
 
-    attack, surrogate_prior = _split(cfg["attack"], seed)
-    trainer, prior = _split(cfg["trainer"], seed)
-    protected = task("protect", {"attack": attack, "resolution": size}, **surrogate_prior)
-    cell = {"protect": protected}
+    def prior(node: dict[str, Any]) -> dict[str, Task]:
+        found = node.get("prior")
+        return {"prior": Task(stage="prior", config=found, seed=seed)} if found else {}
+
+    attack, trainer = cfg["attack"], cfg["trainer"]
+    before = prior(attack)
+    if node := attack.get("personalized"):  # a surrogate that set_A has made
+        personal = {"trainer": _own(node), "resolution": size}
+        before["personalized"] = task("personalize", personal, **prior(node))
+    only = {"full_size": True} if cfg["stages"] == "protect" else {}
+    protected = task("protect", {"attack": _own(attack), "resolution": size, **only}, **before)
+    cell = {f"{found.stage}.surrogate": found for found in before.values()}
+    class_images = {} if only else prior(trainer)
+    cell |= {**class_images, "protect": protected}
+    if only:
+        return cell
     images = protected
     for name, link in (cfg.get("purifier") or {}).items():
         images = cell[f"purify.{name}"] = task("purify", {"link": link}, images=images)
-    model = task("personalize", {"trainer": trainer}, images=images, **prior)
+    model = task("personalize", {"trainer": _own(trainer)}, images=images, **class_images)
     generated = task("generate", {"sampler": cfg["sampler"]}, model=model)
     cell |= {"personalize": model, "generate": generated}
     evidence = {"generated": generated, "model": model, "purified": images, "protected": protected}
     for name, metric in (cfg.get("metric") or {}).items():
         cell[f"score.{name}"] = task("score", {"metric": metric}, **evidence)
-    priors = {"prior.surrogate": surrogate_prior, "prior": prior}
-    return {name: found["prior"] for name, found in priors.items() if found} | cell
+    return cell
 
 
 def merge(cells: Iterable[Mapping[str, Task]]) -> list[Task]:
@@ -111,7 +128,7 @@ def run(tasks: Iterable[Task], *, store: Store, runtime: Mapping[str, Any]) -> l
             failures[task.key] = Failure(task, "it needs a stage that failed")
             continue
         try:
-            _execute(task, store, device, runtime["threads"])
+            _execute(task, store, device, runtime)
         except StoreError:
             raise
         except Exception as error:
@@ -122,17 +139,20 @@ def run(tasks: Iterable[Task], *, store: Store, runtime: Mapping[str, Any]) -> l
     return list(failures.values())
 
 
-def _execute(task: Task, store: Store, device: str, threads: int) -> None:
+def _execute(task: Task, store: Store, device: str, runtime: Mapping[str, Any]) -> None:
     import torch
 
+    from diffshortcut.checkpoint import Checkpoint
     from diffshortcut.seeding import Draws
     from diffshortcut.stages.inputs import Inputs
 
     torch.set_default_device(device)
-    torch.set_num_threads(threads)
+    torch.set_num_threads(runtime["threads"])
     stage = importlib.import_module(f"diffshortcut.stages.{task.stage}")
     artifacts = {role: store.path(t.stage, t.key) for role, t in task.inputs.items()}
-    inputs = Inputs(person=task.person, artifacts=artifacts)
+    partial = store.partial(task.stage, task.key)
+    checkpoint = Checkpoint(partial, runtime["checkpoint_minutes"])
+    inputs = Inputs(person=task.person, artifacts=artifacts, checkpoint=checkpoint)
     draws = Draws(task.seed, task.stage, task.person.name if task.person else "")
     parents = {role: t.key for role, t in task.inputs.items()}
 
@@ -172,7 +192,7 @@ def _check_unchanged(task: Task) -> None:
 
 def _digests(task: Task) -> dict[str, dict[str, str]]:
     """sha256 of the sets of pictures and of the weights that a task reads."""
-    person, sets = task.person, READS.get(task.stage, ())
+    person, sets = task.person, task.sets
     references = {value for _, value in config.leaves(task.config) if weights.scheme(value)}
     return {
         "pictures": {name: person.digest([name]) for name in sets} if person else {},
@@ -188,14 +208,14 @@ def _device(wanted: str) -> str:
     return "cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu"
 
 
-def _split(node: dict[str, Any], seed: int) -> tuple[dict[str, Any], dict[str, Task]]:
-    """A method's node, and as an input the stage that its key `prior` refers to."""
-    rest = {key: value for key, value in node.items() if key not in STAGE_REFERENCES}
-    prior = node.get("prior")
-    return rest, {"prior": Task(stage="prior", config=prior, seed=seed)} if prior else {}
+def _own(node: dict[str, Any]) -> dict[str, Any]:
+    """A method's node without the keys that refer to other stages."""
+    return {key: value for key, value in node.items() if key not in STAGE_REFERENCES}
 
 
 def _order(task: Task) -> tuple[int, int, str, str]:
     depth = sum(ancestor.stage == task.stage for ancestor in task.ancestry())
     method = next(keys.targets(task.config), "")
-    return STAGES.index(task.stage), depth, method, task.person.name if task.person else ""
+    place = STAGES.index("prior" if task.sets == ("set_A",) else task.stage)  # before protect
+    surrogates = place == 0 and task.stage != "prior"
+    return place, depth + surrogates, method, task.person.name if task.person else ""

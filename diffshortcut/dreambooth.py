@@ -1,12 +1,13 @@
 """DreamBooth with prior preservation (Ruiz et al. 2023; Eq. 2), for trainers and surrogates."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from diffshortcut.checkpoint import load_optimizer, optimizer_tensors
 from diffshortcut.errors import UserError
 from diffshortcut.models.ldm import LatentDiffusion
 from diffshortcut.seeding import Draws
@@ -52,7 +53,10 @@ class Posterior:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How to train: prompts, learning rate, weight of the prior loss, images per step."""
+    """How to train: prompts, learning rate, weight of the prior loss, images per step.
+
+    `weights_dtype` bfloat16 without float32 masters, and no `clip`, are what released attacks do.
+    """
 
     instance_prompt: str
     class_prompt: str
@@ -60,6 +64,8 @@ class Settings:
     prior_weight: float = 1.0
     instance_batch: int = 1
     prior_batch: int = 1
+    weights_dtype: Literal["float32", "bfloat16"] = "float32"
+    clip: bool = True
 
 
 class Training:
@@ -72,23 +78,22 @@ class Training:
     def __init__(
         self, model: LatentDiffusion, settings: Settings, prior: Posterior, draws: Draws
     ) -> None:
-        self.model = model.copy()
+        self.model = model.copy(getattr(torch, settings.weights_dtype))
         self.settings = settings
         self.prior = prior
         self.draws = draws
         self.step = 0
+        self.first: int | None = None  # the step from which images come in order, 0, 1, 2 ...
         self.reset_optimizer()
 
     def reset_optimizer(self) -> None:
         """Forget the moments of AdamW (beta 0.9 and 0.999, weight decay 0.01, epsilon 1e-8)."""
-        self.optimizer = torch.optim.AdamW(
-            self.model.trainable_parameters(),
-            lr=self.settings.learning_rate,
-            betas=(0.9, 0.999),
-            weight_decay=1e-2,
-            eps=1e-8,
-            fused=True,
-        )
+        parameters = self.model.trainable_parameters()
+        self.optimizer = new_optimizer(parameters, self.settings.learning_rate)
+
+    def restart_order(self) -> None:
+        """From here on images come as they are listed, from the first, as in released attacks."""
+        self.first = self.step
 
     def train(self, instances: Instances, steps: int, log: Log | None = None) -> None:
         """Minimize L_db on `instances` for some steps; UserError if the loss is not finite."""
@@ -114,7 +119,7 @@ class Training:
         t = self.draws.integers("timestep", self.model.num_timesteps, len(z), self.step)
         noise = self.draws.normal("noise", z.shape[1:], len(z), self.step)
         loss = dreambooth_loss(self.model, settings, z, t, noise)
-        descend(self.optimizer, loss)
+        descend(self.optimizer, loss, clip=settings.clip)
         return loss.detach()
 
     def _sample(self, what: str, images: Instances, batch: int) -> Tensor:
@@ -124,10 +129,36 @@ class Training:
         return self.model.reparameterize(mean, std, noise)
 
     def _order(self, what: str, count: int, batch: int) -> list[int]:
+        if self.first is not None:
+            start = (self.step - self.first) * batch
+            return [position % count for position in range(start, start + batch)]
         positions = range(self.step * batch, (self.step + 1) * batch)
         passes = {p // count for p in positions}
         orders = {i: self.draws.permutation(f"{what} order", count, step=i) for i in passes}
         return [int(orders[p // count][p % count]) for p in positions]
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Weights, moments of AdamW and the step count, for a checkpoint."""
+        weights = {f"weight.{i}": p.data for i, p in enumerate(self.model.trainable_parameters())}
+        moments = optimizer_tensors(self.optimizer)
+        optimizer = {f"optimizer.{name}": value for name, value in moments.items()}
+        return {"step": torch.tensor(self.step), **weights, **optimizer}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from a checkpoint."""
+        self.step = int(state["step"])
+        for i, parameter in enumerate(self.model.trainable_parameters()):
+            parameter.data.copy_(state[f"weight.{i}"])
+        moments = {k.removeprefix("optimizer."): v for k, v in state.items() if "optimizer" in k}
+        self.reset_optimizer()
+        load_optimizer(self.optimizer, moments)
+
+
+def new_optimizer(parameters: Iterable[nn.Parameter], rate: float) -> torch.optim.AdamW:
+    """AdamW of all the published code: beta 0.9 and 0.999, weight decay 0.01, epsilon 1e-8."""
+    return torch.optim.AdamW(
+        parameters, lr=rate, betas=(0.9, 0.999), weight_decay=1e-2, eps=1e-8, fused=True
+    )
 
 
 def dreambooth_loss(
@@ -145,10 +176,11 @@ def dreambooth_loss(
     return instance.mean() + settings.prior_weight * prior.mean()
 
 
-def descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
-    """One step of the optimizer, the norm of the whole gradient clipped to 1."""
+def descend(optimizer: torch.optim.Optimizer, loss: Tensor, *, clip: bool = True) -> None:
+    """One step of the optimizer, the norm of the whole gradient clipped to 1 unless told not to."""
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
-    torch.nn.utils.clip_grad_norm_(parameters, MAX_GRADIENT_NORM)
+    if clip:
+        torch.nn.utils.clip_grad_norm_(parameters, MAX_GRADIENT_NORM)
     optimizer.step()

@@ -10,11 +10,14 @@ from diffshortcut.schema import fits
 PRIOR = {"model": "Node", "prompt": "str", "images": "int", "steps": "int", "guidance": "float"}
 TYPES = {  # as annotations; a Node has a _target_
     "seed": "int",
+    "stages": "str",
     "zoo.name": "str",
     "zoo.resolution": "int",
     **dict.fromkeys(("model", "surrogate", "data", "attack", "trainer", "sampler"), "Node"),
     **{f"prior.{key}": kind for key, kind in PRIOR.items()},
     **{f"surrogate_prior.{key}": kind for key, kind in PRIOR.items()},
+    "eot": "Node | None",
+    "checkpoint.minutes": "float",
     "compare.clean": "str | None",
     "compare.arms": "list",
     "compare.claims": "list",
@@ -29,9 +32,13 @@ TYPES = {  # as annotations; a Node has a _target_
     "runtime.fail_fast": "bool",
 }
 OPTIONAL = {"logger.project", "logger.timeout"}  # of a logger
-CLOSED = ("prior", "surrogate_prior", "compare", "logger", "runtime")  # no other keys
+CLOSED = ("prior", "surrogate_prior", "checkpoint", "compare", "logger", "runtime")  # no other keys
 OPEN = {"purifier": "Node", "metric": "Node", "scale": "float", "prompts": "str"}  # any keys
-CHOICES = {"runtime.device": ("auto", "cpu", "cuda"), "logger.name": ("none", "wandb")}
+CHOICES = {
+    "stages": ("all", "protect"),
+    "runtime.device": ("auto", "cpu", "cuda"),
+    "logger.name": ("none", "wandb"),
+}
 LEAST = {
     "zoo.resolution": 8,
     "prior.images": 1,
@@ -40,6 +47,7 @@ LEAST = {
     "surrogate_prior.images": 1,
     "surrogate_prior.steps": 1,
     "surrogate_prior.guidance": 0,
+    "checkpoint.minutes": 0,
     "logger.timeout": 1,
     "runtime.threads": 1,
 }

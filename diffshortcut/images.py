@@ -54,7 +54,9 @@ def read_files(paths: Sequence[Path], size: int | None = None) -> Tensor:
     return torch.stack(images)
 
 
-def write_folder(folder: Path, images: Tensor, names: Sequence[str] | None = None) -> list[Path]:
+def write_folder(
+    folder: Path, images: Tensor | Sequence[Tensor], names: Sequence[str] | None = None
+) -> list[Path]:
     """Write (n, 3, h, w) as 8-bit PNG; a name's suffix becomes .png; default 00.png, 01.png ...
 
     UserError naming the image if it is not finite.

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from diffshortcut import keys
+from diffshortcut import flags, keys
 from diffshortcut.arms import Arm
 from diffshortcut.cells import Failure, Task
 from diffshortcut.data.people import candidates
@@ -121,7 +121,7 @@ def rows(comparison: Comparison, store: Store) -> list[dict[str, Any]]:
     for arm, person, cell in comparison:
         who = {"arm": arm, "person": person, "training_seed": seeds[arm]}
         ids = {name: task.key for name, task in cell.items()}
-        measured = [*_scores(cell, store), *_losses(cell, store), *_costs(cell, store)]
+        measured = [*_scores(cell, store), *_objectives(cell, store), *_costs(cell, store)]
         found += [{**who, **row, "keys": ids} for row in measured]
     return found
 
@@ -153,11 +153,22 @@ def _scores(cell: Cell, store: Store) -> list[dict[str, Any]]:
     return [json.loads(line) for text in texts for line in text.splitlines()]
 
 
-def _losses(cell: Cell, store: Store) -> list[dict[str, Any]]:
-    """The surrogate's held-out loss on clean, protected and equally noisy images."""
-    protect = cell["protect"]
-    losses = store.provenance(protect.stage, protect.key)["facts"].get("loss", {})
-    return _plain({f"loss.{version}": value for version, value in losses.items()}, better=None)
+def _objectives(cell: Cell, store: Store) -> list[dict[str, Any]]:
+    """The attack's objective on held-out draws: of clean, protected and equally noisy images."""
+    found = _facts(cell["protect"], store).get("objective", {})
+    return _plain({f"objective.{name}": value for name, value in found.items()}, better=None)
+
+
+def flags_of(cell: Cell, store: Store) -> dict[str, str]:
+    """What is suspicious about a cell, by the name of the flag (docs/flags.md)."""
+    links = [_facts(task, store) for task in cell.values() if task.stage == "purify"]
+    averaged = cell["protect"].config["attack"].get("eot") is not None
+    found = flags.of_purification(links, averaged=averaged)
+    return {**_facts(cell["protect"], store).get("flags", {}), **found}
+
+
+def _facts(task: Task, store: Store) -> dict[str, Any]:
+    return store.provenance(task.stage, task.key)["facts"]
 
 
 def _costs(cell: Cell, store: Store) -> list[dict[str, Any]]:

@@ -88,6 +88,7 @@ def launch(overrides: Sequence[str]) -> list[cells.Failure]:
     """Compose the arms, run what is missing, report; what could not be done is returned."""
     comparison = plan(overrides)
     folder, runtime = comparison.folder(overrides), comparison.config["runtime"]
+    runtime = {**runtime, "checkpoint_minutes": comparison.config["checkpoint"]["minutes"]}
     failures: list[cells.Failure] = []
     if not results.is_complete(folder):
         store = Store(Path(runtime["store"]))

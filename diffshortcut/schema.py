@@ -12,7 +12,7 @@ from typing import Any
 from diffshortcut import keys
 from diffshortcut.errors import UserError, suggest
 
-STAGE_REFERENCES = {"prior"}  # keys of a method's node that name another stage
+STAGE_REFERENCES = {"prior", "personalized"}  # keys of a method's node that name another stage
 SCALARS: dict[str, tuple[type, ...]] = {
     "bool": (bool,),
     "int": (int,),

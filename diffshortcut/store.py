@@ -42,6 +42,10 @@ class Store:
         """Where the artifact is or will be."""
         return self.root / stage / key
 
+    def partial(self, stage: str, key: str) -> Path:
+        """Where the maker of an artifact may keep what it has so far; gone with the commit."""
+        return self.root / "partial" / f"{stage}-{key}"
+
     def find(self, stage: str, key: str) -> Path | None:
         """The artifact's folder if it verifies; a broken one is put into quarantine."""
         folder = self.path(stage, key)
@@ -84,7 +88,9 @@ class Store:
             shutil.rmtree(left_over, ignore_errors=True)
         aside = self.root / "tmp" / f"{name}-{uuid.uuid4().hex[:8]}"
         try:
-            return publish(final, make, aside=aside, committing=lease.kept)
+            made = publish(final, make, aside=aside, committing=lease.kept)
+            shutil.rmtree(self.root / "partial" / name, ignore_errors=True)
+            return made
         except Exception as error:
             if not lease.held():  # then the new owner has emptied our folder: no fault of `make`
                 raise LeaseLostError(name) from error

@@ -1,18 +1,16 @@
 """ASPL step by step, and what its surrogate does."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
-from diffshortcut.attacks import aspl
 from diffshortcut.attacks.aspl import ASPL
 from diffshortcut.attacks.denoising import denoising_loss
 from diffshortcut.attacks.pgd import ascend, gradient_of
 from diffshortcut.attacks.scene import Scene
-from diffshortcut.attacks.surrogate import fine_tune, restore, weights_of
+from diffshortcut.attacks.surrogate import restore, weights_of
 from diffshortcut.dreambooth import Posterior, Settings, Training
 from diffshortcut.errors import UserError
 from diffshortcut.images import quantize
@@ -55,29 +53,38 @@ def test_a_round_is_clone_learn_ascend_learn(
 ) -> None:
     steps: list[tuple] = []
 
-    def spy(name: str, function: Callable) -> None:
-        def spied(*args: object, **kwargs: object) -> object:
-            result = function(*args, **kwargs)
-            steps.append((name, args, kwargs, result))
-            return result
+    def spy(name: str) -> None:
+        function = getattr(ASPL, name)
 
-        monkeypatch.setattr(aspl, name, spied)
+        def spied(self: ASPL, *args: object, **kwargs: object) -> object:
+            steps.append((name, args, kwargs))
+            return function(self, *args, **kwargs)
 
-    for function in (restore, fine_tune, denoising_loss, ascend):
-        spy(function.__name__, function)
+        monkeypatch.setattr(ASPL, name, spied)
+
+    for name in ("learn_clean", "fine_tune", "ascend", "learn_perturbed"):
+        spy(name)
     protected = attack(model)(scene, DRAWS)
     names = [name for name, *_ in steps]
-    assert names == ["restore", "fine_tune", "denoising_loss", "ascend", "fine_tune"] * 2
-    (_, (clone, weights), *_), learn_clean, loss, climb, learn_adversarial = steps[5:]
-    surrogate = learn_adversarial[1][0]
-    assert learn_clean[1][0] is clone and clone is not surrogate
-    assert weights[0] is surrogate.model.trainable_parameters()[0]
-    assert loss[1][0] is clone.model
-    assert climb[2]["first_step"] == 6 and climb[1][1] is scene.images
-    assert learn_clean[1][2] == 3 and learn_adversarial[1][2] == 2
-    clean, adversarial = Posterior.of(model, scene.clean), Posterior.of(model, protected)
-    assert torch.equal(learn_clean[1][1].mean, clean.mean)
-    assert torch.equal(learn_adversarial[1][1].mean, adversarial.mean)
+    one_round = ["learn_clean", "fine_tune", "ascend", "learn_perturbed", "fine_tune"]
+    assert names == one_round * 2
+    (_, (pair,), _), on_clean, climb, (_, (_, x, _), _), on_perturbed = steps[5:]
+    assert on_clean[1][0] is pair.clone and on_clean[1][2] == 3
+    assert on_perturbed[1][0] is pair.surrogate and on_perturbed[1][2] == 2
+    assert climb[1][1] is scene and climb[2] == {"steps": 6, "first_step": 6}
+    assert torch.equal(x, protected) and pair.clone is not pair.surrogate
+    clean, perturbed = Posterior.of(model, scene.clean), Posterior.of(model, protected)
+    assert torch.equal(on_clean[1][1].mean, clean.mean)
+    assert torch.equal(on_perturbed[1][1].mean, perturbed.mean)
+
+
+def test_a_clone_starts_as_its_surrogate(model: LatentDiffusion, scene: Scene) -> None:
+    aspl = attack(model, clean_steps=0)
+    pair = aspl.pair(model, scene.class_prior(), scene, DRAWS)
+    aspl.learn_perturbed(pair, scene.images, scene)
+    assert not same(pair.clone, weights_of(pair.surrogate))
+    aspl.learn_clean(pair)
+    assert same(pair.clone, weights_of(pair.surrogate))
 
 
 def test_the_ascent_raises_the_loss_at_its_own_draws(model: LatentDiffusion, scene: Scene) -> None:
@@ -114,7 +121,7 @@ def test_the_gradient_agrees_with_finite_differences(model: LatentDiffusion, sce
 def test_restoring_is_in_place_and_exact(model: LatentDiffusion, scene: Scene) -> None:
     surrogate = training(model, 1e-3)
     start, addresses = weights_of(surrogate), [p.data_ptr() for p in weights_in(surrogate)]
-    fine_tune(surrogate, Posterior.of(model, scene.images), 2)
+    surrogate.train(Posterior.of(model, scene.images), 2)
     assert not same(surrogate, start)
     restore(surrogate, start)
     assert same(surrogate, start)
@@ -135,7 +142,7 @@ def test_a_step_at_the_papers_learning_rate_moves_the_surrogate(
         for i, p in enumerate(matrices):
             p.normal_(0, 0.02, generator=torch.Generator().manual_seed(i))
     start = [p.detach().clone() for p in matrices]
-    fine_tune(surrogate, Posterior.of(model, scene.images), 3)
+    surrogate.train(Posterior.of(model, scene.images), 3)
     reached = [p.grad.abs() > 1e-7 for p in matrices]  # taps over padding have no gradient
     moved = [(p != s)[r] for p, s, r in zip(matrices, start, reached, strict=True)]
     assert torch.cat(moved).float().mean() > 0.99

@@ -176,7 +176,7 @@ def test_what_changes_while_a_stage_runs_never_gets_the_old_key(
     world: World, source: Path, stage: str, place: str, change: Callable[[Path], object]
 ) -> None:
     tasks = [t for t in cells.merge(plan(world, "compare.arms=[]")) if t.key]
-    runtime = {"device": "cpu", "threads": 1, "fail_fast": False}
+    runtime = {"device": "cpu", "threads": 1, "fail_fast": False, "checkpoint_minutes": 10}
     world.during = {stage: lambda: change(world.root / place)}
     failures = cells.run(tasks, store=Store(world.root / "store"), runtime=runtime)
     first = failures[0]

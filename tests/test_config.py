@@ -14,7 +14,7 @@ OPTIONS = [
     f"{group}={option}"
     for group, options in config.groups().items()
     for option in options
-    if option not in ("folder", "full", "sd21base")
+    if option not in ("folder", "full") and not option.startswith("sd")
 ]
 
 
@@ -45,6 +45,17 @@ def test_the_full_zoo_has_the_papers_numbers() -> None:
         "metacloak_snapshots": 6,
         "metacloak_trails": 4,
         "metacloak_rounds": 100,
+        "fixed_steps": 100,
+        "encoder_steps": 200,
+        "photoguard_steps": 200,
+        "photoguard_samples": 10,
+        "glaze_steps": 500,
+        "mist_v2_rounds": 5,
+        "lora_learning_rate": 1e-4,
+        "caat_steps": 250,
+        "caat_learning_rate": 1e-5,
+        "greedy_steps": 50,
+        "pid_steps": 1000,
         "sr_steps": 75,
         "sampler_guidance": 7.5,
         "sampler_legacy_guidance": 6.5,

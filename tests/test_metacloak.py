@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from diffshortcut.attacks.eot import EoT
 from diffshortcut.attacks.metacloak import MetaCloak
 from diffshortcut.attacks.scene import Scene
 from diffshortcut.attacks.transforms import Blur, Flip
@@ -33,7 +34,6 @@ def attack(model: LatentDiffusion, **changes: object) -> MetaCloak:
         "instance_prompt": "a photo of sks person",
         "class_prompt": "a photo of person",
         "radius": 11,
-        "step_ratio": 0.1,
         "surrogate_steps": 4,
         "snapshots": 3,
         "trails": 2,
@@ -42,7 +42,9 @@ def attack(model: LatentDiffusion, **changes: object) -> MetaCloak:
         "advance_steps": 1,
         "learning_rate": 1e-3,
         "normalize_surrogate": True,
-        "transforms": [Blur(kernel=7, sigma_min=0.1, sigma_max=2.0), Flip(probability=0.5)],
+        "eot": EoT(
+            transforms=[Blur(kernel=7, sigma_min=0.1, sigma_max=2.0), Flip(probability=0.5)]
+        ),
     }
     return MetaCloak(surrogate=model, **(settings | changes))
 
@@ -73,8 +75,8 @@ def test_the_pool_is_evenly_spaced_then_every_trail_advances_each_snapshot(
 
 def test_snapshots_hold_the_states_of_training(model: LatentDiffusion, scene: Scene) -> None:
     metacloak = attack(model)
-    surrogate = metacloak._training(scene, DRAWS)
-    first, middle, last = metacloak._pool(surrogate, scene.images)
+    surrogate = metacloak.training(model, Posterior.of(model, scene.class_prior()), DRAWS)
+    first, middle, last = metacloak._pool(surrogate, scene)
     parameters = model.trainable_parameters()
     assert all(map(torch.equal, first, parameters))
     assert all(map(torch.equal, last, surrogate.model.trainable_parameters()))
@@ -104,28 +106,3 @@ def test_the_released_surrogate_sees_pixels_up_to_255(
     attack(model, normalize_surrogate=False)(scene, DRAWS)
     torch.testing.assert_close(seen[1], scene.images * 255)
     assert len(calls) == 15
-
-
-def test_transforms_are_drawn_per_image_and_step_whatever_the_batch() -> None:
-    x = torch.rand(6, 3, 16, 16, generator=torch.Generator().manual_seed(2))
-    for transform in (Blur(kernel=7, sigma_min=0.1, sigma_max=2.0), Flip(probability=0.5)):
-        whole = transform(x, DRAWS, range(6), 3)
-        parts = [transform(x[i : i + 2], DRAWS, range(i, i + 2), 3) for i in (0, 2, 4)]
-        torch.testing.assert_close(whole, torch.cat(parts))
-        assert not torch.equal(whole, transform(x, DRAWS, range(6), 4))
-
-
-def test_flips_are_fair_and_exact() -> None:
-    x = torch.arange(4.0).expand(400, 3, 4, 4)
-    flipped = Flip(probability=0.5)(x, DRAWS, range(400), 0)
-    mirrored = (flipped == x.flip(-1)).flatten(1).all(1)
-    assert ((flipped == x).flatten(1).all(1) ^ mirrored).all()
-    assert 160 < mirrored.sum() < 240
-    assert torch.equal(Flip(probability=0.0)(x, DRAWS, range(400), 0), x)
-
-
-def test_the_gradient_passes_the_transforms() -> None:
-    x = torch.rand(2, 3, 16, 16, requires_grad=True)
-    y = Blur(kernel=7, sigma_min=0.1, sigma_max=2.0)(x, DRAWS, range(2), 0)
-    (gradient,) = torch.autograd.grad(Flip(probability=1.0)(y, DRAWS, range(2), 0).sum(), x)
-    torch.testing.assert_close(gradient[:, :, 4:-4, 4:-4], torch.ones(2, 3, 8, 8))

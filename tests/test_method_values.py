@@ -10,31 +10,53 @@ from diffshortcut import config
 
 README = Path(__file__).parent.parent / "README.md"
 PROMPTS = {"instance_prompt": "a photo of sks person", "class_prompt": "a photo of person"}
-ASPL = {
-    **PROMPTS,
-    "radius": 11,
-    "step": 1,
-    "rounds": 50,
-    "clean_steps": 3,
-    "pgd_steps": 6,
-    "adversarial_steps": 3,
-    "learning_rate": 5e-7,
-    "micro_batch": None,
-}
-METACLOAK = {
-    **PROMPTS,
-    "radius": 11,
-    "step_ratio": 0.1,
+BALL = {"radius": 11, "step": 1, "micro_batch": None}
+SURROGATES = {**PROMPTS, **BALL, "learning_rate": 5e-7}
+ASPL = SURROGATES | {"rounds": 50, "clean_steps": 3, "pgd_steps": 6, "adversarial_steps": 3}
+METACLOAK = SURROGATES | {
+    "step": None,  # a tenth of the radius
     "surrogate_steps": 1000,
     "snapshots": 6,
     "trails": 4,
     "rounds": 100,
     "pgd_steps": 6,
     "advance_steps": 2,
-    "learning_rate": 5e-7,
     "normalize_surrogate": True,
-    "micro_batch": None,
 }
+PROMPT = {"prompt": PROMPTS["instance_prompt"]}
+PHOTO = {"prompt": "a photo"}
+FSMG = BALL | {"instance_prompt": PROMPTS["instance_prompt"], "steps": 100}
+ADVDM = BALL | PROMPT | {"steps": 100, "samples": 1, "random_start": True}
+ENCODER = BALL | {"steps": 200, "random_start": True}
+DIFFUSION = BALL | {
+    "prompt": "",
+    "steps": 200,
+    "samples": 10,
+    "denoising_steps": 4,
+    "guidance": 6.5,
+    "strength": 0.5,
+}
+GLAZE = {
+    "radius": 11,
+    "micro_batch": None,
+    "steps": 500,
+    "learning_rate": 0.005,  # 0.01 of [-1, 1]
+    "visible": 0.05,
+    "weight": 30,
+    "random_start": True,
+}
+MIST = BALL | PROMPT | {"mode": "fused", "rate": 1e4, "steps": 100, "random_start": True}
+MIST_V2 = (
+    BALL
+    | PROMPT
+    | {"rounds": 5, "pgd_steps": 30, "lora_steps": 10, "lora_rank": 4, "learning_rate": 1e-4}
+)
+SDS = BALL | PROMPT | {"steps": 100, "direction": "minus"}
+CAAT = BALL | {"prompt": PROMPTS["class_prompt"], "steps": 250, "learning_rate": 1e-5}
+SIMAC = ASPL | {"feature_weight": 1.0, "attach_features": True}
+PID = BALL | {"steps": 1000, "random_start": True}
+HALF = {"radius": 0.05 * 255 / 2, "step": 0.005 * 255 / 2}  # 0.05 and 0.005 of [-1, 1]
+AS_RELEASED = {"weights_dtype": "bfloat16", "clip_gradients": False, "restart_order": True}
 BLUR = {"kernel": 7, "sigma_min": 0.1, "sigma_max": 2.0}
 
 
@@ -53,10 +75,53 @@ def plain(node: dict[str, Any]) -> dict[str, Any]:
         ("none", {}),
         ("random", {"radius": 11}),
         ("aspl", ASPL),
-        # 0.05 and 0.005 of [-1, 1]
-        ("aspl/official", ASPL | {"radius": 0.05 * 255 / 2, "step": 0.005 * 255 / 2}),
+        ("aspl/official", ASPL | HALF | AS_RELEASED),
+        ("aspl/targeted", ASPL),
+        ("easpl", ASPL | {"combine": "sequential"}),
+        ("easpl/official", ASPL | HALF | AS_RELEASED | {"combine": "average"}),
         ("metacloak", METACLOAK),
-        ("metacloak/official", METACLOAK | {"normalize_surrogate": False}),
+        (
+            "metacloak/official",
+            METACLOAK
+            | {"normalize_surrogate": False, "weights_dtype": "bfloat16", "restart_order": True},
+        ),
+        ("fsmg", FSMG),
+        ("fsmg/official", FSMG | HALF),
+        ("fsmg/targeted", FSMG),
+        ("advdm", ADVDM),
+        (
+            "advdm/official",
+            ADVDM | PHOTO | {"radius": 8, "step": 2, "steps": 40, "random_start": False},
+        ),
+        ("advdm/legacy", ADVDM | {"radius": 5.5, "step": 0.5}),
+        ("photoguard_encoder", ENCODER),
+        (
+            "photoguard_encoder/official",
+            ENCODER | {"radius": 0.06 * 255 / 2, "step": 0.02 * 255 / 2, "steps": 1000},
+        ),
+        ("photoguard_encoder/legacy", ENCODER | {"radius": 5.5, "step": 0.5}),
+        ("photoguard_diffusion", DIFFUSION),
+        (
+            "photoguard_diffusion/official",
+            DIFFUSION | {"radius": 0.1 * 255 / 2, "step": 0.006 * 255 / 2},
+        ),
+        ("glaze", GLAZE),
+        ("glaze/official", GLAZE | {"radius": 255, "random_start": False}),
+        ("mist", MIST),
+        ("mist/official", MIST | PHOTO | {"radius": 16}),
+        ("mist_v2", MIST_V2),
+        ("mist_v2/official", MIST_V2 | {"radius": 4, "step": 0.005 * 255 / 2}),
+        ("sds", SDS),
+        ("sds/official", SDS | PHOTO | {"radius": 16}),
+        ("sds/plus", SDS | {"direction": "plus"}),
+        ("caat", CAAT),
+        ("caat/official", CAAT | HALF),
+        ("simac", SIMAC),
+        (
+            "simac/official",
+            SIMAC | AS_RELEASED | {"radius": 8, "step": 0.005 * 255 / 2, "attach_features": False},
+        ),
+        ("pid", PID),
     ],
 )
 def test_attacks(attack: str, expected: dict[str, Any]) -> None:
@@ -64,13 +129,44 @@ def test_attacks(attack: str, expected: dict[str, Any]) -> None:
     assert plain(cfg["attack"]) == pytest.approx(expected)
     if "surrogate" in cfg["attack"]:
         assert cfg["attack"]["surrogate"] == cfg["model"]
+    if "prior" in cfg["attack"]:
         assert cfg["attack"]["prior"]["images"] == 200
         assert cfg["attack"]["prior"]["prompt"] == PROMPTS["class_prompt"]
 
 
+def test_every_attack_stands_here() -> None:
+    (mark,) = (m for m in test_attacks.pytestmark if m.name == "parametrize")
+    assert {name for name, _ in mark.args[1]} == set(config.groups()["attack"])
+
+
 def test_metacloak_transforms() -> None:
-    blur, flip = full("attack=metacloak")["attack"]["transforms"]
+    blur, flip = full("attack=metacloak")["attack"]["eot"]["transforms"]
     assert plain(blur) == BLUR and plain(flip) == {"probability": 0.5}
+
+
+def test_what_stands_deeper() -> None:
+    personal = full("attack=fsmg")["attack"]["personalized"]
+    assert personal == {k: v for k, v in full()["trainer"].items() if k in personal}
+    assert plain(full("attack=fsmg/official")["attack"]["personalized"])["instance_batch"] == 2
+    greedy = {"candidates": 5, "window": 20, "timesteps_left": 100, "steps": 50}
+    assert plain(full("attack=simac")["attack"]["greedy"]) == greedy
+    style = {"prompt": "Cubism by Picasso style", "strength": 0.5, "steps": 50, "guidance": 6.5}
+    assert plain(full("attack=glaze")["attack"]["style"]) == style
+    models = full("attack=easpl")["attack"]["surrogates"]
+    assert [node["weights"] for node in models.values()] == [
+        "full:sd14",
+        "full:sd15",
+        "full:sd21base",
+    ]
+
+
+def test_eot_is_a_wrapper_that_any_attack_takes() -> None:
+    strong = full("attack=aspl", "eot=strong")["attack"]["eot"]
+    kinds = [node["_target_"].rpartition(".")[2] for node in strong["transforms"]]
+    assert kinds == ["Blur", "Resize", "Crop", "Rotate", "Flip", "Noise", "Jpeg"]
+    assert strong == full("attack=metacloak", "eot@attack.eot=strong")["attack"]["eot"]
+    climbing = set(config.groups()["attack"]) - {"none", "random"}
+    assert all("eot" in full(f"attack={name}")["attack"] for name in climbing)
 
 
 def test_a_surrogate_other_than_the_victims_model() -> None:

@@ -119,8 +119,8 @@ def test_an_attack_raises_the_loss_more_than_noise_of_its_size(tmp_path: Path) -
     """On draws that it never saw; and the bound holds on the files."""
     launch(tmp_path, "attack=aspl", "data.people=[person_012]", "scale.aspl_rounds=6")
     facts = [json.loads(p.read_text()) for p in tmp_path.glob("outputs/store/protect/*/facts.json")]
-    (found,) = [each for each in facts if "loss" in each]
-    clean, noisy, protected = (found["loss"][key] for key in ("clean", "random", "protected"))
+    (found,) = [each for each in facts if "objective" in each]
+    clean, noisy, protected = (found["objective"][key] for key in ("clean", "random", "protected"))
     assert protected - clean > 2 * (noisy - clean) > 0
     assert found["max"] == 11
 

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from diffshortcut.attacks.ball import project, random_start
 from diffshortcut.attacks.pgd import Loss, ascend, gradient_of
+from diffshortcut.attacks.record import Record
 from diffshortcut.errors import UserError
 from diffshortcut.images import quantize
 from diffshortcut.seeding import Draws
@@ -45,9 +46,10 @@ def test_one_step_moves_by_the_step_along_the_sign() -> None:
 
 
 def test_the_loss_rises_to_the_corner_of_the_ball() -> None:
-    clean, trace = images(), []
-    protected = run(noisy_loss, clean, trace=trace)
-    assert len(trace) == 20 and trace[0].shape == (4,)
+    clean, record = images(), Record()
+    protected = run(noisy_loss, clean, record=record)
+    assert record.state_dict()["values"].shape == (20, 4)
+    assert min(record.rise()) > 0 and record.never_steep() == []
     before, after = noisy_loss(clean, range(4), 99), noisy_loss(protected, range(4), 99)
     assert (after > before).all()
     bright = run(brightness, clean)

@@ -142,7 +142,7 @@ def test_table_says_its_unit_and_stars_only_with_eight_people(tmp_path, pictures
 
 
 def test_held_out_losses_stand_once_per_attack(tmp_path, pictures):
-    losses = {"loss.clean": 0.1, "loss.protected": 0.4, "loss.random": 0.125}
+    losses = {"objective.clean": 0.1, "objective.protected": 0.4, "objective.random": 0.125}
     once = {"person": "person_0", "prompt": None, "sample": None, "better": None}
     extra = [
         {**once, "arm": arm, "metric": metric, "value": value}
@@ -152,7 +152,7 @@ def test_held_out_losses_stand_once_per_attack(tmp_path, pictures):
     summary.write(
         arms=ARMS, rows=rows(1) + extra, folder=tmp_path / "out", gallery=pictures, compare={}
     )
-    table = (tmp_path / "out" / "table.md").read_text().split("## Denoising loss")[1]
+    table = (tmp_path / "out" / "table.md").read_text().split("## The attack's own objective")[1]
     lines = [line for line in table.splitlines() if line.startswith("| ")]
     assert lines[2:] == ["| aspl | 0.100 | 0.400 | 0.125 |"]  # below the header and its rule
 

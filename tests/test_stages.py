@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from diffshortcut import images
+from diffshortcut.attacks.denoising import denoising_loss
 from diffshortcut.attacks.scene import Scene
 from diffshortcut.data.person import Person
 from diffshortcut.errors import UserError
@@ -173,9 +174,11 @@ def test_the_surrogates_loss_is_measured(run: Callable, model: dict, class_image
     facts = json.loads((out / "facts.json").read_text())
     base = ldm.load(weights=model["weights"])
     protected = images.read_folder(out / "images")
-    expected = protect.held_out_loss(base, PROMPTS[0], protected, Draws(0, "protect", "anna"))
-    assert facts["loss"].keys() == {"clean", "protected", "random"}
-    assert facts["loss"]["protected"] == pytest.approx(expected) != facts["loss"]["clean"]
+    draws = Draws(0, "protect", "anna").scope("held-out")
+    expected = protect.held_out(denoising_loss(base, PROMPTS[0], draws), protected)
+    assert facts["objective"].keys() == {"clean", "protected", "random"}
+    assert facts["objective"]["protected"] == pytest.approx(expected)
+    assert facts["objective"]["protected"] != facts["objective"]["clean"]
 
 
 def test_a_broken_bound_is_refused() -> None:
@@ -192,8 +195,8 @@ def test_the_held_out_loss_is_pinned_by_its_draws(model: dict) -> None:
     x = Draws(0, "x", "").uniform("x", (3, SIZE, SIZE), 2)
     draws = Draws(0, "protect", "anna")
     torch.manual_seed(1)
-    first = protect.held_out_loss(base, PROMPTS[0], x, draws)
+    loss = denoising_loss(base, PROMPTS[0], draws)
+    first = protect.held_out(loss, x)
     torch.manual_seed(2)
-    assert protect.held_out_loss(base, PROMPTS[0], x, draws) == first
-    alone = [protect.held_out_loss(base, PROMPTS[0], x[:1], draws)]
-    assert first != alone[0] and first > 0
+    assert protect.held_out(loss, x) == first
+    assert first != protect.held_out(loss, x[:1]) and first > 0

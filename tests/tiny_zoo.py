@@ -1,16 +1,18 @@
 """Composed nodes with every weight replaced by a tiny random one, for contract tests."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from diffshortcut import config
 from diffshortcut.images import quantize
 from diffshortcut.models.codeformer import CodeFormer
 from diffshortcut.models.export import export_detector
-from diffshortcut.models.nets import DetectorNet
+from diffshortcut.models.nets import DetectorNet, RecognizerBNet
 from diffshortcut.models.vq import Config
 from diffshortcut.schema import STAGE_REFERENCES
 
@@ -32,6 +34,15 @@ def detector(folder: Path) -> Path:
     path = folder / "model.onnx"
     export_detector(DetectorNet(width=8), path, size=64)
     return path
+
+
+def recognizer_b(folder: Path) -> Path:
+    """A random recognizer B, whose features are the perceptual distance."""
+    torch.manual_seed(0)
+    sizes = {"width": 4, "dim": 8}
+    save_file(RecognizerBNet(**sizes).state_dict(), folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps(sizes))
+    return folder
 
 
 def node(group: str, overrides: list[str], zoo: TinyZoo) -> dict[str, Any]:

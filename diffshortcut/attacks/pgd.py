@@ -13,6 +13,8 @@ from diffshortcut.errors import UserError
 Loss = Callable[[Tensor, range, int], Tensor]
 # the same arguments -> (value per image (n,), direction of ascent, shaped like x)
 Gradient = Callable[[Tensor, range, int], tuple[Tensor, Tensor]]
+# (direction, step) -> what is added to x, in 8-bit levels
+Move = Callable[[Tensor, int], Tensor]
 
 
 def gradient_of(loss: Loss) -> Gradient:
@@ -28,25 +30,31 @@ def gradient_of(loss: Loss) -> Gradient:
     return gradient
 
 
+def along_sign(step: float) -> Move:
+    """`step` levels along the sign of the gradient."""
+    return lambda direction, number: step * direction.sign()
+
+
 def ascend(
     x: Tensor,
     clean: Tensor,
     gradient: Gradient,
     *,
     radius: float,
-    step: float,
+    step: float | Move,
     steps: int,
     first_step: int = 0,
     micro_batch: int | None = None,
-    trace: list[Tensor] | None = None,
+    record: Callable[[Tensor, Tensor], None] | None = None,
 ) -> Tensor:
     """`steps` steps x <- project(x + step * sign(gradient)) from x (n, 3, h, w) in [0, 1].
 
     The ball of `radius` lies around `clean`; steps are numbered from `first_step`, so that an
     attack of many short calls never repeats a draw; `micro_batch` images are held in memory at
-    once; `trace` receives the values before each step, (n,). UserError naming step and image if
-    a value or a gradient is not finite.
+    once; `record` is told the values (n,) and gradients of each step. UserError naming step and
+    image if a value or a gradient is not finite.
     """
+    move = step if callable(step) else along_sign(step)
     for number in range(first_step, first_step + steps):
         values, directions = zip(
             *(gradient(x[i.start : i.stop], i, number) for i in _batches(len(x), micro_batch)),
@@ -54,9 +62,9 @@ def ascend(
         )
         value, direction = torch.cat(values), torch.cat(directions)
         _require_finite(value, direction, number)
-        if trace is not None:
-            trace.append(value)
-        x = project(x + step / LEVELS * direction.sign(), clean, radius)
+        if record is not None:
+            record(value, direction)
+        x = project(x + move(direction, number) / LEVELS, clean, radius)
     return x.detach()
 
 

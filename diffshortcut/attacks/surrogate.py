@@ -1,11 +1,59 @@
 """Surrogates: models that an attack fine-tunes as the victim would, and sets back in place."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from diffshortcut.dreambooth import Instances, Training
+from diffshortcut.attacks.perturbation import Perturbation
+from diffshortcut.dreambooth import Instances, Posterior, Settings, Training
+from diffshortcut.models.ldm import LatentDiffusion
+from diffshortcut.seeding import Draws
+
+
+@dataclass(frozen=True, kw_only=True)
+class WithSurrogates(Perturbation):
+    """An attack that trains surrogates by DreamBooth, correctly or as it was released.
+
+    Released attacks keep no float32 weights (`weights_dtype` bfloat16), clip gradients that they do
+    not see (`clip_gradients` false) and start every short training at the same first images
+    (`restart_order` true).
+    """
+
+    instance_prompt: str
+    class_prompt: str
+    learning_rate: float
+    weights_dtype: Literal["float32", "bfloat16"] = "float32"
+    clip_gradients: bool = True
+    restart_order: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.learning_rate <= 0:
+            raise ValueError("learning_rate must be above 0")
+
+    def training(self, model: LatentDiffusion, prior: Posterior, draws: Draws) -> Training:
+        """A copy of `model` to be trained."""
+        settings = Settings(
+            instance_prompt=self.instance_prompt,
+            class_prompt=self.class_prompt,
+            learning_rate=self.learning_rate,
+            weights_dtype=self.weights_dtype,
+            clip=self.clip_gradients,
+        )
+        return Training(model, settings, prior, draws)
+
+    def fine_tune(self, training: Training, instances: Instances, steps: int) -> None:
+        """`steps` DreamBooth steps with a new AdamW, as the released attacks make one per call.
+
+        The order of the images goes on where the last call stopped, so that every image is seen.
+        """
+        training.reset_optimizer()
+        if self.restart_order:
+            training.restart_order()
+        training.train(instances, steps)
 
 
 def weights_of(training: Training) -> list[Tensor]:
@@ -17,13 +65,3 @@ def weights_of(training: Training) -> list[Tensor]:
 def restore(training: Training, weights: Sequence[Tensor]) -> None:
     """Set a surrogate's weights, in place: an attack of many rounds never copies a model."""
     torch._foreach_copy_(tuple(training.model.trainable_parameters()), tuple(weights))
-
-
-def fine_tune(training: Training, instances: Instances, steps: int) -> None:
-    """`steps` DreamBooth steps with a new AdamW, as the released attacks make one per call.
-
-    The draws and the order of the images go on where the last call stopped, so that every image
-    is seen (the released code starts each call at the same few images).
-    """
-    training.reset_optimizer()
-    training.train(instances, steps)

@@ -1,17 +1,22 @@
-"""Expectation over transformation: differentiable image transforms drawn per image and step."""
+"""Differentiable random transforms of images, drawn anew for each image and step."""
 
 from dataclasses import dataclass
+from math import radians
 from typing import Protocol
 
 import torch
 from torch import Tensor
+from torch.nn.functional import affine_grid, grid_sample, interpolate
 
 from diffshortcut.filters import gaussian_blur
 from diffshortcut.seeding import Draws
 
 
 class Transform(Protocol):
-    """A random transform of images (n, 3, h, w), drawn for `images` (their indices) at `step`."""
+    """A random transform of images (n, 3, h, w), drawn for `images` (their indices) at `step`.
+
+    It keeps the size and carries the gradient.
+    """
 
     def __call__(self, x: Tensor, draws: Draws, images: range, step: int) -> Tensor: ...
 
@@ -25,8 +30,7 @@ class Blur:
     sigma_max: float
 
     def __call__(self, x: Tensor, draws: Draws, images: range, step: int) -> Tensor:
-        unit = draws.uniform("blur", (), images=images, step=step).to(x)
-        sigma = self.sigma_min + (self.sigma_max - self.sigma_min) * unit
+        sigma = _between(draws, "blur", self.sigma_min, self.sigma_max, images, step).to(x)
         return gaussian_blur(x, kernel=self.kernel, sigma=sigma)
 
 
@@ -39,3 +43,88 @@ class Flip:
     def __call__(self, x: Tensor, draws: Draws, images: range, step: int) -> Tensor:
         coin = draws.uniform("flip", (), images=images, step=step).to(x) < self.probability
         return torch.where(coin[:, None, None, None], x.flip(-1), x)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Jpeg:
+    """JPEG with a soft rounding of its coefficients, quality uniform in [low, high]."""
+
+    quality_min: float
+    quality_max: float
+
+    def __call__(self, x: Tensor, draws: Draws, images: range, step: int) -> Tensor:
+        from kornia.enhance import jpeg_codec_differentiable  # half a second, only here
+
+        quality = _between(draws, "jpeg", self.quality_min, self.quality_max, images, step)
+        return jpeg_codec_differentiable(x, quality.to(x)).clamp(0, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resize:
+    """To a smaller size and back, the factor uniform in [factor_min, 1]."""
+
+    factor_min: float
+
+    def __call__(self, x: Tensor, draws: Draws, images: range, step: int) -> Tensor:
+        factors = _between(draws, "resize", self.factor_min, 1, images, step).tolist()
+        return torch.cat([_there_and_back(x[i : i + 1], f) for i, f in enumerate(factors)])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Crop:
+    """A random square of side uniform in [side_min, 1] of the image's, at its full size again."""
+
+    side_min: float
+
+    def __call__(self, x: Tensor, draws: Draws, images: range, step: int) -> Tensor:
+        side = _between(draws, "crop side", self.side_min, 1, images, step)
+        place = draws.uniform("crop place", (2,), images=images, step=step) * 2 - 1
+        center = place * (1 - side[:, None])
+        zero = torch.zeros_like(side)
+        rows = [side, zero, center[:, 0], zero, side, center[:, 1]]
+        return _affine(x, torch.stack(rows, dim=1).unflatten(1, (2, 3)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rotate:
+    """Rotation about the center by an angle uniform in [-degrees, degrees]; edges are repeated."""
+
+    degrees: float
+
+    def __call__(self, x: Tensor, draws: Draws, images: range, step: int) -> Tensor:
+        most = radians(self.degrees)
+        angle = _between(draws, "rotate", -most, most, images, step)
+        cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
+        stretch = x.shape[-1] / x.shape[-2]  # grids are in units of the half sides
+        rows = [cos, -sin / stretch, zero, sin * stretch, cos, zero]
+        return _affine(x, torch.stack(rows, dim=1).unflatten(1, (2, 3)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Noise:
+    """Normal noise, its deviation (of [0, 1]) uniform in [0, deviation_max]."""
+
+    deviation_max: float
+
+    def __call__(self, x: Tensor, draws: Draws, images: range, step: int) -> Tensor:
+        deviation = _between(draws, "noise deviation", 0, self.deviation_max, images, step)
+        noise = draws.normal("image noise", x.shape[1:], images, step)
+        return (x + (deviation[:, None, None, None] * noise).to(x)).clamp(0, 1)
+
+
+def _between(
+    draws: Draws, purpose: str, low: float, high: float, images: range, step: int
+) -> Tensor:
+    return low + (high - low) * draws.uniform(purpose, (), images=images, step=step)
+
+
+def _there_and_back(x: Tensor, factor: float) -> Tensor:
+    h, w = x.shape[-2:]
+    size = (max(round(h * factor), 1), max(round(w * factor), 1))
+    small = interpolate(x, size, mode="bilinear", antialias=True)
+    return interpolate(small, (h, w), mode="bilinear", antialias=True)
+
+
+def _affine(x: Tensor, matrix: Tensor) -> Tensor:
+    grid = affine_grid(matrix.to(x), list(x.shape), align_corners=False)
+    return grid_sample(x, grid, mode="bilinear", padding_mode="border", align_corners=False)

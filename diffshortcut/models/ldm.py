@@ -83,7 +83,7 @@ class LatentDiffusion:
         return (decoded / 2 + 0.5).clamp(0, 1)
 
     def add_noise(self, z: Tensor, noise: Tensor, t: Tensor) -> Tensor:
-        """z_t = sqrt(alpha_bar_t) z + sqrt(1 - alpha_bar_t) noise."""
+        """z_t = sqrt(alpha_bar_t) z + sqrt(1 - alpha_bar_t) noise; z itself at t = -1."""
         signal, sigma = self._rates(t, z)
         return signal * z + sigma * noise.to(z)
 
@@ -96,8 +96,27 @@ class LatentDiffusion:
 
     def predict(self, z_t: Tensor, t: Tensor, context: Tensor) -> Tensor:
         """The denoiser's output at z_t; one context row serves all images."""
-        context = context.expand(len(z_t), -1, -1)
-        return self.unet(z_t, t.to(z_t.device), encoder_hidden_states=context).sample
+        dtype = self.unet.dtype  # of training in pure bfloat16, as released attacks do
+        context = context.expand(len(z_t), -1, -1).to(dtype)
+        t = t.to(z_t.device)
+        return self.unet(z_t.to(dtype), t, encoder_hidden_states=context).sample.to(z_t)
+
+    def previous(
+        self, z_t: Tensor, prediction: Tensor, t: Tensor, before: Tensor | None = None
+    ) -> Tensor:
+        """The latent at timestep `before` (t - 1 unless given) by a deterministic step (DDIM).
+
+        Timestep -1 is the clean latent.
+        """
+        clean, noise = self.split(z_t, prediction, t)
+        return self.add_noise(clean, noise, t - 1 if before is None else before)
+
+    def split(self, z_t: Tensor, prediction: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        """The clean latent and the noise that the denoiser's output takes z_t for."""
+        signal, sigma = self._rates(t, z_t)
+        if self.scheduler.config.prediction_type == "epsilon":
+            return (z_t - sigma * prediction) / signal, prediction
+        return signal * z_t - sigma * prediction, sigma * z_t + signal * prediction
 
     def denoising_loss(self, z: Tensor, context: Tensor, t: Tensor, noise: Tensor) -> Tensor:
         """Eq. 1 per image, (n,): the mean squared error of the denoiser at timestep t."""
@@ -108,11 +127,13 @@ class LatentDiffusion:
         """What DreamBooth trains: all of the denoiser and of the text encoder."""
         return [*self.unet.parameters(), *self.text_encoder.parameters()]
 
-    def copy(self) -> "LatentDiffusion":
+    def copy(self, dtype: torch.dtype = torch.float32) -> "LatentDiffusion":
         """A trainable copy of denoiser and text encoder; autoencoder and tokenizer are shared."""
-        unet = copy.deepcopy(self.unet).requires_grad_(True)
-        text_encoder = copy.deepcopy(self.text_encoder).requires_grad_(True)
-        return replace(self, unet=unet, text_encoder=text_encoder)
+        nets = {"unet": copy.deepcopy(self.unet), "text_encoder": copy.deepcopy(self.text_encoder)}
+        for net in nets.values():
+            nn.Module.to(net, dtype)
+            net.requires_grad_(True)
+        return replace(self, **nets)
 
     def save(self, folder: Path) -> None:
         """Write what training changes: unet/ and text_encoder/, as diffusers reads them."""
@@ -125,7 +146,9 @@ class LatentDiffusion:
         return replace(self, **_trained_parts(folder, self.device))
 
     def _rates(self, t: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
-        alpha_bar = self.scheduler.alphas_cumprod.to(like)[t.to(like.device)].view(-1, 1, 1, 1)
+        t = t.to(like.device)
+        alpha_bar = self.scheduler.alphas_cumprod.to(like)[t.clamp(min=0)]
+        alpha_bar = torch.where(t < 0, 1.0, alpha_bar).view(-1, 1, 1, 1)
         return alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
 
 

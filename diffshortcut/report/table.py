@@ -50,7 +50,7 @@ class Sheet:
 
 def sheets(facts: Facts) -> list[Sheet]:
     """The means per arm; differences to the baselines and shares won back where there are any."""
-    found = [_means(facts), _differences(facts), _recoveries(facts), _losses(facts)]
+    found = [_means(facts), _differences(facts), _recoveries(facts), _objectives(facts)]
     return [sheet for sheet in found if sheet.rows]
 
 
@@ -99,15 +99,15 @@ def _recoveries(facts: Facts) -> Sheet:
     return Sheet(title, ["arm", *(TITLES[metric] for metric in PRIMARY)], rows)
 
 
-def _losses(facts: Facts) -> Sheet:
-    """What each attack did to the denoising loss that it raises; defended arms share its line."""
+def _objectives(facts: Facts) -> Sheet:
+    """What each attack did to the objective that it raises; defended arms share its line."""
     undefended = [arm for arm in facts.arms if facts.baselines.protected.get(arm) == arm]
     rows = [
-        [arm, *(_mean(facts, arm, f"loss.{version}") for version in VERSIONS)]
+        [arm, *(_mean(facts, arm, f"objective.{version}") for version in VERSIONS)]
         for arm in undefended
-        if facts.mean(arm, "loss.protected") is not None
+        if facts.mean(arm, "objective.protected") is not None
     ]
-    title = "Denoising loss of the pretrained model on held-out draws of timestep and noise"
+    title = "The attack's own objective, at the models it starts from, on held-out draws"
     return Sheet(title, ["attack", "clean", "protected", "random noise of equal radius"], rows)
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from diffshortcut.checkpoint import Checkpoint
 from diffshortcut.data.person import Person
 from diffshortcut.errors import UserError
 
@@ -11,12 +12,13 @@ from diffshortcut.errors import UserError
 class Inputs:
     """A person (None for the class prior) and the folders of the artifacts read, by role.
 
-    Roles: prior, images, model, protected, purified, generated. An artifact's images are in its
-    `images/`.
+    Roles: prior, personalized, images, model, protected, purified, generated. An artifact's images
+    are in its `images/`.
     """
 
     person: Person | None = None
     artifacts: dict[str, Path] = field(default_factory=dict)
+    checkpoint: Checkpoint = field(default_factory=Checkpoint)  # for stages of hours
 
     def pictures(self, role: str) -> list[Path]:
         """What an artifact made of each picture of set_B, in that order, found by its name.

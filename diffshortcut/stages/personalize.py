@@ -11,12 +11,19 @@ from diffshortcut.stages.inputs import Inputs
 
 
 def run(*, config: dict[str, Any], inputs: Inputs, out: Path, draws: Draws) -> dict[str, Any]:
-    """Write unet/, text_encoder/ and log.jsonl (step, loss). `config`: trainer."""
+    """Write unet/, text_encoder/ and log.jsonl (step, loss). `config`: trainer.
+
+    The victim's model learns the artifact `images`; without one it is an attack's surrogate and
+    learns set_A at `resolution`.
+    """
     assert inputs.person is not None
     trainer = build(config["trainer"], "trainer")
-    images = read_files(inputs.pictures("images"))
     prior = read_folder(inputs.artifacts["prior"] / "images")
-    clean = quantize(read_files(inputs.person.set_B, images.shape[-1]))
+    if "images" in inputs.artifacts:
+        images = read_files(inputs.pictures("images"))
+        clean = quantize(read_files(inputs.person.set_B, images.shape[-1]))
+    else:
+        images = clean = quantize(read_files(inputs.person.set_A, config["resolution"]))
     losses: list[dict[str, float]] = []
     trained = trainer(
         images, prior, draws, clean, lambda step, loss: losses.append({"step": step, "loss": loss})

@@ -1,0 +1,77 @@
+"""A surrogate of which only some weights are trained: attention projections, or a LoRA."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from diffshortcut.checkpoint import load_optimizer, optimizer_tensors
+from diffshortcut.dreambooth import new_optimizer
+from diffshortcut.models.ldm import LatentDiffusion
+from diffshortcut.seeding import Draws
+
+ATTENTION = ["to_q", "to_k", "to_v", "to_out.0"]  # as diffusers names them
+
+
+class Adapted:
+    """A copy of a model in which `weights` are trained by AdamW and all else is frozen."""
+
+    def __init__(
+        self, model: LatentDiffusion, weights: Sequence[nn.Parameter], learning_rate: float
+    ) -> None:
+        self.model = model
+        self.weights = weights
+        model.text_encoder.requires_grad_(False)
+        model.unet.requires_grad_(False)
+        for weight in weights:
+            weight.requires_grad_(True)
+        self.optimizer = new_optimizer(weights, learning_rate)
+
+    def add_slopes(self, slopes: Sequence[Tensor]) -> None:
+        """Add to the gradient of the weights."""
+        for weight, slope in zip(self.weights, slopes, strict=True):
+            weight.grad = slope if weight.grad is None else weight.grad + slope
+
+    def descend(self, scale: float = 1.0) -> None:
+        """One step of AdamW down the gradient that was added, times `scale`."""
+        for weight in self.weights:
+            assert weight.grad is not None
+            weight.grad *= scale
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The trained weights and AdamW's moments, for a checkpoint."""
+        weights = {f"weight.{i}": weight.data for i, weight in enumerate(self.weights)}
+        moments = optimizer_tensors(self.optimizer)
+        return weights | {f"optimizer.{name}": value for name, value in moments.items()}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from a checkpoint."""
+        for i, weight in enumerate(self.weights):
+            weight.data.copy_(state[f"weight.{i}"])
+        moments = {k.removeprefix("optimizer."): v for k, v in state.items() if "optimizer" in k}
+        load_optimizer(self.optimizer, moments)
+
+
+def cross_attention(model: LatentDiffusion, learning_rate: float) -> Adapted:
+    """The key and value projections of every cross-attention (attn2), as in Custom Diffusion."""
+    model = model.copy()
+    ends = ("attn2.to_k.weight", "attn2.to_v.weight")
+    weights = [p for name, p in model.unet.named_parameters() if name.endswith(ends)]
+    return Adapted(model, weights, learning_rate)
+
+
+def lora(model: LatentDiffusion, *, rank: int, learning_rate: float, draws: Draws) -> Adapted:
+    """A LoRA of every attention projection of the denoiser, which starts as no change."""
+    from peft import LoraConfig
+
+    model = model.copy()
+    with torch.random.fork_rng():  # peft draws from the global generator; ours come below
+        model.unet.add_adapter(LoraConfig(r=rank, lora_alpha=rank, target_modules=ATTENTION))
+    named = [(name, p) for name, p in model.unet.named_parameters() if "lora_" in name]
+    for name, weight in named:
+        if "lora_A" in name:
+            draw = draws.normal(name, weight.shape, images=1)[0]
+            weight.data.copy_(draw / weight.shape[1] ** 0.5)
+    return Adapted(model, [p for _, p in named], learning_rate)

@@ -1,0 +1,58 @@
+"""The rounds that ASPL, its ensemble and SimAC share: learn clean, ascend, learn perturbed."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from diffshortcut.attacks.scene import Scene
+from diffshortcut.attacks.surrogate import WithSurrogates, restore
+from diffshortcut.dreambooth import Posterior, Training
+from diffshortcut.models.ldm import LatentDiffusion
+from diffshortcut.seeding import Draws
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A surrogate that learns the perturbed set_B, and its clone, which learns set_A as well."""
+
+    surrogate: Training
+    clone: Training
+    clean: Posterior  # of set_A
+
+    @property
+    def model(self) -> LatentDiffusion:
+        """The clone: what the perturbation is to fool."""
+        return self.clone.model
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alternating(WithSurrogates):
+    """How many rounds, and how many steps each part of a round has."""
+
+    rounds: int
+    clean_steps: int
+    pgd_steps: int
+    adversarial_steps: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if min(self.rounds, self.pgd_steps) < 1:
+            raise ValueError("rounds and pgd_steps must be at least 1")
+        if min(self.clean_steps, self.adversarial_steps) < 0:
+            raise ValueError("clean_steps and adversarial_steps must be at least 0")
+
+    def pair(self, model: LatentDiffusion, prior: Tensor, scene: Scene, draws: Draws) -> Pair:
+        """Two copies of `model`, trained with the class images `prior`."""
+        encoded, clean = Posterior.of(model, prior), Posterior.of(model, scene.clean)
+        surrogate = self.training(model, encoded, draws.scope("surrogate"))
+        return Pair(surrogate, self.training(model, encoded, draws.scope("clone")), clean)
+
+    def learn_clean(self, pair: Pair) -> None:
+        """The clone becomes the surrogate again, then learns set_A."""
+        restore(pair.clone, pair.surrogate.model.trainable_parameters())
+        self.fine_tune(pair.clone, pair.clean, self.clean_steps)
+
+    def learn_perturbed(self, pair: Pair, x: Tensor, scene: Scene) -> None:
+        """The surrogate learns the perturbed images."""
+        perturbed = Posterior.of(pair.surrogate.model, scene.seen(x))
+        self.fine_tune(pair.surrogate, perturbed, self.adversarial_steps)

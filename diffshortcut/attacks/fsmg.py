@@ -1,0 +1,32 @@
+"""FSMG, fully trained surrogate model guidance (Anti-DreamBooth, Van Le et al. 2023)."""
+
+from dataclasses import dataclass
+
+from diffshortcut.attacks.denoising import denoising_loss, targeted_loss
+from diffshortcut.attacks.perturbation import FixedObjective
+from diffshortcut.attacks.pgd import Loss
+from diffshortcut.attacks.scene import Scene
+from diffshortcut.attacks.target import Target
+from diffshortcut.models.ldm import LatentDiffusion
+from diffshortcut.seeding import Draws
+
+
+@dataclass(frozen=True, kw_only=True)
+class FSMG(FixedObjective):
+    """Ascend the denoising loss of one model that was personalized on the clean set_A before.
+
+    That model is a stage of its own (`attack.personalized` in the yaml), the victim's trainer on
+    other pictures. With a `target_picture` it is T-FSMG.
+    """
+
+    surrogate: LatentDiffusion
+    instance_prompt: str
+    target_picture: Target | None = None
+
+    def objective(self, scene: Scene, draws: Draws) -> Loss:
+        """L_cond of the personalized model (Eq. 4)."""
+        model = scene.personalized_model(self.surrogate)
+        if self.target_picture is None:
+            return denoising_loss(model, self.instance_prompt, draws)
+        picture = self.target_picture(scene.clean.shape[-1])
+        return targeted_loss(model, self.instance_prompt, picture, draws)

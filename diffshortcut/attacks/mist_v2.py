@@ -1,0 +1,85 @@
+"""Mist-v2: the predicted noise becomes a picture's latent, against a LoRA (Zheng et al. 2023)."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from diffshortcut.attacks.adapted import Adapted, lora
+from diffshortcut.attacks.denoising import denoising_loss, embedded, uniform
+from diffshortcut.attacks.perturbation import Perturbation
+from diffshortcut.attacks.pgd import Loss, gradient_of
+from diffshortcut.attacks.scene import Scene
+from diffshortcut.attacks.target import Target
+from diffshortcut.models.ldm import LatentDiffusion
+from diffshortcut.seeding import Draws
+
+
+@dataclass(frozen=True, kw_only=True)
+class MistV2(Perturbation):
+    """Per round: the perturbation brings the denoiser's output to the latent of a target picture,
+    then a LoRA of the surrogate learns the perturbed images.
+
+    The image's latent is its posterior mean. The text encoder is not trained.
+    """
+
+    surrogate: LatentDiffusion
+    prompt: str
+    target_picture: Target
+    rounds: int
+    pgd_steps: int
+    lora_steps: int
+    lora_rank: int
+    learning_rate: float
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if min(self.rounds, self.pgd_steps, self.lora_rank) < 1 or self.lora_steps < 0:
+            raise ValueError("rounds, pgd_steps and lora_rank must be at least 1, lora_steps >= 0")
+        if self.learning_rate <= 0:
+            raise ValueError("learning_rate must be above 0")
+
+    def __call__(self, scene: Scene, draws: Draws) -> Tensor:
+        """The protected set_B, (n, 3, h, w) in [0, 1]."""
+        adapted = lora(
+            self.surrogate,
+            rank=self.lora_rank,
+            learning_rate=self.learning_rate,
+            draws=draws.scope("lora"),
+        )
+        gradient = gradient_of(self._toward_target(adapted.model, scene, draws))
+        state = scene.variables(x=scene.images, adapted=adapted)
+        for number in scene.checkpoint.track(range(self.rounds), "mist_v2", state):
+            first = number * self.pgd_steps
+            state.x = self.ascend(
+                state.x, scene, gradient, draws, steps=self.pgd_steps, first_step=first
+            )
+            self._learn(adapted, scene.seen(state.x), draws.scope("lora"), number)
+        return state.x
+
+    def objective(self, scene: Scene, draws: Draws) -> Loss:
+        """- mse(prediction, z_target) of the model before any training."""
+        return self._toward_target(self.surrogate, scene, draws)
+
+    def _toward_target(self, model: LatentDiffusion, scene: Scene, draws: Draws) -> Loss:
+        context, timesteps = embedded(model, self.prompt), uniform(model, draws)
+        with torch.no_grad():
+            target = model.encode(self.target_picture(scene.clean.shape[-1]))
+
+        def loss(x: Tensor, images: range, step: int) -> Tensor:
+            z = model.encode(x)
+            noise, t = draws.normal("noise", z.shape[1:], images, step), timesteps(images, step)
+            prediction = model.predict(model.add_noise(z, noise, t), t, context)
+            return -(prediction - target).square().mean((1, 2, 3))
+
+        return loss
+
+    def _learn(self, adapted: Adapted, images: Tensor, draws: Draws, round_number: int) -> None:
+        loss = denoising_loss(adapted.model, self.prompt, draws)
+        for number in range(round_number * self.lora_steps, (round_number + 1) * self.lora_steps):
+            chosen = range(
+                number % len(images), number % len(images) + 1
+            )  # one image after another
+            value = loss(images[list(chosen)], chosen, number).mean()
+            adapted.add_slopes(torch.autograd.grad(value, list(adapted.weights)))
+            adapted.descend()

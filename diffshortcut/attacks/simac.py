@@ -1,0 +1,77 @@
+"""SimAC: ASPL at the timesteps where the image matters most (Wang et al. 2024)."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from diffshortcut.attacks.alternating import Alternating
+from diffshortcut.attacks.denoising import denoising_loss, embedded, posterior_sample
+from diffshortcut.attacks.greedy import GreedySearch
+from diffshortcut.attacks.pgd import Loss, gradient_of
+from diffshortcut.attacks.scene import Scene
+from diffshortcut.models.features import decoder_features
+from diffshortcut.models.ldm import LatentDiffusion
+from diffshortcut.seeding import Draws
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimAC(Alternating):
+    """ASPL's rounds with timesteps from a list per image that a greedy search has left, plus
+    `feature_weight` times the distance of the last up block's features from the clean image's.
+
+    The released code adds the features as a number without gradient (`attach_features` false).
+    """
+
+    surrogate: LatentDiffusion
+    greedy: GreedySearch
+    feature_weight: float
+    attach_features: bool = True
+
+    def __call__(self, scene: Scene, draws: Draws) -> Tensor:
+        """The protected set_B, (n, 3, h, w) in [0, 1]."""
+        lists = self.greedy(self, self.surrogate, self.instance_prompt, scene, draws)
+        pair = self.pair(self.surrogate, scene.class_prior(), scene, draws)
+        state = scene.variables(x=scene.images, surrogate=pair.surrogate, clone=pair.clone)
+        for number in scene.checkpoint.track(range(self.rounds), "simac", state):
+            self.learn_clean(pair)
+            state.x = self.ascend(
+                state.x,
+                scene,
+                gradient_of(self._loss(pair.model, scene, draws, lists)),
+                draws,
+                steps=self.pgd_steps,
+                first_step=number * self.pgd_steps,
+            )
+            self.learn_perturbed(pair, state.x, scene)
+        return state.x
+
+    def objective(self, scene: Scene, draws: Draws) -> Loss:
+        """The denoising loss of the model before any training, at any timestep."""
+        return denoising_loss(self.surrogate, self.instance_prompt, draws)
+
+    def _loss(
+        self, model: LatentDiffusion, scene: Scene, draws: Draws, lists: list[Tensor]
+    ) -> Loss:
+        def timesteps(images: range, step: int) -> Tensor:
+            unit = draws.uniform("timestep", (), images, step)
+            chosen = zip((lists[i] for i in images), unit, strict=True)
+            return torch.stack([some[int(u * len(some))] for some, u in chosen])
+
+        denoising = denoising_loss(model, self.instance_prompt, draws, timesteps=timesteps)
+        if not self.attach_features or self.feature_weight == 0:
+            return denoising  # a number without gradient changes no step
+        context, clean = embedded(model, self.instance_prompt), scene.seen(scene.images)
+
+        def features(x: Tensor, images: range, step: int) -> Tensor:
+            z = posterior_sample(model, x, draws, images, step)
+            t, noise = timesteps(images, step), draws.normal("noise", z.shape[1:], images, step)
+            return decoder_features(model, model.add_noise(z, noise, t), t, context)
+
+        def loss(x: Tensor, images: range, step: int) -> Tensor:
+            with torch.no_grad():
+                before = features(clean[list(images)], images, step)
+            far = (features(x, images, step) - before).square().flatten(1).mean(1)
+            return denoising(x, images, step) + self.feature_weight * far
+
+        return loss

@@ -1,0 +1,123 @@
+"""Long loops that survive kill -9: what they change is written now and then, and read again."""
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, device
+from torch.optim import Optimizer
+
+from diffshortcut import progress
+from diffshortcut.store import sync
+
+SHORT = 60  # seconds: a loop that took less is repeated rather than kept once it is finished
+
+
+class Variables(SimpleNamespace):
+    """What a loop changes, by name: tensors, lists of tensors, or objects with a `state_dict`."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything as named tensors."""
+        found: dict[str, Tensor] = {}
+        for name, value in vars(self).items():
+            found |= {f"{name}/{key}": part for key, part in _parts(value).items()}
+        return found
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Set every variable to what `tensors` gave: tensors anew, objects in place."""
+        for name, value in list(vars(self).items()):
+            parts = {
+                key.removeprefix(f"{name}/"): part
+                for key, part in tensors.items()
+                if key.startswith(f"{name}/")
+            }
+            if isinstance(value, Tensor):
+                setattr(self, name, parts["value"].to(value))
+            elif isinstance(value, list):
+                setattr(self, name, [parts[str(i)] for i in range(len(parts))])
+            else:
+                value.load_state_dict(parts)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where loops write their state, at most every `minutes`; nowhere without a folder."""
+
+    folder: Path | None = None
+    minutes: float = 10.0
+
+    def track(self, steps: range, what: str, variables: Variables) -> Iterator[int]:
+        """Yield `steps` under a progress bar, from where an earlier process stopped.
+
+        A loop of another name in the same folder has a file of its own; the state of a finished
+        loop stays, so that the loops after it need not repeat it.
+        """
+        done = self._load(what, variables)
+        start = last = time.monotonic()
+        for number in progress.track(steps[done:], what):
+            yield number
+            done += 1
+            now = time.monotonic()
+            finished_late = done == len(steps) and now - start > SHORT
+            if now - last >= 60 * self.minutes or finished_late:
+                self._save(what, done, variables)
+                last = now
+
+    def _file(self, what: str) -> Path | None:
+        name = "".join(letter if letter.isalnum() else "-" for letter in what)
+        return self.folder / f"{name}.safetensors" if self.folder else None
+
+    def _load(self, what: str, variables: Variables) -> int:
+        file = self._file(what)
+        if file is None or not file.is_file():
+            return 0
+        with safe_open(file, "pt") as stored:
+            variables.restore({key: stored.get_tensor(key) for key in stored.keys()})  # noqa: SIM118
+            return json.loads(stored.metadata()["done"])
+
+    def _save(self, what: str, done: int, variables: Variables) -> None:
+        file = self._file(what)
+        if file is None:
+            return
+        file.parent.mkdir(parents=True, exist_ok=True)
+        aside = file.with_suffix(".part")
+        tensors = {key: value.detach().contiguous() for key, value in variables.tensors().items()}
+        save_file(_unshared(tensors), aside, metadata={"done": json.dumps(done)})
+        sync(aside)
+        aside.replace(file)
+        sync(file.parent)
+
+
+def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
+    """The moments and step counts of an optimizer, by parameter and name."""
+    state = optimizer.state_dict()["state"]
+    return {f"{i}.{key}": value for i, row in state.items() for key, value in row.items()}
+
+
+def load_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """The reverse of `optimizer_tensors`."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        number, _, key = name.partition(".")
+        state.setdefault(int(number), {})[key] = value
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def _parts(value: Any) -> Mapping[str, Tensor]:
+    if isinstance(value, Tensor):
+        return {"value": value}
+    if isinstance(value, list):
+        return {str(i): part for i, part in enumerate(value)}
+    return value.state_dict()
+
+
+def _unshared(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Copies on the CPU: safetensors refuses tensors that share memory."""
+    return {key: value.to(device("cpu"), copy=True) for key, value in tensors.items()}
