@@ -28,8 +28,8 @@ def compose(overrides: Sequence[str]) -> list[Arm]:
     """The checked arms of `compare.arms`, each once; the command line's own arm is the last."""
     _check_chains(overrides)
     cfg = config.compose(overrides, hydra=True)
-    main = _resolve(cfg)
-    listed = [_listed(item, overrides) for item in main["compare"]["arms"]]
+    main = _resolve(cfg, overrides)
+    listed = [_listed(item, overrides, main["purifier"]) for item in main["compare"]["arms"]]
     distinct: dict[str, Arm] = {}
     for arm in listed:
         distinct.setdefault(arm.content(), arm)
@@ -53,17 +53,41 @@ def _check_chains(overrides: Sequence[str]) -> None:
             raise UserError(f"{override.input_line}: '{twice[0]}' is named twice")
 
 
-def _resolve(cfg: DictConfig) -> dict[str, Any]:
+def _resolve(
+    cfg: DictConfig, overrides: Sequence[str], defense: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     resolved = config.resolve(OmegaConf.masked_copy(cfg, [str(k) for k in cfg if k != "hydra"]))
+    if isinstance(resolved["attack"], dict) and "target" in resolved["attack"]:
+        resolved["attack"]["target"] = _aimed_at(resolved["attack"]["target"], overrides, defense)
     config.check(resolved)
     return resolved
 
 
-def _listed(item: Any, overrides: Sequence[str]) -> Arm:
+def _aimed_at(
+    target: Any, overrides: Sequence[str], defense: Mapping[str, Any] | None
+) -> Mapping[str, Any]:
+    """The purifier that an adaptive attack goes through.
+
+    It is named, or else the cell's own; in an arm without one, that of the command line.
+    """
+    if isinstance(target, str | list):
+        name = target if isinstance(target, str) else f"[{','.join(map(str, target))}]"
+        said = ("purifier=", "attack.target=", "attack=")
+        others = [override for override in overrides if not override.startswith(said)]
+        target = config.resolve(config.compose([*others, f"purifier={name}"]))["purifier"]
+    if not (target or defense):
+        raise UserError(
+            "attack.target: there is no purifier to go through: add purifier=..., or name one, such"
+            " as attack.target=codeformer_sr"
+        )
+    return target or dict(defense or {})
+
+
+def _listed(item: Any, overrides: Sequence[str], defense: Mapping[str, Any]) -> Arm:
     match item:
         case {"name": str(name), "overrides": [*own]} if all(isinstance(o, str) for o in own):
             try:
-                return Arm(name, _resolve(_with(overrides, own)))
+                return Arm(name, _resolve(_with(overrides, own), [*overrides, *own], defense))
             except UserError as error:
                 raise UserError(f"arm {name}: {error}") from error
     raise UserError(f"compare.arms: {item!r} is not {{name: ..., overrides: [...]}}")

@@ -32,8 +32,15 @@ SCENE = Scene(
 
 
 @pytest.fixture(scope="session")
-def zoo(tiny_ldm_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> TinyZoo:
+def zoo(
+    tiny_ldm_folder: Path, tiny_upscaler_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> TinyZoo:
     return {
+        "diffshortcut.models.upscaler.load": tiny_upscaler_folder,
+        "diffshortcut.models.restorer.load": tiny_zoo.restorer(tmp_path_factory.mktemp("restorer")),
+        "diffshortcut.models.faces.load_detector": tiny_zoo.detector(
+            tmp_path_factory.mktemp("detector")
+        ),
         "diffshortcut.models.ldm.load": tiny_ldm_folder,
         "diffshortcut.models.perceptual.load": tiny_zoo.recognizer_b(
             tmp_path_factory.mktemp("recognizer_b")
@@ -42,7 +49,9 @@ def zoo(tiny_ldm_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Tiny
 
 
 def node(name: str, zoo: TinyZoo, *overrides: str) -> dict[str, Any]:
-    found = tiny_zoo.node("attack", [f"attack={name}", *overrides], zoo)
+    """An attack's node; the adaptive ones go through the whole purification."""
+    defense = "codeformer_sr" if name.startswith("adaptive") else "none"
+    found = tiny_zoo.node("attack", [f"attack={name}", f"purifier={defense}", *overrides], zoo)
     return {**found, "steps": min(found["steps"], 4)} if "steps" in found else found
 
 
@@ -177,7 +186,8 @@ def test_loaded_models_stay_as_they_are(name: str, zoo: TinyZoo, tiny_ldm_folder
 @pytest.mark.parametrize("name", ATTACKS)
 @pytest.mark.parametrize("zoo_name", ["mini", "full"])
 def test_the_config_fits_the_signature(name: str, zoo_name: str) -> None:
-    config.check(config.resolve(config.compose([f"attack={name}", f"zoo={zoo_name}"])))
+    overrides = [f"attack={name}", f"zoo={zoo_name}", "purifier=sr"]
+    config.check(config.resolve(config.compose(overrides)))
 
 
 def test_random_noise_is_a_fair_coin_per_sub_pixel() -> None:

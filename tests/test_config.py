@@ -56,6 +56,8 @@ def test_the_full_zoo_has_the_papers_numbers() -> None:
         "caat_learning_rate": 1e-5,
         "greedy_steps": 50,
         "pid_steps": 1000,
+        "adaptive_steps": 200,
+        "adaptive_samples": 4,
         "sr_steps": 75,
         "sampler_guidance": 7.5,
         "sampler_legacy_guidance": 6.5,

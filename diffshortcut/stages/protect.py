@@ -71,13 +71,14 @@ def _objective(attack: Any, scene: Scene, protected: Tensor, draws: Draws) -> di
     noisy = quantize(RandomNoise(radius=attack.radius)(scene, draws))
     loss = attack.objective(scene, draws)
     versions = {"clean": scene.images, "protected": protected, "random": noisy}
-    return {name: held_out(loss, scene.seen(images)) for name, images in versions.items()}
+    count = getattr(attack, "held_out_draws", HELD_OUT)
+    return {name: held_out(loss, scene.seen(images), count) for name, images in versions.items()}
 
 
 @torch.no_grad()
-def held_out(loss: Loss, images: Tensor) -> float:
-    """The mean of a loss over images (n, 3, h, w) and HELD_OUT steps' draws."""
-    values = [loss(images, range(len(images)), step) for step in range(HELD_OUT)]
+def held_out(loss: Loss, images: Tensor, count: int = HELD_OUT) -> float:
+    """The mean of a loss over images (n, 3, h, w) and the draws of `count` steps."""
+    values = [loss(images, range(len(images)), step) for step in range(count)]
     return float(torch.stack(values).mean())
 
 
