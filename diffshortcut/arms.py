@@ -57,7 +57,7 @@ def _resolve(
     cfg: DictConfig, overrides: Sequence[str], defense: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     resolved = config.resolve(OmegaConf.masked_copy(cfg, [str(k) for k in cfg if k != "hydra"]))
-    if isinstance(resolved["attack"], dict) and "target" in resolved["attack"]:
+    if isinstance(resolved.get("attack"), dict) and "target" in resolved["attack"]:
         resolved["attack"]["target"] = _aimed_at(resolved["attack"]["target"], overrides, defense)
     config.check(resolved)
     return resolved

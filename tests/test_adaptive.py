@@ -55,6 +55,18 @@ def test_without_a_purifier_it_says_what_to_do() -> None:
         arms.compose(["attack=adaptive"])
 
 
+def test_each_arm_has_the_transformations_of_its_attack() -> None:
+    listed = "compare.arms=[{name: aspl, overrides: ['attack=aspl']}]"
+    mixed = arm("attack=metacloak", "purifier=jpeg", listed, "compare.clean=null", name="aspl")
+    assert mixed["attack"]["eot"] is None
+    assert len(arm("attack=metacloak")["attack"]["eot"]["transforms"]) == 2
+    assert arm("attack=adaptive", "purifier=jpeg")["attack"]["eot"]["transforms"] == []
+    assert (
+        len(arm("attack=adaptive", "purifier=jpeg", "eot=strong")["attack"]["eot"]["transforms"])
+        == 7
+    )
+
+
 def test_only_its_key_holds_the_purifier() -> None:
     def protect_key(*overrides: str) -> str:
         return cells.plan(arm(*overrides), NOBODY)["protect"].key

@@ -14,6 +14,7 @@ from diffshortcut import config
 from diffshortcut.attacks.random_noise import RandomNoise
 from diffshortcut.attacks.record import Record
 from diffshortcut.attacks.scene import Scene
+from diffshortcut.checkpoint import Checkpoint
 from diffshortcut.errors import UserError
 from diffshortcut.images import quantize
 from diffshortcut.models import ldm
@@ -165,12 +166,46 @@ def test_the_micro_batch_changes_neither_draws_nor_gradient(name: str, zoo: Tiny
     largest = whole.directions[0].abs().max()
     pure_bfloat16 = attack.get("weights_dtype") == "bfloat16"  # rounds at 4e-3, batch by batch
     tolerance = 1e-2 if pure_bfloat16 else 1e-5
+    if name.startswith("adaptive"):  # the purifier's sampler comes before: rounding grows in it
+        tolerance = 1e-4
     for size in (1, 2):
         parts = course({**attack, "micro_batch": size})
         assert (parts.directions[0] - whole.directions[0]).abs().max() <= tolerance * largest
         torch.testing.assert_close(parts.values[0], whole.values[0], rtol=tolerance, atol=1e-6)
         assert len(parts.directions) == len(whole.directions)
     assert (other.directions[0] - whole.directions[0]).abs().max() > 0.01 * largest
+
+
+class Stops(Record):
+    """A record that breaks off at its `calls`-th step."""
+
+    def __init__(self, calls: int) -> None:
+        super().__init__()
+        self.left = calls
+
+    def __call__(self, values: Tensor, direction: Tensor) -> None:
+        if self.left == 0:
+            raise KeyboardInterrupt
+        self.left -= 1
+        super().__call__(values, direction)
+
+
+@pytest.mark.parametrize("name", CLIMBING)
+def test_a_stopped_attack_goes_on_to_the_same_bytes(
+    name: str, zoo: TinyZoo, tmp_path: Path
+) -> None:
+    longer = {"rounds": 2, "trails": 2} if "rounds" in node(name, zoo) else {}
+    attack = {**node(name, zoo), **{k: v for k, v in longer.items() if k in node(name, zoo)}}
+    unbroken = course(attack)
+    protected = config.build(attack, "attack")(scene(attack), DRAWS)
+    checkpoint = Checkpoint(tmp_path, minutes=0)
+    for stop in (1, len(unbroken.values) - 1):
+        broken = replace(scene(attack), record=Stops(stop), checkpoint=checkpoint)
+        with pytest.raises(KeyboardInterrupt):
+            config.build(attack, "attack")(broken, DRAWS)
+    resumed = replace(scene(attack), checkpoint=checkpoint)
+    assert torch.equal(config.build(attack, "attack")(resumed, DRAWS), protected)
+    assert torch.equal(torch.stack(resumed.record.values), torch.stack(unbroken.values))
 
 
 @pytest.mark.parametrize("name", ATTACKS)

@@ -50,6 +50,7 @@ def test_the_full_zoo_has_the_papers_numbers() -> None:
         "photoguard_steps": 200,
         "photoguard_samples": 10,
         "glaze_steps": 500,
+        "glaze_learning_rate": 0.005,
         "mist_v2_rounds": 5,
         "lora_learning_rate": 1e-4,
         "caat_steps": 250,

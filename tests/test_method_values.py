@@ -178,7 +178,9 @@ def test_eot_is_a_wrapper_that_any_attack_takes() -> None:
     strong = full("attack=aspl", "eot=strong")["attack"]["eot"]
     kinds = [node["_target_"].rpartition(".")[2] for node in strong["transforms"]]
     assert kinds == ["Blur", "Resize", "Crop", "Rotate", "Flip", "Noise", "Jpeg"]
-    assert strong == full("attack=metacloak", "eot@attack.eot=strong")["attack"]["eot"]
+    assert strong == full("attack=metacloak", "eot=strong")["attack"]["eot"]
+    assert full("attack=metacloak", "eot=none")["attack"]["eot"] is None
+    assert full("attack=metacloak/official")["attack"]["eot"]["transforms"][0]["kernel"] == 7
     climbing = set(config.groups()["attack"]) - {"none", "random"}
     assert all("eot" in full(f"attack={name}")["attack"] for name in climbing)
 
