@@ -13,7 +13,9 @@ from rich.console import Console
 from diffshortcut.errors import UserError
 from diffshortcut.report import gallery, summary
 
-PLAIN = {"purifier": {}, "trainer": {"_target_": "dreambooth"}, "sampler": {"_target_": "plain"}}
+MODEL = {"_target_": "load", "weights": "mini:mini_a"}
+TRAINER = {"_target_": "dreambooth", "model": MODEL}
+PLAIN = {"purifier": {}, "trainer": TRAINER, "sampler": {"_target_": "plain"}}
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,8 @@ class Arm:
 
     @property
     def config(self) -> dict[str, Any]:
-        return {**PLAIN, "attack": {"_target_": self.attack}, **self.defense}
+        surrogate = {"surrogate": MODEL} if self.attack in ("aspl", "metacloak") else {}
+        return {**PLAIN, "attack": {"_target_": self.attack, **surrogate}, **self.defense}
 
 
 ARMS = [
@@ -139,6 +142,18 @@ def test_table_says_its_unit_and_stars_only_with_eight_people(tmp_path, pictures
     assert "*" not in text.split("## Differences")[0] and "[" not in text
     assert "| metacloak+ours - metacloak | IMS | +0.400 | +1.00 | - |" in text
     assert "points only" in text and facts.verdicts[0].people == 7
+
+
+def test_every_arm_says_what_its_attack_knows(tmp_path, pictures):
+    _, folder = written(tmp_path, pictures, people=1)
+    means, notes = (folder / "table.md").read_text().split("## Differences")
+    assert "| clean | 1 | 0.600 | 0.700 | 0.650 | - |" in means
+    assert "| aspl | 1 | 0.200 | 0.300 | 0.250 | model |" in means
+    assert "| metacloak+ours | 1 | 0.500 | 0.600 | 0.550 | - |" in means  # another trainer's model
+    assert "Attack knows: model" in notes
+    record = json.loads((folder / "comparison.json").read_text())
+    knows = {name: arm["attack_knows"] for name, arm in record["arms"].items()}
+    assert knows == {**dict.fromkeys(LEVEL, []), "aspl": ["model"], "metacloak": ["model"]}
 
 
 def test_held_out_losses_stand_once_per_attack(tmp_path, pictures):

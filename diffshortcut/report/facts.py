@@ -40,13 +40,17 @@ class Baselines:
 
 @dataclass(frozen=True)
 class Facts:
-    """Means, comparisons and verdicts of arms, in the arms' order."""
+    """Means, comparisons and verdicts of arms, in the arms' order.
+
+    `knows` says for each arm what its attack knows of the victim (threat.py).
+    """
 
     arms: list[str]
     rows: Sequence[Row]
     baselines: Baselines
     claims: Sequence[Claim] = field(default_factory=tuple)
     pairs: Sequence[tuple[str, str]] = ()
+    knows: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @cached_property
     def metrics(self) -> list[str]:
@@ -145,7 +149,8 @@ class Facts:
 
     def _arm(self, arm: str) -> dict[str, Any]:
         means = {m: self.mean(arm, m) for name, m in self._people if name == arm}
-        return {"people": self.people(arm), "means": means}
+        knows = list(self.knows.get(arm, ()))
+        return {"people": self.people(arm), "means": means, "attack_knows": knows}
 
     def _shared(self, metric: str, *arms: str) -> bool:
         people: list[Mapping[str, float]] = [self._people.get((arm, metric), {}) for arm in arms]

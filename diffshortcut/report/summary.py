@@ -10,8 +10,10 @@ from rich.console import Console
 from diffshortcut.comparison import Claim, Row, check
 from diffshortcut.metrics.rows import with_overall
 from diffshortcut.report import gallery as pictures
+from diffshortcut.report import threat
 from diffshortcut.report.facts import Baselines, Facts
-from diffshortcut.report.table import markdown, notes, sheets
+from diffshortcut.report.notes import notes
+from diffshortcut.report.table import markdown, sheets
 
 
 class Arm(Protocol):
@@ -43,7 +45,14 @@ def write(
     claims = [Claim(c["metric"], c["arm"], tuple(c["rivals"])) for c in compare.get("claims", ())]
     names = [arm.name for arm in arms]
     pairs = [(arm, against) for arm, against in compare.get("pairs", ())]
-    facts = Facts(names, complete, baselines(arms, compare.get("clean", "clean")), claims, pairs)
+    facts = Facts(
+        arms=names,
+        rows=complete,
+        baselines=baselines(arms, compare.get("clean", "clean")),
+        claims=claims,
+        pairs=pairs,
+        knows={arm.name: threat.known(arm.config) for arm in arms},
+    )
     record = json.dumps(facts.record(), indent=1, allow_nan=False)
     folder.mkdir(parents=True, exist_ok=True)
     lines = "".join(json.dumps(row, allow_nan=False) + "\n" for row in complete)
