@@ -12,6 +12,7 @@ from rich.console import Console
 
 from diffshortcut.errors import UserError
 from diffshortcut.report import gallery, summary
+from diffshortcut.report.sheet import Sheet
 
 MODEL = {"_target_": "load", "weights": "mini:mini_a"}
 TRAINER = {"_target_": "dreambooth", "model": MODEL}
@@ -66,12 +67,10 @@ def pictures(tmp_path):
     return {arm.name: columns for arm in ARMS}
 
 
-def written(tmp_path, pictures, people, compare=None):
+def written(tmp_path, pictures, people, compare=None, **others):
     folder = tmp_path / "out"
-    facts = summary.write(
-        arms=ARMS, rows=rows(people), folder=folder, gallery=pictures, compare=compare or {}
-    )
-    return facts, folder
+    given = {"arms": ARMS, "rows": rows(people), "compare": compare or {}, **others}
+    return summary.write(folder=folder, gallery=pictures, **given), folder
 
 
 def test_baselines_follow_the_attack():
@@ -172,11 +171,48 @@ def test_held_out_losses_stand_once_per_attack(tmp_path, pictures):
     assert lines[2:] == ["| aspl | 0.100 | 0.400 | 0.125 |"]  # below the header and its rule
 
 
-def test_console_shows_every_arm(tmp_path, pictures):
-    facts, _ = written(tmp_path, pictures, people=8)
+def test_flags_are_counted_over_people_with_an_example(tmp_path, pictures):
+    flags = {
+        "aspl": {
+            "zero_gradient": {"person_0": "no slope: [a].png", "person_2": "no slope: b|c.png"},
+            "no_set_A": {"person_1": "set_B stands in"},
+        },
+        "metacloak+ours": {"purifier_is_no_op": {"person_0": "none differs"}},
+    }
+    facts, folder = written(tmp_path, pictures, people=3, flags=flags)
+    text = (folder / "table.md").read_text()
+    lines = text.split("## Flags")[1].splitlines()
+    assert lines[2] == "| arm | flag | people | for example |"
+    assert [line for line in lines[4:] if line.startswith("|")] == [
+        "| aspl | zero_gradient | 2 of 3 | person_0: no slope: [a].png |",
+        "| aspl | no_set_A | 1 of 3 | person_1: set_B stands in |",
+        "| metacloak+ours | purifier_is_no_op | 1 of 3 | person_0: none differs |",
+    ]
+    assert "docs/flags.md" in lines[-1]
+    assert json.loads((folder / "comparison.json").read_text())["flags"] == flags
+    assert "[a].png" in console_text(tmp_path, facts)  # not taken for the terminal's markup
+
+
+def test_what_is_not_suspicious_has_no_flags(tmp_path, pictures):
+    _, folder = written(tmp_path, pictures, people=1)
+    text = (folder / "table.md").read_text()
+    assert "Flags" not in text and "flags.md" not in text
+    assert json.loads((folder / "comparison.json").read_text())["flags"] == {}
+
+
+def test_a_bar_in_a_cell_does_not_end_it():
+    assert r"| a\|b |" in Sheet("title", ["arm"], [["a|b"]]).markdown()
+
+
+def console_text(tmp_path, facts):
     console = Console(record=True, width=140, file=(tmp_path / "console").open("w"))
     summary.show(facts, console)
-    text = console.export_text()
+    return console.export_text()
+
+
+def test_console_shows_every_arm(tmp_path, pictures):
+    facts, _ = written(tmp_path, pictures, people=8)
+    text = console_text(tmp_path, facts)
     assert all(arm.name in text for arm in ARMS) and "Share won back" in text
 
 

@@ -21,6 +21,7 @@ from diffshortcut.comparison import (
 from diffshortcut.statistics import Estimate
 
 log = logging.getLogger(__name__)
+Flags = Mapping[str, Mapping[str, Mapping[str, str]]]  # arm -> flag -> person -> what was seen
 PRIMARY = ("ims", "q", "overall")
 HEADLINE = (*PRIMARY, "liqe", "clip_iqac", "no_face", "perceptual_purified")
 
@@ -42,7 +43,8 @@ class Baselines:
 class Facts:
     """Means, comparisons and verdicts of arms, in the arms' order.
 
-    `knows` says for each arm what its attack knows of the victim (threat.py).
+    `knows` says for each arm what its attack knows of the victim (threat.py); `flags` are those
+    that its cells have raised.
     """
 
     arms: list[str]
@@ -51,6 +53,7 @@ class Facts:
     claims: Sequence[Claim] = field(default_factory=tuple)
     pairs: Sequence[tuple[str, str]] = ()
     knows: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    flags: Flags = field(default_factory=dict)
 
     @cached_property
     def metrics(self) -> list[str]:
@@ -145,6 +148,7 @@ class Facts:
                 for arm, metrics in self.recoveries.items()
             },
             "verdicts": [asdict(verdict) for verdict in self.verdicts],
+            "flags": self.flags,
         }
 
     def _arm(self, arm: str) -> dict[str, Any]:

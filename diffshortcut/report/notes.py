@@ -24,7 +24,7 @@ def notes(facts: Facts) -> list[str]:
         "p, images: the paper's image-level Wilcoxon test. Images of one trained model are not"
         " independent, so it overstates the evidence and earns no star."
     )
-    return [*lines, _about_stars(facts), *_about_knowledge(facts)]
+    return [*lines, _about_stars(facts), *_about_knowledge(facts), *_about_flags(facts)]
 
 
 def _about_stars(facts: Facts) -> str:
@@ -48,3 +48,7 @@ def _about_knowledge(facts: Facts) -> list[str]:
         " prompt; trainer, its surrogates are personalized on the same prompts; purifier, it aims"
         " at the purification itself."
     ]
+
+
+def _about_flags(facts: Facts) -> list[str]:
+    return ["A flag marks a suspicious result; docs/flags.md explains each."] if facts.flags else []

@@ -11,7 +11,7 @@ from diffshortcut.comparison import Claim, Row, check
 from diffshortcut.metrics.rows import with_overall
 from diffshortcut.report import gallery as pictures
 from diffshortcut.report import threat
-from diffshortcut.report.facts import Baselines, Facts
+from diffshortcut.report.facts import Baselines, Facts, Flags
 from diffshortcut.report.notes import notes
 from diffshortcut.report.table import markdown, sheets
 
@@ -32,13 +32,14 @@ def write(
     folder: Path,
     gallery: pictures.Pictures,
     compare: Mapping[str, Any],
+    flags: Flags | None = None,
 ) -> Facts:
     """Write the four files and return what they say; `show` prints it.
 
     `rows` carry arm and person; `overall` is added to those that have IMS and Q. `gallery` maps an
     arm to its columns' files. `compare.clean` names the clean arm, `compare.claims` lists the
-    declared tests as {metric, arm, rivals}, `compare.pairs` arms to be compared besides. ValueError
-    if a value is not finite: nothing is written then.
+    declared tests as {metric, arm, rivals}, `compare.pairs` arms to be compared besides. `flags`
+    are what made cells suspicious. ValueError if a value is not finite: nothing is written then.
     """
     check(rows)
     complete = with_overall(rows)
@@ -52,6 +53,7 @@ def write(
         claims=claims,
         pairs=pairs,
         knows={arm.name: threat.known(arm.config) for arm in arms},
+        flags=flags or {},
     )
     record = json.dumps(facts.record(), indent=1, allow_nan=False)
     folder.mkdir(parents=True, exist_ok=True)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from diffshortcut.comparison import Comparison
+from diffshortcut.report import flagged
 from diffshortcut.report.facts import PRIMARY, Facts
 from diffshortcut.report.sheet import Sheet, number
 from diffshortcut.statistics import MIN_PEOPLE, Estimate
@@ -23,9 +24,9 @@ ARROWS = {"higher": " ↑", "lower": " ↓", None: ""}
 
 
 def sheets(facts: Facts) -> list[Sheet]:
-    """The means per arm; differences to the baselines and shares won back where there are any."""
+    """The means per arm, and every other table that has something to say."""
     found = [_means(facts), _differences(facts), _recoveries(facts), _objectives(facts)]
-    return [sheet for sheet in found if sheet.rows]
+    return [sheet for sheet in [*found, flagged.sheet(facts)] if sheet.rows]
 
 
 def _means(facts: Facts) -> Sheet:
