@@ -103,6 +103,7 @@ def write(
         gallery=gallery(done, store),
         compare=comparison.config["compare"],
         flags=raised(done, store),
+        changes=changes(done, store),
     )
     text = io.StringIO()
     summary.show(facts, Console(file=text, width=120))
@@ -166,6 +167,15 @@ def raised(comparison: Comparison, store: Store) -> dict[str, dict[str, dict[str
     for arm, person, cell in comparison:
         for flag, detail in flags_of(cell, store).items():
             found.setdefault(arm, {}).setdefault(flag, {})[person] = detail
+    return found
+
+
+def changes(comparison: Comparison, store: Store) -> dict[str, dict[str, float]]:
+    """How far protections moved a person's sub-pixels on the mean, in levels: arm -> person."""
+    found: dict[str, dict[str, float]] = {}
+    for arm, person, cell in comparison:
+        if (mean := _facts(cell["protect"], store).get("mean")) is not None:
+            found.setdefault(arm, {})[person] = mean
     return found
 
 

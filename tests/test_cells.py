@@ -315,6 +315,15 @@ def test_flags_of_all_cells_are_shown_and_rows_stay_as_they_are(world: World) ->
     assert "budget_unused" not in (place / "rows.jsonl").read_text()
 
 
+def test_the_size_of_a_protection_comes_from_its_stage(world: World) -> None:
+    world.facts = {("protect", "ann"): {"mean": 6.0}, ("protect", "bob"): {"mean": 8.0}}
+    world.launch("attack=aspl", "purifier=jpeg", "data.people=2")
+    [place] = (world.root / "outputs").iterdir()
+    found = json.loads((place / "comparison.json").read_text())["arms"]
+    assert found["protected"]["mean_change"] == found["aspl+jpeg"]["mean_change"] == 7.0
+    assert "| protected | 7.00 | - | - | - |" in (place / "table.md").read_text()
+
+
 def test_a_failure_stops_only_what_needs_it(world: World, capsys: Any) -> None:
     world.failing = {("personalize", "bob")}
     failures = world.launch("attack=aspl", "data.people=2")

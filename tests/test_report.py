@@ -171,6 +171,55 @@ def test_held_out_losses_stand_once_per_attack(tmp_path, pictures):
     assert lines[2:] == ["| aspl | 0.100 | 0.400 | 0.125 |"]  # below the header and its rule
 
 
+def visible(arm, person, psnr):
+    once = {"arm": arm, "person": person, "prompt": None, "sample": 0}
+    found = {"psnr": (psnr, "higher"), "ssim": (0.9, "higher"), "perceptual": (0.16, "lower")}
+    return [
+        {**once, "metric": f"{metric}_protected", "value": value, "better": better}
+        for metric, (value, better) in found.items()
+    ]
+
+
+def sheet_lines(folder, title):
+    """The lines of a sheet of table.md, below the header and its rule."""
+    text = (folder / "table.md").read_text().split(f"## {title}")[1].split("\n## ")[0]
+    return [line for line in text.splitlines() if line.startswith("| ")][2:]
+
+
+def test_each_attack_says_once_how_visible_it_is(tmp_path, pictures):
+    shown = [
+        row
+        for arm in ARMS
+        for person, psnr in (("person_0", 27.0), ("person_1", 28.0))
+        for row in visible(arm.name, person, psnr)
+    ]
+    changes = {"metacloak": {"person_0": 6.0, "person_1": 7.0}}
+    _, folder = written(tmp_path, pictures, people=2, rows=rows(2) + shown, changes=changes)
+    assert sheet_lines(folder, "How visible the protection is") == [
+        "| aspl | - | 27.50 | 0.900 | 0.160 |",  # no line for clean, nor for what is only defended
+        "| metacloak | 6.50 | 27.50 | 0.900 | 0.160 |",
+    ]
+    arms = json.loads((folder / "comparison.json").read_text())["arms"]
+    assert arms["metacloak"]["mean_change"] == 6.5 and arms["aspl"]["mean_change"] is None
+    assert arms["aspl"]["means"]["ssim_protected"] == pytest.approx(0.9)
+
+
+def test_an_attack_without_an_undefended_arm_is_shown_too(tmp_path, pictures):
+    adaptive = Arm("adaptive+jpeg", "adaptive", {"purifier": {"jpeg": {}}})
+    loss = {**rows(1)[0], "arm": "adaptive+jpeg", "metric": "objective.protected", "value": 0.4}
+    more = [loss, *visible("adaptive+jpeg", "person_0", 30.0)]
+    _, folder = written(
+        tmp_path, pictures, people=1, arms=[*ARMS, adaptive], rows=[*rows(1), *more]
+    )
+    assert sheet_lines(folder, "How visible") == ["| adaptive+jpeg | - | 30.00 | 0.900 | 0.160 |"]
+    assert sheet_lines(folder, "The attack's own") == ["| adaptive+jpeg | - | 0.400 | - |"]
+
+
+def test_what_was_not_measured_has_no_sheet(tmp_path, pictures):
+    _, folder = written(tmp_path, pictures, people=1)
+    assert "How visible" not in (folder / "table.md").read_text()
+
+
 def test_flags_are_counted_over_people_with_an_example(tmp_path, pictures):
     flags = {
         "aspl": {

@@ -44,7 +44,8 @@ class Facts:
     """Means, comparisons and verdicts of arms, in the arms' order.
 
     `knows` says for each arm what its attack knows of the victim (threat.py); `flags` are those
-    that its cells have raised.
+    that its cells have raised; `changes` how far the protection moved each person's pictures on the
+    mean, in 8-bit levels.
     """
 
     arms: list[str]
@@ -54,6 +55,7 @@ class Facts:
     pairs: Sequence[tuple[str, str]] = ()
     knows: Mapping[str, Sequence[str]] = field(default_factory=dict)
     flags: Flags = field(default_factory=dict)
+    changes: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     @cached_property
     def metrics(self) -> list[str]:
@@ -79,6 +81,17 @@ class Facts:
         """Over people, of their means over images; None if it was not measured."""
         people = self._people.get((arm, metric))
         return fmean(people.values()) if people else None
+
+    def change(self, arm: str) -> float | None:
+        """How far the arm's protection moved a sub-pixel, in 8-bit levels; None if unknown."""
+        people = self.changes.get(arm)
+        return fmean(people.values()) if people else None
+
+    @property
+    def attacks(self) -> list[str]:
+        """The arms that stand for an attack: the undefended one, else all that have it."""
+        protected = self.baselines.protected
+        return [arm for arm in self.arms if protected.get(arm, arm) == arm]
 
     def people(self, arm: str) -> int:
         """How many people an arm has."""
@@ -153,8 +166,12 @@ class Facts:
 
     def _arm(self, arm: str) -> dict[str, Any]:
         means = {m: self.mean(arm, m) for name, m in self._people if name == arm}
-        knows = list(self.knows.get(arm, ()))
-        return {"people": self.people(arm), "means": means, "attack_knows": knows}
+        return {
+            "people": self.people(arm),
+            "means": means,
+            "attack_knows": list(self.knows.get(arm, ())),
+            "mean_change": self.change(arm),
+        }
 
     def _shared(self, metric: str, *arms: str) -> bool:
         people: list[Mapping[str, float]] = [self._people.get((arm, metric), {}) for arm in arms]

@@ -33,13 +33,15 @@ def write(
     gallery: pictures.Pictures,
     compare: Mapping[str, Any],
     flags: Flags | None = None,
+    changes: Mapping[str, Mapping[str, float]] | None = None,
 ) -> Facts:
     """Write the four files and return what they say; `show` prints it.
 
     `rows` carry arm and person; `overall` is added to those that have IMS and Q. `gallery` maps an
     arm to its columns' files. `compare.clean` names the clean arm, `compare.claims` lists the
     declared tests as {metric, arm, rivals}, `compare.pairs` arms to be compared besides. `flags`
-    are what made cells suspicious. ValueError if a value is not finite: nothing is written then.
+    are what made cells suspicious, `changes` the levels by which protections moved a person's
+    pictures, by arm. ValueError if a value is not finite: nothing is written then.
     """
     check(rows)
     complete = with_overall(rows)
@@ -54,6 +56,7 @@ def write(
         pairs=pairs,
         knows={arm.name: threat.known(arm.config) for arm in arms},
         flags=flags or {},
+        changes=changes or {},
     )
     record = json.dumps(facts.record(), indent=1, allow_nan=False)
     folder.mkdir(parents=True, exist_ok=True)

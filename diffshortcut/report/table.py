@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from diffshortcut.comparison import Comparison
-from diffshortcut.report import flagged
+from diffshortcut.report import flagged, visibility
 from diffshortcut.report.facts import PRIMARY, Facts
 from diffshortcut.report.sheet import Sheet, number
 from diffshortcut.statistics import MIN_PEOPLE, Estimate
@@ -26,7 +26,8 @@ ARROWS = {"higher": " ↑", "lower": " ↓", None: ""}
 def sheets(facts: Facts) -> list[Sheet]:
     """The means per arm, and every other table that has something to say."""
     found = [_means(facts), _differences(facts), _recoveries(facts), _objectives(facts)]
-    return [sheet for sheet in [*found, flagged.sheet(facts)] if sheet.rows]
+    found += [visibility.sheet(facts), flagged.sheet(facts)]
+    return [sheet for sheet in found if sheet.rows]
 
 
 def _means(facts: Facts) -> Sheet:
@@ -76,10 +77,9 @@ def _recoveries(facts: Facts) -> Sheet:
 
 def _objectives(facts: Facts) -> Sheet:
     """What each attack did to the objective that it raises; defended arms share its line."""
-    undefended = [arm for arm in facts.arms if facts.baselines.protected.get(arm) == arm]
     rows = [
         [arm, *(_mean(facts, arm, f"objective.{version}") for version in VERSIONS)]
-        for arm in undefended
+        for arm in facts.attacks
         if facts.mean(arm, "objective.protected") is not None
     ]
     title = "The attack's own objective, at the models it starts from, on held-out draws"
