@@ -324,6 +324,16 @@ def test_the_size_of_a_protection_comes_from_its_stage(world: World) -> None:
     assert "| protected | 7.00 | - | - | - |" in (place / "table.md").read_text()
 
 
+def test_a_worst_of_arm_costs_nothing_and_is_in_the_results(world: World) -> None:
+    world.launch("attack=aspl", "purifier=jpeg")
+    [before] = (world.root / "outputs").iterdir()
+    world.launch("attack=aspl", "purifier=jpeg", "+compare.worst={either: [protected, aspl+jpeg]}")
+    assert world.calls == []
+    [place] = set((world.root / "outputs").iterdir()) - {before}
+    assert "| either | 1 |" in (place / "table.md").read_text()
+    assert (place / "rows.jsonl").read_bytes() == (before / "rows.jsonl").read_bytes()
+
+
 def test_a_failure_stops_only_what_needs_it(world: World, capsys: Any) -> None:
     world.failing = {("personalize", "bob")}
     failures = world.launch("attack=aspl", "data.people=2")

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from diffshortcut.errors import UserError
 from diffshortcut.report import gallery, summary
-from diffshortcut.report.sheet import Sheet
+from diffshortcut.report.sheet import NAME, Sheet
 
 MODEL = {"_target_": "load", "weights": "mini:mini_a"}
 TRAINER = {"_target_": "dreambooth", "model": MODEL}
@@ -242,6 +242,18 @@ def test_flags_are_counted_over_people_with_an_example(tmp_path, pictures):
     assert "[a].png" in console_text(tmp_path, facts)  # not taken for the terminal's markup
 
 
+@pytest.mark.parametrize("last", ["metacloak+ours", "photoguard_diffusion+codeformer_sr"])
+def test_a_narrow_console_cuts_no_name_and_no_figure(tmp_path, last):
+    names = ["metacloak+jpeg", "metacloak+gaussian", last]
+    cells = ["8", *["-0.123*"] * 7, "model, prompt, trainer"]
+    header = ["arm", "people", *["perceptual, purified ↓"] * 7, "attack knows"]
+    console = Console(record=True, width=120, file=(tmp_path / "console").open("w"))
+    console.print(Sheet("Mean per arm", header, [[name, *cells] for name in names]).rich())
+    text = console.export_text()
+    assert "…" not in text and text.count("-0.123*") == 7 * 3 and text.count("trainer") == 3
+    assert len(last) > NAME or all(name in text for name in names)
+
+
 def test_what_is_not_suspicious_has_no_flags(tmp_path, pictures):
     _, folder = written(tmp_path, pictures, people=1)
     text = (folder / "table.md").read_text()
@@ -329,3 +341,56 @@ def test_a_claim_about_an_arm_that_failed_is_left_out(tmp_path, pictures, caplog
     facts, _ = written(tmp_path, pictures, people=8, compare={"claims": claims})
     [verdict] = facts.verdicts
     assert verdict.star and verdict.claim.metric == "overall" and "tvm" in caplog.text
+
+
+def test_the_worst_of_arms_is_an_arm_of_the_tables(tmp_path, pictures):
+    swapped = {"aspl": "metacloak", "metacloak": "aspl"}  # person_0 fares worse under aspl
+    mixed = [
+        {**row, "arm": swapped.get(row["arm"], row["arm"])} if row["person"] == "person_0" else row
+        for row in rows(8)
+    ]
+    claim = {"metric": "ims", "arm": "clean", "rivals": ["adaptive"]}
+    compare = {
+        "worst": {"adaptive": ["aspl", "metacloak"]},
+        "pairs": [["metacloak+ours", "adaptive"]],
+        "claims": [claim],
+    }
+    facts, folder = written(tmp_path, pictures, people=8, rows=mixed, compare=compare)
+    text = (folder / "table.md").read_text()
+    assert "| adaptive | 8 | 0.104 | 0.204 | 0.154 | model |" in text
+    assert "| adaptive - clean | IMS | -0.500" in text
+    assert "| metacloak+ours - adaptive | IMS | +0.400" in text
+    assert "| metacloak+ours | 0.800 [0.800, 0.800] |" in text.split("## Share won back")[1]
+    assert "adaptive: of each person" in text and "(aspl 1, metacloak 7)" in text
+    assert facts.verdicts[0].star and facts.verdicts[0].hardest == "adaptive"
+    record = json.loads((folder / "comparison.json").read_text())
+    assert record["arms"]["adaptive"]["people"] == 8
+    assert record["worst"]["adaptive"]["arms"] == ["aspl", "metacloak"]
+    assert record["worst"]["adaptive"]["chosen"]["person_0"] == "aspl"
+    kept = [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
+    assert {row["arm"] for row in kept} == set(LEVEL)  # what was measured, nothing twice
+    assert "adaptive" in console_text(tmp_path, facts)
+
+
+def test_a_worst_of_arm_is_no_attack_of_its_own(tmp_path, pictures):
+    loss = {"person": "person_0", "prompt": None, "sample": None, "better": None}
+    losses = [
+        {**loss, "arm": arm, "metric": "objective.protected", "value": 0.4}
+        for arm in ("aspl", "metacloak")
+    ]
+    shown = [row for arm in ("aspl", "metacloak") for row in visible(arm, "person_0", 27.0)]
+    compare = {"worst": {"adaptive": ["aspl", "metacloak"]}}
+    given = {"rows": rows(1) + losses + shown, "compare": compare}
+    _, folder = written(tmp_path, pictures, people=1, **given)
+    for title in ("How visible", "The attack's own objective"):
+        assert [line.split(" | ")[0] for line in sheet_lines(folder, title)] == [
+            "| aspl",
+            "| metacloak",
+        ]
+
+
+def test_a_worst_of_arm_that_nobody_has_is_left_out(tmp_path, pictures, caplog):
+    compare = {"worst": {"adaptive": ["aspl", "tvm"]}, "pairs": [["aspl", "adaptive"]]}
+    facts, folder = written(tmp_path, pictures, people=8, compare=compare)
+    assert "adaptive" not in (folder / "table.md").read_text() and "adaptive" in caplog.text
+    assert facts.arms == list(LEVEL)

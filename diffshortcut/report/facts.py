@@ -18,6 +18,7 @@ from diffshortcut.comparison import (
     person_means,
     recovery,
 )
+from diffshortcut.report.worst import Worst
 from diffshortcut.statistics import Estimate
 
 log = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ class Facts:
 
     `knows` says for each arm what its attack knows of the victim (threat.py); `flags` are those
     that its cells have raised; `changes` how far the protection moved each person's pictures on the
-    mean, in 8-bit levels.
+    mean, in 8-bit levels. `worst` are those of `arms` that are put together from others.
     """
 
     arms: list[str]
@@ -56,6 +57,7 @@ class Facts:
     knows: Mapping[str, Sequence[str]] = field(default_factory=dict)
     flags: Flags = field(default_factory=dict)
     changes: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    worst: Mapping[str, Worst] = field(default_factory=dict)
 
     @cached_property
     def metrics(self) -> list[str]:
@@ -91,7 +93,8 @@ class Facts:
     def attacks(self) -> list[str]:
         """The arms that stand for an attack: the undefended one, else all that have it."""
         protected = self.baselines.protected
-        return [arm for arm in self.arms if protected.get(arm, arm) == arm]
+        own = [arm for arm in self.arms if arm not in self.worst]
+        return [arm for arm in own if protected.get(arm, arm) == arm]
 
     def people(self, arm: str) -> int:
         """How many people an arm has."""
@@ -162,6 +165,7 @@ class Facts:
             },
             "verdicts": [asdict(verdict) for verdict in self.verdicts],
             "flags": self.flags,
+            "worst": {name: asdict(found) for name, found in self.worst.items()},
         }
 
     def _arm(self, arm: str) -> dict[str, Any]:

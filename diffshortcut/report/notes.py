@@ -24,7 +24,8 @@ def notes(facts: Facts) -> list[str]:
         "p, images: the paper's image-level Wilcoxon test. Images of one trained model are not"
         " independent, so it overstates the evidence and earns no star."
     )
-    return [*lines, _about_stars(facts), *_about_knowledge(facts), *_about_flags(facts)]
+    lines += [_about_stars(facts), *_about_knowledge(facts)]
+    return [*lines, *_about_worst(facts), *_about_flags(facts)]
 
 
 def _about_stars(facts: Facts) -> str:
@@ -52,3 +53,14 @@ def _about_knowledge(facts: Facts) -> list[str]:
 
 def _about_flags(facts: Facts) -> list[str]:
     return ["A flag marks a suspicious result; docs/flags.md explains each."] if facts.flags else []
+
+
+def _about_worst(facts: Facts) -> list[str]:
+    """Of each worst-of arm who was chosen, and what choosing alone does."""
+    lines = [
+        f"{name}: of each person the arm with the lowest mean overall"
+        f" ({', '.join(f'{arm} {people}' for arm, people in found.counts().items())})."
+        for name, found in facts.worst.items()
+    ]
+    caution = "The lowest of several means lies below each by chance alone: set a worst-of arm"
+    return [*lines, f"{caution} beside one of as many controls."] if lines else []

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from rich.markup import escape
 from rich.table import Table
 
+NAME = 22  # letters of an arm that stay on one line of a narrow console
+
 
 @dataclass(frozen=True)
 class Sheet:
@@ -21,10 +23,13 @@ class Sheet:
         return f"## {self.title}\n\n{body}\n"
 
     def rich(self) -> Table:
-        """For a console."""
+        """For a console; nothing is cut: names that begin alike must stay apart."""
         table = Table(title=self.title, title_justify="left")
-        for number, name in enumerate(self.header):
-            table.add_column(name, justify="right" if number else "left")
+        first, *others = self.header
+        longest = max(len(row[0]) for row in self.rows)
+        table.add_column(first, overflow="fold", no_wrap=longest <= NAME)
+        for name in others:
+            table.add_column(name, justify="right", overflow="fold")
         for row in self.rows:
             table.add_row(*map(escape, row))  # a picture may be called [red].png
         return table

@@ -1,13 +1,14 @@
 """The threat model of an arm: what its attack knows of the victim it is measured against."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 Node = Mapping[str, Any]
+PARTS = ("model", "prompt", "trainer", "purifier")
 
 
 def known(config: Node) -> list[str]:
-    """Which of model, prompt, trainer and purifier the arm's attack knows, from its config.
+    """Which of PARTS the arm's attack knows, from its config.
 
     model: a surrogate is the model that the victim is personalized from. prompt: the attack's is
     the victim's. trainer: surrogates are personalized as the victim is, prompts included. purifier:
@@ -23,7 +24,13 @@ def known(config: Node) -> list[str]:
         "trainer": _trains(attack, trainer),
         "purifier": _aims(attack.get("target"), config["purifier"]),
     }
-    return [part for part, is_known in found.items() if is_known]
+    return [part for part in PARTS if found[part]]
+
+
+def jointly(several: Iterable[list[str]]) -> list[str]:
+    """What an adversary knows who has several attacks at hand."""
+    together = {part for parts in several for part in parts}
+    return [part for part in PARTS if part in together]
 
 
 def _models(attack: Node) -> list[Node]:
