@@ -95,17 +95,33 @@ def _listed(item: Any, overrides: Sequence[str], defense: Mapping[str, Any]) -> 
 
 def _check_compared(compare: Mapping[str, Any], names: Sequence[str]) -> None:
     """UserError for a claim of another form, or for the name of an arm that there is not."""
-    asked = {
-        "claims": [name for claim in compare["claims"] for name in _claimed(claim)],
-        "pairs": [name for pair in compare["pairs"] for name in pair],
-        # an arm that stands alone is compared with nothing
-        "clean": [compare["clean"]] if compare["clean"] is not None and len(names) > 1 else [],
-    }
-    for key, wanted in asked.items():
-        for name in wanted:
-            if name not in names:
-                close = f"{suggest(name, names)} There are: {', '.join(names)}"
-                raise UserError(f"compare.{key}: no arm is called '{name}'.{close}")
+    worst = compare["worst"]
+    for name, members in worst.items():
+        _check_worst(name, members, names)
+    claimed = [name for claim in compare["claims"] for name in _claimed(claim)]
+    _check_named("claims", claimed, [*names, *worst])
+    _check_named("pairs", [name for pair in compare["pairs"] for name in pair], [*names, *worst])
+    # an arm that stands alone is compared with nothing
+    if compare["clean"] is not None and len(names) > 1:
+        _check_named("clean", [compare["clean"]], names)
+
+
+def _check_named(key: str, wanted: Sequence[str], names: Sequence[str]) -> None:
+    for name in wanted:
+        if name not in names:
+            close = f"{suggest(name, names)} There are: {', '.join(names)}"
+            raise UserError(f"compare.{key}: no arm is called '{name}'.{close}")
+
+
+def _check_worst(name: Any, members: Sequence[str], names: Sequence[str]) -> None:
+    """UserError for a worst-of arm that is called as another, or is not made of several arms."""
+    if not isinstance(name, str):
+        raise UserError(f"compare.worst: {name!r} is not a name")
+    if name in names:
+        raise UserError(f"compare.worst: an arm is called '{name}' already")
+    if len(members) < 2 or len(set(members)) < len(members):
+        raise UserError(f"compare.worst: '{name}' needs two arms or more, each once")
+    _check_named("worst", members, names)
 
 
 def _claimed(claim: Any) -> list[str]:

@@ -102,6 +102,8 @@ def write(
         folder=folder,
         gallery=gallery(done, store),
         compare=comparison.config["compare"],
+        flags=raised(done, store),
+        changes=changes(done, store),
     )
     text = io.StringIO()
     summary.show(facts, Console(file=text, width=120))
@@ -157,6 +159,24 @@ def _objectives(cell: Cell, store: Store) -> list[dict[str, Any]]:
     """The attack's objective on held-out draws: of clean, protected and equally noisy images."""
     found = _facts(cell["protect"], store).get("objective", {})
     return _plain({f"objective.{name}": value for name, value in found.items()}, better=None)
+
+
+def raised(comparison: Comparison, store: Store) -> dict[str, dict[str, dict[str, str]]]:
+    """The flags of all cells: arm -> flag -> person -> what was seen."""
+    found: dict[str, dict[str, dict[str, str]]] = {}
+    for arm, person, cell in comparison:
+        for flag, detail in flags_of(cell, store).items():
+            found.setdefault(arm, {}).setdefault(flag, {})[person] = detail
+    return found
+
+
+def changes(comparison: Comparison, store: Store) -> dict[str, dict[str, float]]:
+    """How far protections moved a person's sub-pixels on the mean, in levels: arm -> person."""
+    found: dict[str, dict[str, float]] = {}
+    for arm, person, cell in comparison:
+        if (mean := _facts(cell["protect"], store).get("mean")) is not None:
+            found.setdefault(arm, {})[person] = mean
+    return found
 
 
 def flags_of(cell: Cell, store: Store) -> dict[str, str]:
