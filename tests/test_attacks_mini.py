@@ -9,6 +9,7 @@ from diffshortcut import arms, config, images
 from diffshortcut.attacks.random_noise import RandomNoise
 from diffshortcut.attacks.scene import Scene
 from diffshortcut.data.portraits import people
+from diffshortcut.schema import own
 from diffshortcut.seeding import Draws
 from diffshortcut.stages.protect import held_out
 from diffshortcut.weights import MINI
@@ -51,7 +52,7 @@ def scene() -> dict[str, Any]:
 def test_its_objective_rises_more_than_by_noise(name: str, scene: dict[str, Any]) -> None:
     torch.set_num_threads(2)
     overrides = [f"attack={name}", "purifier=codeformer_sr", "compare.arms=[]", *SHORT]
-    node = arms.compose(overrides)[-1].config["attack"]
+    node = own(arms.compose(overrides)[-1].config["attack"])
     node = {**node, "steps": min(node["steps"], 60)} if "steps" in node else node
     attack, where = config.build(node, "attack"), Scene(**scene)
     protected = images.quantize(attack(where, DRAWS))

@@ -27,6 +27,7 @@ from diffshortcut.data.person import Person
 from diffshortcut.metrics.faithfulness import psnr
 from diffshortcut.metrics.identity import find, similarity
 from diffshortcut.report.table import interval
+from diffshortcut.schema import own
 from diffshortcut.seeding import Draws
 from diffshortcut.statistics import mean_difference
 
@@ -91,7 +92,7 @@ def of(person: Person, cfg: dict[str, Any]) -> dict[str, float]:
     """Damage of a person's purified pictures, the mean over them."""
     scene = _scene(person)
     protected = images.quantize(
-        build(cfg["attack"], "attack")(scene, Draws(0, "protect", person.name))
+        build(own(cfg["attack"]), "attack")(scene, Draws(0, "protect", person.name))
     )
     purified = protected
     for link in cfg["purifier"].values():

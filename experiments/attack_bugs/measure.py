@@ -17,6 +17,7 @@ from diffshortcut.attacks.scene import Scene
 from diffshortcut.data.portraits import people
 from diffshortcut.dreambooth import Posterior, Settings, Training
 from diffshortcut.models.ldm import LatentDiffusion, load
+from diffshortcut.schema import own
 from diffshortcut.seeding import Draws
 from diffshortcut.stages.protect import held_out
 
@@ -98,7 +99,7 @@ def displacement(model: LatentDiffusion, dtype: Any, steps: int) -> torch.Tensor
 def measure(overrides: list[str]) -> Measured:
     """The mean over people of what an attack does; the loss is that of the pretrained model."""
     node = arms.compose([*overrides, *SHORT, "compare.arms=[]"])[-1].config["attack"]
-    found = [of_person(config.build(node, "attack"), person) for person in PEOPLE]
+    found = [of_person(config.build(own(node), "attack"), person) for person in PEOPLE]
     return {key: fmean(each[key] for each in found) for key in found[0]}
 
 
