@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from diffshortcut import config
+from diffshortcut import arms, config
 from diffshortcut.report import threat
 
 JPEG = {"jpeg": {"_target_": "jpeg", "quality": 75}}
@@ -74,6 +74,18 @@ def test_all_is_known_in_one_order() -> None:
     jpeg = config.resolve(config.compose(["purifier=jpeg"]))["purifier"]
     found = known("attack=aspl", "purifier=jpeg", target=jpeg)
     assert found == ["model", "prompt", "trainer", "purifier"]
+
+
+def test_an_adaptive_attack_knows_the_purifier_that_it_is_aimed_at() -> None:
+    def purifier_known(*overrides: str) -> dict[str, bool]:
+        composed = arms.compose(["attack=adaptive", *overrides])
+        return {arm.name: "purifier" in threat.known(arm.config) for arm in composed}
+
+    chain = "purifier=codeformer_sr"
+    own = "adaptive+codeformer_sr"
+    assert purifier_known(chain) == {"clean": False, "protected": False, own: True}
+    assert purifier_known(chain, "attack.target=codeformer_sr")[own]
+    assert not purifier_known(chain, "attack.target=sr")[own]
 
 
 def test_without_a_model_nothing_is_known_whatever_the_attack_is_told() -> None:
