@@ -65,7 +65,7 @@ def read_own(folder: Path) -> Person:
         raise UserError(f"{folder}: no readable image")
     if others := [path.name for path in sorted(folder.iterdir()) if _is_other(path)]:
         kinds = " ".join(sorted(SUFFIXES))
-        log.warning("%s: no pictures of a kind that is read (%s)", ", ".join(others), kinds)
+        log.warning("%s: left out, of no kind that is read (%s)", ", ".join(others), kinds)
     return Person(folder.name, found, found, ())
 
 
