@@ -25,10 +25,15 @@ class Arm:
 
 
 def compose(overrides: Sequence[str]) -> list[Arm]:
-    """The checked arms of `compare.arms`, each once; the command line's own arm is the last."""
+    """The checked arms of `compare.arms`, each once; the command line's own arm is the last.
+
+    With stages=protect nothing is compared: there is that one arm.
+    """
     _check_chains(overrides)
     cfg = config.compose(overrides, hydra=True)
     main = _resolve(cfg, overrides)
+    if main["stages"] == "protect":
+        return [_protecting(cfg, main)]
     listed = [_listed(item, overrides, main["purifier"]) for item in main["compare"]["arms"]]
     distinct: dict[str, Arm] = {}
     for arm in listed:
@@ -41,6 +46,13 @@ def compose(overrides: Sequence[str]) -> list[Arm]:
         raise UserError(f"compare.arms: two different arms are called '{twice.pop()}'")
     _check_compared(main["compare"], names)
     return arms
+
+
+def _protecting(cfg: DictConfig, main: dict[str, Any]) -> Arm:
+    attack = cfg.hydra.runtime.choices.attack
+    if attack == "none":
+        raise UserError("stages=protect: attack=none protects nothing; write such as attack=aspl")
+    return Arm(f"protected-{attack}", main)
 
 
 def _check_chains(overrides: Sequence[str]) -> None:

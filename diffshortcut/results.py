@@ -113,7 +113,7 @@ def write(
         stream.writelines(f"* {line}\n" for line in missing)
     _track(comparison.config, facts.rows, folder)
     if not failures:
-        _write_record(done, store, folder, overrides)
+        write_record(done, store, folder, overrides)
 
 
 def rows(comparison: Comparison, store: Store) -> list[dict[str, Any]]:
@@ -222,9 +222,10 @@ def _track(config: Mapping[str, Any], collected: Sequence[Mapping[str, Any]], fo
     )
 
 
-def _write_record(
+def write_record(
     comparison: Comparison, store: Store, folder: Path, overrides: Sequence[str]
 ) -> None:
+    """Write what was done to make the folder, which completes it; nothing may fail after this."""
     made: dict[str, dict[str, Any]] = {}
     for arm, person, cell in comparison:
         stages = {name: store.provenance(task.stage, task.key) for name, task in cell.items()}
