@@ -6,7 +6,7 @@ ARGS   ?= attack=metacloak purifier=ours
 SLOW_EXTRAS := test,mini
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(VENV)/.core: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -50,10 +50,13 @@ mini-audit: $(VENV)/.slow ## what networks trained on real faces say of the ship
 quickstart: $(VENV)/.core ## seven arms on eight people, with statistics (about two hours)
 	$(BIN)/python -m diffshortcut.run experiment=quickstart
 
+bench-attacks: $(VENV)/.core ## the attacks' speed beside plain versions of the published loops (minutes)
+	OMP_NUM_THREADS=1 $(BIN)/python -m diffshortcut.bench.attacks
+
 wheel: $(VENV)/.core ## build the wheel into dist/
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
 clean: ## remove the environment and what was built (results in outputs/ stay)
 	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache
 
-.PHONY: help setup run test test-slow mini mini-data mini-gates mini-audit quickstart wheel clean
+.PHONY: help setup run test test-slow mini mini-data mini-gates mini-audit quickstart bench-attacks wheel clean

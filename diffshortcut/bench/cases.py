@@ -1,0 +1,111 @@
+"""Which attacks are set beside which published loop, and on what."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from diffshortcut import config
+from diffshortcut.attacks.scene import Scene
+from diffshortcut.bench import published, published_rounds
+from diffshortcut.data import portraits
+from diffshortcut.images import quantize, read_files
+from diffshortcut.schema import STAGE_REFERENCES
+from diffshortcut.seeding import Draws
+from diffshortcut.weights import locate
+
+SIZE = 128  # pixels, the mini zoo's
+PRIOR = 8  # class images; how many changes nothing in a round
+
+
+@dataclass(frozen=True)
+class Case:
+    """An attack, the overrides that make it short, and the loop of which a turn is measured."""
+
+    name: str
+    published: Callable[[Any, Scene, Draws], Tensor]
+    overrides: tuple[str, ...]
+    loop: str
+
+    def attack(self) -> Any:
+        """The attack on the mini zoo, its numbers those of the yaml but for the length."""
+        resolved = config.resolve(config.compose(self.overrides))["attack"]
+        return config.build({k: v for k, v in resolved.items() if k not in STAGE_REFERENCES})
+
+
+STEPS, ROUNDS = "attack.steps=3", "attack.rounds=1"
+SEARCH = "attack.greedy.steps"
+CASES = [
+    Case("fsmg, step", published.fsmg, ("attack=fsmg", STEPS), "FSMG"),
+    Case("aspl, round", published_rounds.aspl, ("attack=aspl", ROUNDS), "aspl"),
+    Case("easpl, round", published_rounds.easpl, ("attack=easpl", ROUNDS), "easpl"),
+    Case(
+        "metacloak, round",
+        published_rounds.metacloak,
+        ("attack=metacloak", ROUNDS, "attack.surrogate_steps=0", "attack.snapshots=1"),
+        "metacloak",
+    ),
+    Case(
+        "simac, round",
+        published_rounds.simac,
+        ("attack=simac", ROUNDS, f"{SEARCH}=0"),
+        "simac",
+    ),
+    Case(
+        "simac, round, features detached",
+        published_rounds.simac,
+        ("attack=simac", ROUNDS, f"{SEARCH}=0", "attack.attach_features=false"),
+        "simac",
+    ),
+    Case(
+        "simac, step of the search",
+        published_rounds.simac,
+        (
+            "attack=simac",
+            "attack.rounds=1",
+            "attack.pgd_steps=1",
+            "attack.clean_steps=0",
+            "attack.adversarial_steps=0",
+            f"{SEARCH}=1",
+        ),
+        "simac: timesteps",
+    ),
+    Case("advdm, step", published.advdm, ("attack=advdm", STEPS), "AdvDM"),
+    Case("sds, step", published.sds, ("attack=sds", STEPS), "SDS"),
+    Case(
+        "sds, beside a step through the denoiser",
+        published.sds_with_denoiser,
+        ("attack=sds", STEPS),
+        "SDS",
+    ),
+    Case("mist, step", published.mist, ("attack=mist", STEPS), "Mist"),
+    Case("caat, step", published.caat, ("attack=caat", STEPS), "caat"),
+    Case(
+        "photoguard_encoder, step",
+        published.photoguard_encoder,
+        ("attack=photoguard_encoder", STEPS),
+        "EncoderAttack",
+    ),
+    Case(
+        "glaze, step",
+        published.glaze,
+        ("attack=glaze", STEPS, "attack.style.steps=2"),
+        "glaze",
+    ),
+]
+
+
+def person() -> Scene:
+    """A person who comes with the package; another's pictures stand for the class images."""
+    first, *others = portraits.people(people=3)
+    prior = [path for other in others for path in (*other.set_A, *other.set_B)][:PRIOR]
+    sets = (first.set_B, first.set_A, prior)
+    images, clean, classes = (quantize(read_files(paths, SIZE)) for paths in sets)
+    return Scene(
+        images=images,
+        clean=clean,
+        prior=classes,
+        names=tuple(path.name for path in first.set_B),
+        personalized=locate("mini:mini_a"),
+    )

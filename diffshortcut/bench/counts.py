@@ -1,0 +1,76 @@
+"""What a loop computes: counted, not estimated."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, fields
+from typing import Any
+from unittest.mock import patch
+
+from diffusers import UNet2DConditionModel
+from diffusers.models.autoencoders.vae import Encoder
+from torch import Tensor
+from torch.nn import Module
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.modules.module import register_module_forward_hook
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import CLIPTextModel
+
+from diffshortcut.models.ldm import LatentDiffusion
+
+
+@dataclass
+class Counts:
+    """Multiplications and additions of products and convolutions, and how many rows went where."""
+
+    flops: float = 0
+    texts: float = 0  # prompts embedded
+    encoded: float = 0  # images through the autoencoder
+    denoised: float = 0  # latents through the denoiser
+    denoised_back: float = 0  # of these, how many with a backward pass
+    copies: float = 0  # of denoiser and text encoder
+
+    def per(self, turns: int) -> "Counts":
+        """The mean of some turns."""
+        return Counts(*(getattr(self, field.name) / turns for field in fields(self)))
+
+
+@contextmanager
+def counting(into: Counts, *, operations: bool = True) -> Iterator[None]:
+    """Add what happens inside, in any model and in copies made meanwhile.
+
+    Operations take their time to count.
+    """
+    copy = LatentDiffusion.copy
+
+    def counted(self: LatentDiffusion, *args: Any) -> LatentDiffusion:
+        into.copies += 1
+        return copy(self, *args)
+
+    hook = register_module_forward_hook(lambda module, args, out: _note(into, module, args, out))
+    counter = FlopCounterMode(display=False)
+    try:
+        # other kernels of attention are no products that the counter knows
+        with (
+            patch.object(LatentDiffusion, "copy", counted),
+            sdpa_kernel(SDPBackend.MATH),
+            counter if operations else nullcontext(),
+        ):
+            yield
+    finally:
+        hook.remove()
+        into.flops += counter.get_total_flops()
+
+
+def _note(into: Counts, module: Module, args: tuple[Any, ...], out: Any) -> None:
+    if isinstance(module, CLIPTextModel):
+        into.texts += len(args[0])
+    elif isinstance(module, Encoder):
+        into.encoded += len(args[0])
+    elif isinstance(module, UNet2DConditionModel):
+        into.denoised += len(args[0])
+        if out.sample.requires_grad:
+            out.sample.register_hook(lambda slope: _note_back(into, slope))
+
+
+def _note_back(into: Counts, slope: Tensor) -> None:
+    into.denoised_back += len(slope)
