@@ -1,7 +1,9 @@
 """`python -m diffshortcut.bench.attacks`: our attacks beside plain versions of the published loops.
 
-Operations of both are counted, and both are timed in turn, ours, theirs, ours, theirs, of which the
-shortest turn counts. A wall ratio below nine tenths of the counted one is time lost.
+Operations of both are counted, and both are timed in turn, theirs, ours, theirs, ours: a ratio is the
+median over these pairs, which a machine that is shared disturbs least. A ratio of times below nine
+tenths of the counted one is time lost. Beside the clock stands the processor's time, which is what
+the clock would say if nobody else had the processor.
 """
 
 import argparse
@@ -10,7 +12,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
@@ -50,12 +54,25 @@ class Watched(Checkpoint):
 
 
 @dataclass(frozen=True)
+class Times:
+    """Seconds of a turn, by the clock and of the processor."""
+
+    wall: float
+    processor: float
+
+    @classmethod
+    def shortest(cls, found: list["Times"]) -> "Times":
+        """Of the turns of a run."""
+        return cls(min(one.wall for one in found), min(one.processor for one in found))
+
+
+@dataclass(frozen=True)
 class Measured:
-    """A case with the counts and the shortest seconds of a turn: the published loop's, and ours."""
+    """What a turn computes and how long it takes, the published loop's and ours, run by run."""
 
     name: str
     counts: tuple[Counts, Counts]
-    seconds: tuple[float, float]
+    times: list[tuple[Times, Times]]
 
     @property
     def counted(self) -> float:
@@ -65,23 +82,28 @@ class Measured:
     @property
     def wall(self) -> float:
         """How many times our time it takes."""
-        return self.seconds[0] / self.seconds[1]
+        return median(theirs.wall / ours.wall for theirs, ours in self.times)
 
     @property
-    def reached(self) -> float:
-        """The part of the counted ratio that is there in time."""
-        return self.wall / self.counted
+    def processor(self) -> float:
+        """How many times our processor's time it takes."""
+        return median(theirs.processor / ours.processor for theirs, ours in self.times)
+
+    def seconds(self) -> str:
+        """By the clock: theirs / ours."""
+        pair = (median(times[side].wall for times in self.times) for side in (0, 1))
+        return " / ".join(f"{value:.3f}" for value in pair)
 
 
-def measure(case: Case, attack: Any, scene: Scene, repetitions: int) -> Measured:
-    """Count once each, which also warms up, then time in turn."""
-    methods: list[Method] = [lambda scene, draws: case.published(attack, scene, draws), attack]
-    counts = tuple(count(method, case.loop, scene) for method in methods)
-    times: list[list[float]] = [[], []]
-    for _ in range(repetitions):
-        for method, found in zip(methods, times, strict=True):
-            found += seconds(method, case.loop, scene)
-    return Measured(case.name, (counts[0], counts[1]), (min(times[0]), min(times[1])))
+def measure(case: Case, attack: Any, scene: Scene, seconds: float) -> Measured:
+    """Count once each, which also warms up, then time in turn, once or until `seconds` are up."""
+    theirs: Method = partial(case.published, attack)
+    ours: Method = attack
+    counts = (count(theirs, case.loop, scene), count(ours, case.loop, scene))
+    start, times = time.process_time(), []
+    while not times or time.process_time() - start < seconds:
+        times.append((timed(theirs, case.loop, scene), timed(ours, case.loop, scene)))
+    return Measured(case.name, counts, times)
 
 
 def count(method: Method, loop: str, scene: Scene, *, operations: bool = True) -> Counts:
@@ -100,18 +122,18 @@ def count(method: Method, loop: str, scene: Scene, *, operations: bool = True) -
     return total.per(len(turns))
 
 
-def seconds(method: Method, loop: str, scene: Scene) -> list[float]:
-    """How long each turn takes."""
-    found: list[float] = []
+def timed(method: Method, loop: str, scene: Scene) -> Times:
+    """How long the shortest turn of a run takes."""
+    found: list[Times] = []
 
     @contextmanager
     def around() -> Iterator[None]:
-        start = time.perf_counter()
+        wall, processor = time.perf_counter(), time.process_time()
         yield
-        found.append(time.perf_counter() - start)
+        found.append(Times(time.perf_counter() - wall, time.process_time() - processor))
 
     watch(method, loop, scene, around)
-    return found
+    return Times.shortest(found)
 
 
 def watch(
@@ -129,13 +151,15 @@ def sheets(found: list[Measured]) -> list[Sheet]:
             one.name,
             f"{one.counts[0].flops / 1e9:.1f} / {one.counts[1].flops / 1e9:.1f}",
             f"{one.counted:.2f}",
-            f"{one.seconds[0]:.3f} / {one.seconds[1]:.3f}",
+            one.seconds(),
             f"{one.wall:.2f}",
-            f"{one.reached:.0%}{' <' if one.reached < LEAST else ''}",
+            _part(one.wall / one.counted),
+            f"{one.processor:.2f}",
+            _part(one.processor / one.counted),
         ]
         for one in found
     ]
-    header = ["published / ours", "GFLOP", "ratio", "seconds", "ratio", "reached"]
+    header = ["published / ours", "GFLOP", "ratio", "seconds", "wall", "reached", "cpu", "reached"]
     counts = ["texts", "encoded", "denoised", "denoised_back", "copies"]
     rows = [
         [one.name, *(" / ".join(f"{getattr(c, name):g}" for c in one.counts) for name in counts)]
@@ -148,11 +172,15 @@ def sheets(found: list[Measured]) -> list[Sheet]:
     ]
 
 
+def _part(reached: float) -> str:
+    return f"{reached:.0%}{' <' if reached < LEAST else ''}"
+
+
 def main() -> None:
     """Measure, print, and write a markdown table where one is asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="*", help="beginnings of names, such as aspl")
-    parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=15, help="of processor's time per attack")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--markdown", type=Path, help="a file for the tables")
     asked = parser.parse_args()
@@ -162,9 +190,7 @@ def main() -> None:
         library.disable_progress_bar()
     cases = [case for case in CASES if case.name.startswith(tuple(asked.only or [""]))]
     scene = person()
-    found = [
-        measure(case, case.attack(), scene, asked.repetitions) for case in track(cases, "attacks")
-    ]
+    found = [measure(case, case.attack(), scene, asked.seconds) for case in track(cases, "attacks")]
     tables = [*sheets(found), sd_size.sheet()]
     console = Console(width=None if sys.stdout.isatty() else 110)
     for table in tables:

@@ -68,8 +68,10 @@ def _note(into: Counts, module: Module, args: tuple[Any, ...], out: Any) -> None
         into.encoded += len(args[0])
     elif isinstance(module, UNet2DConditionModel):
         into.denoised += len(args[0])
-        if out.sample.requires_grad:
-            out.sample.register_hook(lambda slope: _note_back(into, slope))
+        # a loss of inner features has no gradient at the output, training has none at the input
+        differentiated = args[0] if args[0].requires_grad else out.sample
+        if differentiated.requires_grad:
+            differentiated.register_hook(lambda slope: _note_back(into, slope))
 
 
 def _note_back(into: Counts, slope: Tensor) -> None:

@@ -191,7 +191,7 @@ def _with_features(attack: SimAC, scene: Scene, draws: Draws, lists: list[Tensor
         context = model.encode_prompt([attack.instance_prompt] * len(x))
         value, features = _pass(model, x, t, context, draws, step)
         with torch.no_grad():
-            _, clean = _pass(model, scene.images, t, context, draws, step)
+            _, clean = _pass(model, scene.images, t, context.detach(), draws, step)
         far = (features - clean).square().flatten(1).mean(1)
         far = far if attack.attach_features else far.detach()
         return (value + attack.feature_weight * far).mean()
