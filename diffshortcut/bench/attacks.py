@@ -1,7 +1,7 @@
 """`python -m diffshortcut.bench.attacks`: our attacks beside plain versions of the published loops.
 
-Operations of both are counted, and both are timed in turn, theirs, ours, theirs, ours: a ratio is the
-median over these pairs, which a machine that is shared disturbs least. A ratio of times below nine
+Operations of both are counted, and both are timed in turn, theirs, ours, theirs, ours: a ratio is
+the median over these pairs, which a shared machine disturbs least. A ratio of times below nine
 tenths of the counted one is time lost. Beside the clock stands the processor's time, which is what
 the clock would say if nobody else had the processor.
 """
@@ -100,7 +100,8 @@ def measure(case: Case, attack: Any, scene: Scene, seconds: float) -> Measured:
     theirs: Method = partial(case.published, attack)
     ours: Method = attack
     counts = (count(theirs, case.loop, scene), count(ours, case.loop, scene))
-    start, times = time.process_time(), []
+    times: list[tuple[Times, Times]] = []
+    start = time.process_time()
     while not times or time.process_time() - start < seconds:
         times.append((timed(theirs, case.loop, scene), timed(ours, case.loop, scene)))
     return Measured(case.name, counts, times)
