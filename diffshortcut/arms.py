@@ -25,11 +25,16 @@ class Arm:
 
 
 def compose(overrides: Sequence[str]) -> list[Arm]:
-    """The checked arms of `compare.arms`, each once; the command line's own arm is the last."""
+    """The checked arms of `compare.arms`, each once; the command line's own arm is the last.
+
+    With stages=protect nothing is compared: there is that one arm.
+    """
     _check_chains(overrides)
     cfg = config.compose(overrides, hydra=True)
-    main = _resolve(cfg)
-    listed = [_listed(item, overrides) for item in main["compare"]["arms"]]
+    main = _resolve(cfg, overrides)
+    if main["stages"] == "protect":
+        return [_protecting(cfg, main)]
+    listed = [_listed(item, overrides, main["purifier"]) for item in main["compare"]["arms"]]
     distinct: dict[str, Arm] = {}
     for arm in listed:
         distinct.setdefault(arm.content(), arm)
@@ -43,6 +48,13 @@ def compose(overrides: Sequence[str]) -> list[Arm]:
     return arms
 
 
+def _protecting(cfg: DictConfig, main: dict[str, Any]) -> Arm:
+    attack = cfg.hydra.runtime.choices.attack
+    if attack == "none":
+        raise UserError("stages=protect: attack=none protects nothing; write such as attack=aspl")
+    return Arm(f"protected-{attack}", main)
+
+
 def _check_chains(overrides: Sequence[str]) -> None:
     """UserError for a link that a chain names twice: the links of a chain go by their names."""
     for override in OverridesParser.create().parse_overrides(list(overrides)):
@@ -53,17 +65,41 @@ def _check_chains(overrides: Sequence[str]) -> None:
             raise UserError(f"{override.input_line}: '{twice[0]}' is named twice")
 
 
-def _resolve(cfg: DictConfig) -> dict[str, Any]:
+def _resolve(
+    cfg: DictConfig, overrides: Sequence[str], defense: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     resolved = config.resolve(OmegaConf.masked_copy(cfg, [str(k) for k in cfg if k != "hydra"]))
+    if isinstance(resolved.get("attack"), dict) and "target" in resolved["attack"]:
+        resolved["attack"]["target"] = _aimed_at(resolved["attack"]["target"], overrides, defense)
     config.check(resolved)
     return resolved
 
 
-def _listed(item: Any, overrides: Sequence[str]) -> Arm:
+def _aimed_at(
+    target: Any, overrides: Sequence[str], defense: Mapping[str, Any] | None
+) -> Mapping[str, Any]:
+    """The purifier that an adaptive attack goes through.
+
+    It is named, or else the cell's own; in an arm without one, that of the command line.
+    """
+    if isinstance(target, str | list):
+        name = target if isinstance(target, str) else f"[{','.join(map(str, target))}]"
+        said = ("purifier=", "attack.target=", "attack=")
+        others = [override for override in overrides if not override.startswith(said)]
+        target = config.resolve(config.compose([*others, f"purifier={name}"]))["purifier"]
+    if not (target or defense):
+        raise UserError(
+            "attack.target: there is no purifier to go through: add purifier=..., or name one, such"
+            " as attack.target=codeformer_sr"
+        )
+    return target or dict(defense or {})
+
+
+def _listed(item: Any, overrides: Sequence[str], defense: Mapping[str, Any]) -> Arm:
     match item:
         case {"name": str(name), "overrides": [*own]} if all(isinstance(o, str) for o in own):
             try:
-                return Arm(name, _resolve(_with(overrides, own)))
+                return Arm(name, _resolve(_with(overrides, own), [*overrides, *own], defense))
             except UserError as error:
                 raise UserError(f"arm {name}: {error}") from error
     raise UserError(f"compare.arms: {item!r} is not {{name: ..., overrides: [...]}}")
@@ -71,17 +107,33 @@ def _listed(item: Any, overrides: Sequence[str]) -> Arm:
 
 def _check_compared(compare: Mapping[str, Any], names: Sequence[str]) -> None:
     """UserError for a claim of another form, or for the name of an arm that there is not."""
-    asked = {
-        "claims": [name for claim in compare["claims"] for name in _claimed(claim)],
-        "pairs": [name for pair in compare["pairs"] for name in pair],
-        # an arm that stands alone is compared with nothing
-        "clean": [compare["clean"]] if compare["clean"] is not None and len(names) > 1 else [],
-    }
-    for key, wanted in asked.items():
-        for name in wanted:
-            if name not in names:
-                close = f"{suggest(name, names)} There are: {', '.join(names)}"
-                raise UserError(f"compare.{key}: no arm is called '{name}'.{close}")
+    worst = compare["worst"]
+    for name, members in worst.items():
+        _check_worst(name, members, names)
+    claimed = [name for claim in compare["claims"] for name in _claimed(claim)]
+    _check_named("claims", claimed, [*names, *worst])
+    _check_named("pairs", [name for pair in compare["pairs"] for name in pair], [*names, *worst])
+    # an arm that stands alone is compared with nothing
+    if compare["clean"] is not None and len(names) > 1:
+        _check_named("clean", [compare["clean"]], names)
+
+
+def _check_named(key: str, wanted: Sequence[str], names: Sequence[str]) -> None:
+    for name in wanted:
+        if name not in names:
+            close = f"{suggest(name, names)} There are: {', '.join(names)}"
+            raise UserError(f"compare.{key}: no arm is called '{name}'.{close}")
+
+
+def _check_worst(name: Any, members: Sequence[str], names: Sequence[str]) -> None:
+    """UserError for a worst-of arm that is called as another, or is not made of several arms."""
+    if not isinstance(name, str):
+        raise UserError(f"compare.worst: {name!r} is not a name")
+    if name in names:
+        raise UserError(f"compare.worst: an arm is called '{name}' already")
+    if len(members) < 2 or len(set(members)) < len(members):
+        raise UserError(f"compare.worst: '{name}' needs two arms or more, each once")
+    _check_named("worst", members, names)
 
 
 def _claimed(claim: Any) -> list[str]:

@@ -12,7 +12,7 @@ from diffshortcut import config, keys, provenance, weights
 from diffshortcut.data.person import Person
 from diffshortcut.errors import UserError
 from diffshortcut.progress import track
-from diffshortcut.schema import STAGE_REFERENCES
+from diffshortcut.schema import own
 from diffshortcut.store import Store, StoreError
 
 log = logging.getLogger(__name__)
@@ -85,10 +85,10 @@ def plan(cfg: Mapping[str, Any], person: Person) -> dict[str, Task]:
     attack, trainer = cfg["attack"], cfg["trainer"]
     before = prior(attack)
     if node := attack.get("personalized"):  # a surrogate that set_A has made
-        personal = {"trainer": _own(node), "resolution": size}
+        personal = {"trainer": own(node), "resolution": size}
         before["personalized"] = task("personalize", personal, **prior(node))
     only = {"full_size": True} if cfg["stages"] == "protect" else {}
-    protected = task("protect", {"attack": _own(attack), "resolution": size, **only}, **before)
+    protected = task("protect", {"attack": own(attack), "resolution": size, **only}, **before)
     cell = {f"{found.stage}.surrogate": found for found in before.values()}
     class_images = {} if only else prior(trainer)
     cell |= {**class_images, "protect": protected}
@@ -97,7 +97,7 @@ def plan(cfg: Mapping[str, Any], person: Person) -> dict[str, Task]:
     images = protected
     for name, link in (cfg.get("purifier") or {}).items():
         images = cell[f"purify.{name}"] = task("purify", {"link": link}, images=images)
-    model = task("personalize", {"trainer": _own(trainer)}, images=images, **class_images)
+    model = task("personalize", {"trainer": own(trainer)}, images=images, **class_images)
     generated = task("generate", {"sampler": cfg["sampler"]}, model=model)
     cell |= {"personalize": model, "generate": generated}
     evidence = {"generated": generated, "model": model, "purified": images, "protected": protected}
@@ -206,11 +206,6 @@ def _device(wanted: str) -> str:
     if wanted == "cuda" and not torch.cuda.is_available():
         raise UserError("runtime.device=cuda: this machine has no such device")
     return "cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu"
-
-
-def _own(node: dict[str, Any]) -> dict[str, Any]:
-    """A method's node without the keys that refer to other stages."""
-    return {key: value for key, value in node.items() if key not in STAGE_REFERENCES}
 
 
 def _order(task: Task) -> tuple[int, int, str, str]:

@@ -22,6 +22,7 @@ TYPES = {  # as annotations; a Node has a _target_
     "compare.arms": "list",
     "compare.claims": "list",
     "compare.pairs": "list[tuple[str, str]]",
+    "compare.worst": "dict[str, list[str]]",
     "logger.name": "str",
     "logger.project": "str",
     "logger.timeout": "float",

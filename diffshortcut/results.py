@@ -102,6 +102,8 @@ def write(
         folder=folder,
         gallery=gallery(done, store),
         compare=comparison.config["compare"],
+        flags=raised(done, store),
+        changes=changes(done, store),
     )
     text = io.StringIO()
     summary.show(facts, Console(file=text, width=120))
@@ -111,7 +113,7 @@ def write(
         stream.writelines(f"* {line}\n" for line in missing)
     _track(comparison.config, facts.rows, folder)
     if not failures:
-        _write_record(done, store, folder, overrides)
+        write_record(done, store, folder, overrides)
 
 
 def rows(comparison: Comparison, store: Store) -> list[dict[str, Any]]:
@@ -159,6 +161,24 @@ def _objectives(cell: Cell, store: Store) -> list[dict[str, Any]]:
     return _plain({f"objective.{name}": value for name, value in found.items()}, better=None)
 
 
+def raised(comparison: Comparison, store: Store) -> dict[str, dict[str, dict[str, str]]]:
+    """The flags of all cells: arm -> flag -> person -> what was seen."""
+    found: dict[str, dict[str, dict[str, str]]] = {}
+    for arm, person, cell in comparison:
+        for flag, detail in flags_of(cell, store).items():
+            found.setdefault(arm, {}).setdefault(flag, {})[person] = detail
+    return found
+
+
+def changes(comparison: Comparison, store: Store) -> dict[str, dict[str, float]]:
+    """How far protections moved a person's sub-pixels on the mean, in levels: arm -> person."""
+    found: dict[str, dict[str, float]] = {}
+    for arm, person, cell in comparison:
+        if (mean := _facts(cell["protect"], store).get("mean")) is not None:
+            found.setdefault(arm, {})[person] = mean
+    return found
+
+
 def flags_of(cell: Cell, store: Store) -> dict[str, str]:
     """What is suspicious about a cell, by the name of the flag (docs/flags.md)."""
     links = [_facts(task, store) for task in cell.values() if task.stage == "purify"]
@@ -202,9 +222,10 @@ def _track(config: Mapping[str, Any], collected: Sequence[Mapping[str, Any]], fo
     )
 
 
-def _write_record(
+def write_record(
     comparison: Comparison, store: Store, folder: Path, overrides: Sequence[str]
 ) -> None:
+    """Write what was done to make the folder, which completes it; nothing may fail after this."""
     made: dict[str, dict[str, Any]] = {}
     for arm, person, cell in comparison:
         stages = {name: store.provenance(task.stage, task.key) for name, task in cell.items()}

@@ -11,8 +11,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from diffshortcut import arms, cells, config, results, usage
+from diffshortcut import arms, cells, config, protected, results, usage
 from diffshortcut.errors import UserError
+from diffshortcut.protected import Protection
 from diffshortcut.results import Comparison
 from diffshortcut.store import Store, check_writable, user_errors
 
@@ -87,6 +88,8 @@ def _line(error: Exception, overrides: Sequence[str]) -> str:
 def launch(overrides: Sequence[str]) -> list[cells.Failure]:
     """Compose the arms, run what is missing, report; what could not be done is returned."""
     comparison = plan(overrides)
+    own = isinstance(comparison, Protection)
+    write, show = (protected.write, protected.show) if own else (results.write, results.show)
     folder, runtime = comparison.folder(overrides), comparison.config["runtime"]
     runtime = {**runtime, "checkpoint_minutes": comparison.config["checkpoint"]["minutes"]}
     failures: list[cells.Failure] = []
@@ -98,8 +101,8 @@ def launch(overrides: Sequence[str]) -> list[cells.Failure]:
         for failure in failures:
             log.error("not done: %s: %s", failure.task.title, failure.reason)
         with user_errors(folder):
-            results.write(comparison, failures, store, folder, overrides)
-    results.show(folder, complete=not failures)
+            write(comparison, failures, store, folder, overrides)
+    show(folder, complete=not failures)
     return failures
 
 
@@ -111,7 +114,8 @@ def plan(overrides: Sequence[str]) -> Comparison:
         arm.name: {person.name: cells.plan(arm.config, person) for person in people}
         for arm in composed
     }
-    return Comparison(composed, people, planned)
+    kind = Protection if composed[-1].config["stages"] == "protect" else Comparison
+    return kind(composed, people, planned)
 
 
 def _tasks(comparison: Comparison) -> list[cells.Task]:

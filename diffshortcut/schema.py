@@ -38,6 +38,11 @@ def plugins() -> tuple[str, ...]:
     return tuple(dict.fromkeys(name.strip() for name in [*named, *installed] if name.strip()))
 
 
+def own(node: Mapping[str, Any]) -> dict[str, Any]:
+    """A method's node without the keys that refer to other stages: what its target is given."""
+    return {key: value for key, value in node.items() if key not in STAGE_REFERENCES}
+
+
 def check_node(node: Any, where: str) -> None:
     """UserError if a node with a `_target_`, or one inside it, does not fit its signature."""
     if isinstance(node, list):

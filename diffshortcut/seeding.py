@@ -23,6 +23,11 @@ class Draws:
     seed: int
     stage: str
     person: str
+    first: int = 0  # the index, among the person's images, of the first that are drawn for
+
+    def from_image(self, first: int) -> "Draws":
+        """The draws of a batch whose images are the person's from index `first` on."""
+        return replace(self, first=first)
 
     def scope(self, name: str) -> "Draws":
         """Draws of a part of this stage, such as an attack's surrogate."""
@@ -30,6 +35,7 @@ class Draws:
 
     def generator(self, purpose: str, image: int = 0, step: int = 0) -> Generator:
         """A CPU generator that nothing else uses."""
+        image += self.first
         name = json.dumps([self.seed, self.stage, self.person, image, step, purpose])
         digest = hashlib.sha256(name.encode()).digest()
         return Generator().manual_seed(int.from_bytes(digest[:8], "big"))

@@ -8,7 +8,7 @@ from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from diffshortcut import config
+from diffshortcut import config, frame
 from diffshortcut.errors import suggest
 
 CONFIG_ERRORS = (HydraException, OmegaConfBaseException)
@@ -66,4 +66,6 @@ def _wrong_key(key: str, overrides: Sequence[str]) -> str:
         choices = [str(name) for name in node] if isinstance(node, DictConfig) else []
     choices = sorted({*choices, *(() if above else config.groups())})
     place = ".".join(above) or "the config"
+    if frame.TYPES.get(place, "").startswith("dict"):  # its keys are the user's
+        return f"{place} has no key '{last}'. To add it: +{key}=..."
     return f"{place} has no key '{last}'.{suggest(last, choices)} There are: {', '.join(choices)}"

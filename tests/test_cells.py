@@ -31,6 +31,7 @@ class World:
         self.root = root
         self.calls: list[tuple[str, str]] = []
         self.failing: set[tuple[str, str]] = set()
+        self.facts: dict[tuple[str, str], dict[str, Any]] = {}  # what stages say besides
         self.seen: dict[str, list[dict[str, Path]]] = {}
         self.during: dict[str, Callable[[], object]] = {}
 
@@ -53,7 +54,7 @@ class World:
             Image.new("RGB", (8, 8)).save(out / "images" / "00.png")
         if name == "score":
             self.rows(out, config, len(self.calls))
-        return {"steps": 1}
+        return {"steps": 1, **self.facts.get((name, person), {})}
 
     def rows(self, out: Path, config: dict, value: int) -> None:
         target = config["metric"]["_target_"].split(".")[-1]
@@ -297,6 +298,40 @@ def test_a_row_has_the_seed_of_its_own_arm(world: World) -> None:
     [place] = (world.root / "outputs").iterdir()
     rows = [json.loads(line) for line in (place / "rows.jsonl").read_text().splitlines()]
     assert {(row["arm"], row["training_seed"]) for row in rows} == {("other", 3), ("clean", 0)}
+
+
+def test_flags_of_all_cells_are_shown_and_rows_stay_as_they_are(world: World) -> None:
+    weak = {"flags": {"budget_unused": "0 % of sub-pixels at the bound"}}
+    world.facts = {("protect", "bob"): weak, ("purify", "ann"): {"unchanged": True}}
+    world.launch("attack=aspl", "purifier=jpeg", "data.people=2")
+    [place] = (world.root / "outputs").iterdir()
+    flags = json.loads((place / "comparison.json").read_text())["flags"]
+    assert flags["protected"] == {"budget_unused": {"bob": "0 % of sub-pixels at the bound"}}
+    assert flags["aspl+jpeg"]["budget_unused"] == flags["protected"]["budget_unused"]
+    assert list(flags["aspl+jpeg"]["purifier_is_no_op"]) == ["ann"]
+    for table in ("table.md", "table.txt"):
+        text = (place / table).read_text()
+        assert "purifier_is_no_op" in text and "1 of 2" in text
+    assert "budget_unused" not in (place / "rows.jsonl").read_text()
+
+
+def test_the_size_of_a_protection_comes_from_its_stage(world: World) -> None:
+    world.facts = {("protect", "ann"): {"mean": 6.0}, ("protect", "bob"): {"mean": 8.0}}
+    world.launch("attack=aspl", "purifier=jpeg", "data.people=2")
+    [place] = (world.root / "outputs").iterdir()
+    found = json.loads((place / "comparison.json").read_text())["arms"]
+    assert found["protected"]["mean_change"] == found["aspl+jpeg"]["mean_change"] == 7.0
+    assert "| protected | 7.00 | - | - | - |" in (place / "table.md").read_text()
+
+
+def test_a_worst_of_arm_costs_nothing_and_is_in_the_results(world: World) -> None:
+    world.launch("attack=aspl", "purifier=jpeg")
+    [before] = (world.root / "outputs").iterdir()
+    world.launch("attack=aspl", "purifier=jpeg", "+compare.worst={either: [protected, aspl+jpeg]}")
+    assert world.calls == []
+    [place] = set((world.root / "outputs").iterdir()) - {before}
+    assert "| either | 1 |" in (place / "table.md").read_text()
+    assert (place / "rows.jsonl").read_bytes() == (before / "rows.jsonl").read_bytes()
 
 
 def test_a_failure_stops_only_what_needs_it(world: World, capsys: Any) -> None:

@@ -50,12 +50,15 @@ def test_the_full_zoo_has_the_papers_numbers() -> None:
         "photoguard_steps": 200,
         "photoguard_samples": 10,
         "glaze_steps": 500,
+        "glaze_learning_rate": 0.005,
         "mist_v2_rounds": 5,
         "lora_learning_rate": 1e-4,
         "caat_steps": 250,
         "caat_learning_rate": 1e-5,
         "greedy_steps": 50,
         "pid_steps": 1000,
+        "adaptive_steps": 200,
+        "adaptive_samples": 4,
         "sr_steps": 75,
         "sampler_guidance": 7.5,
         "sampler_legacy_guidance": 6.5,
@@ -130,6 +133,23 @@ def test_the_zoos_have_the_same_keys() -> None:
         ("compare.claims=[{metric:a,arm:clean,rivals:[clean]}]", "clean is its own rival"),
         ("purifier=[jpeg,jpeg]", "purifier=[jpeg,jpeg]: 'jpeg' is named twice"),
         ("compare.claims=[3]", "compare.claims: 3 is not {metric: ..., arm: ..., rivals: [...]}"),
+        (
+            "attack=aspl +compare.worst={w:[clean,protecte]}",
+            "'protecte'. Did you mean 'protected'?",
+        ),
+        ("+compare.worst={w:[a,b]}", "compare.worst: no arm is called 'a'"),
+        ("attack=aspl +compare.worst={clean:[clean,protected]}", "called 'clean' already"),
+        ("+compare.worst={w:[clean]}", "compare.worst: 'w' needs two arms or more, each once"),
+        ("+compare.worst={w:[clean,clean]}", "compare.worst: 'w' needs two arms or more"),
+        ("+compare.worst={w:clean}", "compare.worst must be dict[str, list[str]]"),
+        ("compare.worst.w=[clean]", "no key 'w'. To add it: +compare.worst.w=..."),
+        ("compare.worst={w:[clean]}", "no key 'w'. To add it: +compare.worst.w=..."),
+        ("+compare.worst={1:[clean,clean]}", "compare.worst: 1 is not a name"),
+        ("+compare.wurst=x", "compare has no key 'wurst'. Did you mean 'worst'?"),
+        (
+            "attack=aspl +compare.worst={w:[clean,protected]} compare.clean=w",
+            "clean: no arm is call",
+        ),
         ("compare.arms=[clean]", "compare.arms: 'clean' is not {name: ..., overrides: [...]}"),
     ],
 )
@@ -176,6 +196,17 @@ def test_declared_claims_and_pairs_are_accepted() -> None:
     pair = "compare.pairs=[[protected, clean]]"
     found = arms.compose(["attack=aspl", "purifier=jpeg", claim, pair])
     assert found[-1].config["compare"]["pairs"] == [["protected", "clean"]]
+
+
+def test_a_worst_of_arm_may_be_claimed_and_paired() -> None:
+    worst = "+compare.worst={either: [protected, aspl+jpeg]}"
+    claim = "compare.claims=[{metric: ims, arm: clean, rivals: [either]}]"
+    found = arms.compose(
+        ["attack=aspl", "purifier=jpeg", worst, claim, "compare.pairs=[[either, protected]]"]
+    )
+    assert [arm.name for arm in found] == ["clean", "protected", "aspl+jpeg"]  # no cell of its own
+    assert found[-1].config["compare"]["worst"] == {"either": ["protected", "aspl+jpeg"]}
+    assert arms.compose([])[-1].config["compare"]["worst"] == {}
 
 
 METHODS = [o for o in OPTIONS if o.startswith(("attack", "purifier", "sampler", "metric"))]

@@ -235,3 +235,51 @@ def test_portraits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert found[0].set_A != found[0].set_B
     with pytest.raises(UserError, match="data.people=3: portraits has 1 to 2"):
         portraits.people(people=3)
+
+
+def own(root: Path, people: int | list[str] | None = None) -> list[Person]:
+    return folder.people(root=str(root), people=people, stages="protect")
+
+
+@pytest.mark.parametrize("count", [1, 2, 15])
+def test_every_photo_is_protected_if_that_is_all_there_is_to_do(tmp_path: Path, count: int) -> None:
+    [person] = own(photos(tmp_path / "ann", count, ".jpg"))
+    assert names(person.set_B) == [f"{index:02}" for index in range(count)]
+    assert person.set_A == person.set_B and person.set_C == ()
+
+
+def test_photos_in_sets_stay_in_them(tmp_path: Path) -> None:
+    photos(tmp_path / "ann" / "set_B", 3)
+    [alone] = own(tmp_path / "ann")
+    assert alone.set_A == alone.set_B and len(alone.set_B) == 3 and alone.set_C == ()
+    photos(tmp_path / "ann" / "set_A", 2)
+    [ann] = own(tmp_path)
+    assert (len(ann.set_A), ann.set_B) == (2, alone.set_B)
+    with pytest.raises(UserError, match="no readable image in set_C"):
+        read(tmp_path / "ann")
+
+
+def test_what_is_not_protected_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    photos(tmp_path / "ann", 3)
+    (tmp_path / "ann" / "01.png").write_text("not an image")
+    (tmp_path / "ann" / "02.jpg").write_bytes((tmp_path / "ann" / "02.png").read_bytes())
+    (tmp_path / "ann" / "IMG.HEIC").write_text("")
+    photos(tmp_path / "bob", 1)
+    with caplog.at_level(logging.INFO):
+        [ann] = own(tmp_path, 1)
+    assert names(ann.set_B) == ["00", "02"]
+    said = "\n".join(caplog.messages)
+    assert "01.png is left out: cannot identify" in said and "02.png is left out: 02.jpg" in said
+    assert "IMG.HEIC: left out, of no kind that is read (.bmp" in said
+    assert "1 of 2 people are protected: data.people=null for all" in said
+    (tmp_path / "bob" / "00.png").write_text("not an image")
+    with pytest.raises(UserError, match="bob: no readable image"):
+        own(tmp_path, ["bob"])
+
+
+def test_a_person_has_a_name_wherever_one_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (photos(tmp_path / "ann", 2) / "inside").mkdir()
+    monkeypatch.chdir(tmp_path / "ann" / "inside")
+    assert [person.name for person in own(Path(".."))] == ["ann"]

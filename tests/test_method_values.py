@@ -10,10 +10,10 @@ from diffshortcut import config
 
 README = Path(__file__).parent.parent / "README.md"
 PROMPTS = {"instance_prompt": "a photo of sks person", "class_prompt": "a photo of person"}
-BALL = {"radius": 11, "step": 1, "micro_batch": None}
+BALL = {"radius": 11, "step": 1, "eot": None, "micro_batch": None}
 SURROGATES = {**PROMPTS, **BALL, "learning_rate": 5e-7}
 ASPL = SURROGATES | {"rounds": 50, "clean_steps": 3, "pgd_steps": 6, "adversarial_steps": 3}
-METACLOAK = SURROGATES | {
+METACLOAK = {k: v for k, v in SURROGATES.items() if k != "eot"} | {
     "step": None,  # a tenth of the radius
     "surrogate_steps": 1000,
     "snapshots": 6,
@@ -38,6 +38,7 @@ DIFFUSION = BALL | {
 }
 GLAZE = {
     "radius": 11,
+    "eot": None,
     "micro_batch": None,
     "steps": 500,
     "learning_rate": 0.005,  # 0.01 of [-1, 1]
@@ -55,6 +56,16 @@ SDS = BALL | PROMPT | {"steps": 100, "direction": "minus"}
 CAAT = BALL | {"prompt": PROMPTS["class_prompt"], "steps": 250, "learning_rate": 1e-5}
 SIMAC = ASPL | {"feature_weight": 1.0, "attach_features": True}
 PID = BALL | {"steps": 1000, "random_start": True}
+ADAPTIVE = {
+    **PROMPT,
+    "radius": 16,
+    "step": 1,
+    "micro_batch": None,
+    "steps": 200,
+    "level": "trajectory",
+    "unrolled_steps": 4,
+    "random_start": True,
+}
 HALF = {"radius": 0.05 * 255 / 2, "step": 0.005 * 255 / 2}  # 0.05 and 0.005 of [-1, 1]
 AS_RELEASED = {"weights_dtype": "bfloat16", "clip_gradients": False, "restart_order": True}
 BLUR = {"kernel": 7, "sigma_min": 0.1, "sigma_max": 2.0}
@@ -122,6 +133,9 @@ def plain(node: dict[str, Any]) -> dict[str, Any]:
             SIMAC | AS_RELEASED | {"radius": 8, "step": 0.005 * 255 / 2, "attach_features": False},
         ),
         ("pid", PID),
+        ("adaptive", ADAPTIVE),
+        ("adaptive/bpda", ADAPTIVE | {"level": "bpda"}),
+        ("adaptive/unrolled", ADAPTIVE | {"level": "unrolled"}),
     ],
 )
 def test_attacks(attack: str, expected: dict[str, Any]) -> None:
@@ -164,7 +178,9 @@ def test_eot_is_a_wrapper_that_any_attack_takes() -> None:
     strong = full("attack=aspl", "eot=strong")["attack"]["eot"]
     kinds = [node["_target_"].rpartition(".")[2] for node in strong["transforms"]]
     assert kinds == ["Blur", "Resize", "Crop", "Rotate", "Flip", "Noise", "Jpeg"]
-    assert strong == full("attack=metacloak", "eot@attack.eot=strong")["attack"]["eot"]
+    assert strong == full("attack=metacloak", "eot=strong")["attack"]["eot"]
+    assert full("attack=metacloak", "eot=none")["attack"]["eot"] is None
+    assert full("attack=metacloak/official")["attack"]["eot"]["transforms"][0]["kernel"] == 7
     climbing = set(config.groups()["attack"]) - {"none", "random"}
     assert all("eot" in full(f"attack={name}")["attack"] for name in climbing)
 

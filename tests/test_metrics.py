@@ -8,7 +8,7 @@ import torch
 
 from diffshortcut.errors import UserError
 from diffshortcut.metrics.evidence import Evidence
-from diffshortcut.metrics.faithfulness import Faithfulness, psnr
+from diffshortcut.metrics.faithfulness import Faithfulness, psnr, ssim
 from diffshortcut.metrics.ims import IMS
 from diffshortcut.metrics.quality import Quality, renormalize
 from diffshortcut.metrics.rows import image_rows, with_overall
@@ -150,6 +150,35 @@ def test_psnr_by_hand():
     assert psnr(b, a).tolist() == pytest.approx([20.0, 27.303, 100.0], abs=1e-3)
 
 
+def test_ssim_of_known_pairs():
+    torch.manual_seed(0)
+    a, noise = torch.rand(3, 3, 32, 32), torch.randn(3, 3, 32, 32)
+    assert ssim(a, a).tolist() == [1.0] * 3
+    assert ssim(torch.zeros(1, 3, 16, 16), torch.zeros(1, 3, 16, 16)).item() == 1.0
+    weak, strong = ((a + level * noise).clamp(0, 1) for level in (0.02, 0.2))
+    assert (ssim(strong, a) < ssim(weak, a)).all() and (ssim(weak, a) < 1).all()
+    assert torch.allclose(ssim(strong, a), ssim(a, strong), atol=1e-6)
+    assert (ssim(1 - a, a) < 0).all()  # the negative is anticorrelated
+
+
+def test_ssim_by_hand():
+    flat = [torch.full((1, 3, 16, 16), x) for x in (0.5, 0.25)]
+    expected = (2 * 0.5 * 0.25 + 1e-4) / (0.5**2 + 0.25**2 + 1e-4)  # only the means differ
+    assert ssim(*flat).item() == pytest.approx(expected, abs=1e-3)
+    torch.manual_seed(0)
+    x, y = torch.rand(2, 1, 3, 11, 11, dtype=torch.float64)  # a single window
+    bell = (-((torch.arange(11, dtype=torch.float64) - 5) ** 2) / (2 * 1.5**2)).exp()
+    weights = bell[:, None] * bell / bell.sum() ** 2
+
+    def mean(values):
+        return (weights * values).sum((-2, -1))
+
+    a, b = mean(x), mean(y)
+    spread, shared = mean(x * x) - a * a + mean(y * y) - b * b, mean(x * y) - a * b
+    by_hand = (2 * a * b + 1e-4) * (2 * shared + 9e-4) / ((a * a + b * b + 1e-4) * (spread + 9e-4))
+    assert ssim(x, y).item() == pytest.approx(by_hand.mean().item(), abs=1e-9)
+
+
 class SquaredError:
     def distance(self, a, b):
         return (a - b).square().mean((1, 2, 3))
@@ -165,6 +194,9 @@ def test_faithfulness_against_clean(evidence):
     assert values(rows, "perceptual_protected") == pytest.approx([1 / 12, 1 / 12])
     assert values(rows, "perceptual_purified") == pytest.approx([0, 1 / 3])
     assert values(rows, "psnr_purified") == pytest.approx([100, 4.771], abs=1e-3)
+    one_color_halved = (2 * 0.5 / (1 + 0.5**2) + 1 + 1) / 3
+    assert values(rows, "ssim_protected") == pytest.approx([one_color_halved] * 2, abs=1e-3)
+    assert values(rows, "ssim_purified")[0] == 1
     assert values(rows, "identity_protected") == pytest.approx([0.5, 0.5], abs=1e-5)
     assert values(rows, "identity_purified") == pytest.approx([0.5, 0], abs=1e-5)
     assert values(rows, "no_face_purified") == [0, 1]
@@ -174,6 +206,7 @@ def test_faithfulness_against_clean(evidence):
     assert better == {
         "perceptual": "lower",
         "psnr": "higher",
+        "ssim": "higher",
         "identity": "higher",
         "no_face": "lower",
     }

@@ -12,8 +12,11 @@ from rich.console import Console
 
 from diffshortcut.errors import UserError
 from diffshortcut.report import gallery, summary
+from diffshortcut.report.sheet import NAME, Sheet
 
-PLAIN = {"purifier": {}, "trainer": {"_target_": "dreambooth"}, "sampler": {"_target_": "plain"}}
+MODEL = {"_target_": "load", "weights": "mini:mini_a"}
+TRAINER = {"_target_": "dreambooth", "model": MODEL}
+PLAIN = {"purifier": {}, "trainer": TRAINER, "sampler": {"_target_": "plain"}}
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,8 @@ class Arm:
 
     @property
     def config(self) -> dict[str, Any]:
-        return {**PLAIN, "attack": {"_target_": self.attack}, **self.defense}
+        surrogate = {"surrogate": MODEL} if self.attack in ("aspl", "metacloak") else {}
+        return {**PLAIN, "attack": {"_target_": self.attack, **surrogate}, **self.defense}
 
 
 ARMS = [
@@ -63,12 +67,10 @@ def pictures(tmp_path):
     return {arm.name: columns for arm in ARMS}
 
 
-def written(tmp_path, pictures, people, compare=None):
+def written(tmp_path, pictures, people, compare=None, **others):
     folder = tmp_path / "out"
-    facts = summary.write(
-        arms=ARMS, rows=rows(people), folder=folder, gallery=pictures, compare=compare or {}
-    )
-    return facts, folder
+    given = {"arms": ARMS, "rows": rows(people), "compare": compare or {}, **others}
+    return summary.write(folder=folder, gallery=pictures, **given), folder
 
 
 def test_baselines_follow_the_attack():
@@ -141,6 +143,18 @@ def test_table_says_its_unit_and_stars_only_with_eight_people(tmp_path, pictures
     assert "points only" in text and facts.verdicts[0].people == 7
 
 
+def test_every_arm_says_what_its_attack_knows(tmp_path, pictures):
+    _, folder = written(tmp_path, pictures, people=1)
+    means, notes = (folder / "table.md").read_text().split("## Differences")
+    assert "| clean | 1 | 0.600 | 0.700 | 0.650 | - |" in means
+    assert "| aspl | 1 | 0.200 | 0.300 | 0.250 | model |" in means
+    assert "| metacloak+ours | 1 | 0.500 | 0.600 | 0.550 | - |" in means  # another trainer's model
+    assert "Attack knows: model" in notes
+    record = json.loads((folder / "comparison.json").read_text())
+    knows = {name: arm["attack_knows"] for name, arm in record["arms"].items()}
+    assert knows == {**dict.fromkeys(LEVEL, []), "aspl": ["model"], "metacloak": ["model"]}
+
+
 def test_held_out_losses_stand_once_per_attack(tmp_path, pictures):
     losses = {"objective.clean": 0.1, "objective.protected": 0.4, "objective.random": 0.125}
     once = {"person": "person_0", "prompt": None, "sample": None, "better": None}
@@ -157,11 +171,109 @@ def test_held_out_losses_stand_once_per_attack(tmp_path, pictures):
     assert lines[2:] == ["| aspl | 0.100 | 0.400 | 0.125 |"]  # below the header and its rule
 
 
-def test_console_shows_every_arm(tmp_path, pictures):
-    facts, _ = written(tmp_path, pictures, people=8)
+def visible(arm, person, psnr):
+    once = {"arm": arm, "person": person, "prompt": None, "sample": 0}
+    found = {"psnr": (psnr, "higher"), "ssim": (0.9, "higher"), "perceptual": (0.16, "lower")}
+    return [
+        {**once, "metric": f"{metric}_protected", "value": value, "better": better}
+        for metric, (value, better) in found.items()
+    ]
+
+
+def sheet_lines(folder, title):
+    """The lines of a sheet of table.md, below the header and its rule."""
+    text = (folder / "table.md").read_text().split(f"## {title}")[1].split("\n## ")[0]
+    return [line for line in text.splitlines() if line.startswith("| ")][2:]
+
+
+def test_each_attack_says_once_how_visible_it_is(tmp_path, pictures):
+    shown = [
+        row
+        for arm in ARMS
+        for person, psnr in (("person_0", 27.0), ("person_1", 28.0))
+        for row in visible(arm.name, person, psnr)
+    ]
+    changes = {"metacloak": {"person_0": 6.0, "person_1": 7.0}}
+    _, folder = written(tmp_path, pictures, people=2, rows=rows(2) + shown, changes=changes)
+    assert sheet_lines(folder, "How visible the protection is") == [
+        "| aspl | - | 27.50 | 0.900 | 0.160 |",  # no line for clean, nor for what is only defended
+        "| metacloak | 6.50 | 27.50 | 0.900 | 0.160 |",
+    ]
+    arms = json.loads((folder / "comparison.json").read_text())["arms"]
+    assert arms["metacloak"]["mean_change"] == 6.5 and arms["aspl"]["mean_change"] is None
+    assert arms["aspl"]["means"]["ssim_protected"] == pytest.approx(0.9)
+
+
+def test_an_attack_without_an_undefended_arm_is_shown_too(tmp_path, pictures):
+    adaptive = Arm("adaptive+jpeg", "adaptive", {"purifier": {"jpeg": {}}})
+    loss = {**rows(1)[0], "arm": "adaptive+jpeg", "metric": "objective.protected", "value": 0.4}
+    more = [loss, *visible("adaptive+jpeg", "person_0", 30.0)]
+    _, folder = written(
+        tmp_path, pictures, people=1, arms=[*ARMS, adaptive], rows=[*rows(1), *more]
+    )
+    assert sheet_lines(folder, "How visible") == ["| adaptive+jpeg | - | 30.00 | 0.900 | 0.160 |"]
+    assert sheet_lines(folder, "The attack's own") == ["| adaptive+jpeg | - | 0.400 | - |"]
+
+
+def test_what_was_not_measured_has_no_sheet(tmp_path, pictures):
+    _, folder = written(tmp_path, pictures, people=1)
+    assert "How visible" not in (folder / "table.md").read_text()
+
+
+def test_flags_are_counted_over_people_with_an_example(tmp_path, pictures):
+    flags = {
+        "aspl": {
+            "zero_gradient": {"person_0": "no slope: [a].png", "person_2": "no slope: b|c.png"},
+            "no_set_A": {"person_1": "set_B stands in"},
+        },
+        "metacloak+ours": {"purifier_is_no_op": {"person_0": "none differs"}},
+    }
+    facts, folder = written(tmp_path, pictures, people=3, flags=flags)
+    text = (folder / "table.md").read_text()
+    lines = text.split("## Flags")[1].splitlines()
+    assert lines[2] == "| arm | flag | people | for example |"
+    assert [line for line in lines[4:] if line.startswith("|")] == [
+        "| aspl | zero_gradient | 2 of 3 | person_0: no slope: [a].png |",
+        "| aspl | no_set_A | 1 of 3 | person_1: set_B stands in |",
+        "| metacloak+ours | purifier_is_no_op | 1 of 3 | person_0: none differs |",
+    ]
+    assert "docs/flags.md" in lines[-1]
+    assert json.loads((folder / "comparison.json").read_text())["flags"] == flags
+    assert "[a].png" in console_text(tmp_path, facts)  # not taken for the terminal's markup
+
+
+@pytest.mark.parametrize("last", ["metacloak+ours", "photoguard_diffusion+codeformer_sr"])
+def test_a_narrow_console_cuts_no_name_and_no_figure(tmp_path, last):
+    names = ["metacloak+jpeg", "metacloak+gaussian", last]
+    cells = ["8", *["-0.123*"] * 7, "model, prompt, trainer"]
+    header = ["arm", "people", *["perceptual, purified ↓"] * 7, "attack knows"]
+    console = Console(record=True, width=120, file=(tmp_path / "console").open("w"))
+    console.print(Sheet("Mean per arm", header, [[name, *cells] for name in names]).rich())
+    text = console.export_text()
+    assert "…" not in text and text.count("-0.123*") == 7 * 3 and text.count("trainer") == 3
+    assert len(last) > NAME or all(name in text for name in names)
+
+
+def test_what_is_not_suspicious_has_no_flags(tmp_path, pictures):
+    _, folder = written(tmp_path, pictures, people=1)
+    text = (folder / "table.md").read_text()
+    assert "Flags" not in text and "flags.md" not in text
+    assert json.loads((folder / "comparison.json").read_text())["flags"] == {}
+
+
+def test_a_bar_in_a_cell_does_not_end_it():
+    assert r"| a\|b |" in Sheet("title", ["arm"], [["a|b"]]).markdown()
+
+
+def console_text(tmp_path, facts):
     console = Console(record=True, width=140, file=(tmp_path / "console").open("w"))
     summary.show(facts, console)
-    text = console.export_text()
+    return console.export_text()
+
+
+def test_console_shows_every_arm(tmp_path, pictures):
+    facts, _ = written(tmp_path, pictures, people=8)
+    text = console_text(tmp_path, facts)
     assert all(arm.name in text for arm in ARMS) and "Share won back" in text
 
 
@@ -229,3 +341,56 @@ def test_a_claim_about_an_arm_that_failed_is_left_out(tmp_path, pictures, caplog
     facts, _ = written(tmp_path, pictures, people=8, compare={"claims": claims})
     [verdict] = facts.verdicts
     assert verdict.star and verdict.claim.metric == "overall" and "tvm" in caplog.text
+
+
+def test_the_worst_of_arms_is_an_arm_of_the_tables(tmp_path, pictures):
+    swapped = {"aspl": "metacloak", "metacloak": "aspl"}  # person_0 fares worse under aspl
+    mixed = [
+        {**row, "arm": swapped.get(row["arm"], row["arm"])} if row["person"] == "person_0" else row
+        for row in rows(8)
+    ]
+    claim = {"metric": "ims", "arm": "clean", "rivals": ["adaptive"]}
+    compare = {
+        "worst": {"adaptive": ["aspl", "metacloak"]},
+        "pairs": [["metacloak+ours", "adaptive"]],
+        "claims": [claim],
+    }
+    facts, folder = written(tmp_path, pictures, people=8, rows=mixed, compare=compare)
+    text = (folder / "table.md").read_text()
+    assert "| adaptive | 8 | 0.104 | 0.204 | 0.154 | model |" in text
+    assert "| adaptive - clean | IMS | -0.500" in text
+    assert "| metacloak+ours - adaptive | IMS | +0.400" in text
+    assert "| metacloak+ours | 0.800 [0.800, 0.800] |" in text.split("## Share won back")[1]
+    assert "adaptive: of each person" in text and "(aspl 1, metacloak 7)" in text
+    assert facts.verdicts[0].star and facts.verdicts[0].hardest == "adaptive"
+    record = json.loads((folder / "comparison.json").read_text())
+    assert record["arms"]["adaptive"]["people"] == 8
+    assert record["worst"]["adaptive"]["arms"] == ["aspl", "metacloak"]
+    assert record["worst"]["adaptive"]["chosen"]["person_0"] == "aspl"
+    kept = [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
+    assert {row["arm"] for row in kept} == set(LEVEL)  # what was measured, nothing twice
+    assert "adaptive" in console_text(tmp_path, facts)
+
+
+def test_a_worst_of_arm_is_no_attack_of_its_own(tmp_path, pictures):
+    loss = {"person": "person_0", "prompt": None, "sample": None, "better": None}
+    losses = [
+        {**loss, "arm": arm, "metric": "objective.protected", "value": 0.4}
+        for arm in ("aspl", "metacloak")
+    ]
+    shown = [row for arm in ("aspl", "metacloak") for row in visible(arm, "person_0", 27.0)]
+    compare = {"worst": {"adaptive": ["aspl", "metacloak"]}}
+    given = {"rows": rows(1) + losses + shown, "compare": compare}
+    _, folder = written(tmp_path, pictures, people=1, **given)
+    for title in ("How visible", "The attack's own objective"):
+        assert [line.split(" | ")[0] for line in sheet_lines(folder, title)] == [
+            "| aspl",
+            "| metacloak",
+        ]
+
+
+def test_a_worst_of_arm_that_nobody_has_is_left_out(tmp_path, pictures, caplog):
+    compare = {"worst": {"adaptive": ["aspl", "tvm"]}, "pairs": [["aspl", "adaptive"]]}
+    facts, folder = written(tmp_path, pictures, people=8, compare=compare)
+    assert "adaptive" not in (folder / "table.md").read_text() and "adaptive" in caplog.text
+    assert facts.arms == list(LEVEL)

@@ -9,7 +9,6 @@ import torch
 
 from diffshortcut import images
 from diffshortcut.attacks.denoising import denoising_loss
-from diffshortcut.attacks.scene import Scene
 from diffshortcut.data.person import Person
 from diffshortcut.errors import UserError
 from diffshortcut.models import ldm
@@ -183,11 +182,10 @@ def test_the_surrogates_loss_is_measured(run: Callable, model: dict, class_image
 
 def test_a_broken_bound_is_refused() -> None:
     clean = torch.full((2, 3, 4, 4), 0.5)
-    scene = Scene(images=clean, clean=clean, prior=None, names=("a.png", "b.png"))
     moved = clean.clone()
     moved[1, 0, 0, 0] += 12 / 255
     with pytest.raises(UserError, match=r"b\.png: changed by 12 levels, radius 11"):
-        protect.perturbation(moved, scene, 11)
+        protect.perturbation(list(moved), list(clean), ["a.png", "b.png"], 11)
 
 
 def test_the_held_out_loss_is_pinned_by_its_draws(model: dict) -> None:

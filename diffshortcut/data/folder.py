@@ -1,36 +1,45 @@
 """A user's own pictures."""
 
 import logging
+import os
 from pathlib import Path
 
 from diffshortcut.data.people import SETS, candidates, choose, images, read_sets
 from diffshortcut.data.person import Person
+from diffshortcut.decode import SUFFIXES
 from diffshortcut.errors import UserError
 
 log = logging.getLogger(__name__)
 SIZE = 4  # images in a set
 
 
-def people(*, root: str, people: int | list[str] | None) -> list[Person]:
+def people(*, root: str, people: int | list[str] | None, stages: str = "all") -> list[Person]:
     """The people of a folder: its own images are one person, else every sub-folder is one.
 
-    A person's folder holds either images or set_A, set_B, set_C. UserError if it has too few, if
-    the folder could be read both ways, or if `people` are not there.
+    A person's folder holds either images or set_A, set_B, set_C; with `stages` = protect, one is
+    enough and all are protected. UserError if it has too few, if the folder could be read both
+    ways, or if `people` are not there.
     """
-    folder = Path(root).expanduser().absolute()
+    folder = Path(os.path.abspath(Path(root).expanduser()))  # has a name even if root is `..`
+    read_one = read_own if stages == "protect" else read
     if not folder.is_dir():
         raise UserError(f"data.root: no folder {folder}")
     inside = [path for path in folder.iterdir() if path.is_dir() and path.name not in SETS]
     names = sorted(p.name for p in inside if not p.name.startswith(".") and _is_person(p))
     if not _is_person(folder):
-        return [read(folder / name) for name in choose(names, people, str(folder))]
+        chosen = choose(names, people, str(folder))
+        if len(chosen) < len(names) and stages == "protect":  # nobody is to be missed unawares
+            log.info(
+                "%d of %d people are protected: data.people=null for all", len(chosen), len(names)
+            )
+        return [read_one(folder / name) for name in chosen]
     if names:
         raise UserError(
             f"data.root: {folder} holds pictures of its own and folders of pictures (such as"
             f" {names[0]}). For one person: data.root={folder / names[0]}, or take the folders"
             " out; for a folder per person: put the loose pictures into one of their own"
         )
-    return [read(folder) for _ in choose([folder.name], people, f"{folder}, one person,")]
+    return [read_one(folder) for _ in choose([folder.name], people, f"{folder}, one person,")]
 
 
 def read(folder: Path) -> Person:
@@ -42,6 +51,22 @@ def read(folder: Path) -> Person:
     if there > most == len(found):
         log.info("%s: the first %d of %d images are used", folder.name, most, there)
     return split(folder.name, found)
+
+
+def read_own(folder: Path) -> Person:
+    """One person of whom every readable photo is to be protected, by the layout of the folder.
+
+    set_A, for surrogates, is those photos themselves unless there is a folder set_A.
+    """
+    if (folder / "set_B").is_dir():
+        return read_sets(folder.name, folder, needed=("set_B",))
+    found = images(folder)
+    if not found:
+        raise UserError(f"{folder}: no readable image")
+    if others := [path.name for path in sorted(folder.iterdir()) if _is_other(path)]:
+        kinds = " ".join(sorted(SUFFIXES))
+        log.warning("%s: left out, of no kind that is read (%s)", ", ".join(others), kinds)
+    return Person(folder.name, found, found, ())
 
 
 def split(name: str, files: tuple[Path, ...]) -> Person:
@@ -59,6 +84,12 @@ def split(name: str, files: tuple[Path, ...]) -> Person:
     references = min(SIZE, len(files) // 2)
     protected = files[: min(SIZE, len(files) - references)]
     return Person(name, protected, protected, files[-references:])
+
+
+def _is_other(path: Path) -> bool:
+    """Whether a file that one sees is no candidate, such as a phone's .heic."""
+    visible = path.is_file() and not path.name.startswith(".")
+    return visible and path.suffix.lower() not in SUFFIXES
 
 
 def _is_person(folder: Path) -> bool:

@@ -14,15 +14,18 @@ log = logging.getLogger(__name__)
 SETS = ("set_A", "set_B", "set_C")
 
 
-def read_sets(name: str, folder: Path) -> Person:
-    """A person from set_A, set_B, set_C; without a set_A the clean originals of set_B serve."""
+def read_sets(name: str, folder: Path, needed: Sequence[str] = ("set_B", "set_C")) -> Person:
+    """A person from set_A, set_B, set_C; without a set_A the clean originals of set_B serve.
+
+    UserError if one of the `needed` sets has no readable image.
+    """
     sets = {each: images(folder / each) for each in SETS if (folder / each).is_dir()}
-    for needed in ("set_B", "set_C"):
-        if not sets.get(needed):
-            raise UserError(f"{folder}: no readable image in {needed}")
+    for each in needed:
+        if not sets.get(each):
+            raise UserError(f"{folder}: no readable image in {each}")
     if not sets.get("set_A"):
         log.info("%s: no image in set_A, so it is set_B's originals", name)
-    return Person(name, sets.get("set_A") or sets["set_B"], sets["set_B"], sets["set_C"])
+    return Person(name, sets.get("set_A") or sets["set_B"], sets["set_B"], sets.get("set_C", ()))
 
 
 def images(folder: Path, most: int | None = None) -> tuple[Path, ...]:

@@ -13,6 +13,7 @@ from diffshortcut.models.faces import Detector, Recognizer
 from diffshortcut.models.perceptual import Perceptual
 
 CEILING = 100.0  # dB, of equal images: a record holds no infinity
+WINDOW = 11  # pixels of SSIM's Gaussian, at any resolution
 
 
 def psnr(images: Tensor, clean: Tensor) -> Tensor:
@@ -21,12 +22,24 @@ def psnr(images: Tensor, clean: Tensor) -> Tensor:
     return (-10 * torch.log10(error)).clamp(max=CEILING)
 
 
+def ssim(images: Tensor, clean: Tensor) -> Tensor:
+    """(n,) structural similarity of RGB batches in [0, 1] and of at least 11 pixels.
+
+    As in its paper: only where the window lies inside the image. Mean over pixels and colors;
+    equal images give 1.
+    """
+    from kornia import metrics  # half a second, only here
+
+    index = metrics.ssim(images, clean, window_size=WINDOW, eps=0.0, padding="valid")
+    return index.mean((1, 2, 3))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Faithfulness:
-    """Perceptual distance, PSNR and kept identity of protected and purified against clean.
+    """Perceptual distance, PSNR, SSIM and kept identity of protected and purified against clean.
 
-    Rows per picture of set_B, `prompt` None: perceptual_*, psnr_*, identity_* (mean cosine of
-    recognizer A to the clean pictures' faces; no face = 0) and no_face_*, * = protected, purified.
+    Rows per picture of set_B, `prompt` None: perceptual_*, psnr_*, ssim_*, identity_* (mean cosine
+    of recognizer A to the clean pictures' faces; no face = 0), no_face_*, * = protected, purified.
     """
 
     perceptual: Perceptual
@@ -50,6 +63,7 @@ class Faithfulness:
         return [
             *image_rows(f"perceptual_{name}", distance, better="lower"),
             *image_rows(f"psnr_{name}", psnr(images, clean.images), better="higher"),
+            *image_rows(f"ssim_{name}", ssim(images, clean.images), better="higher"),
             *image_rows(f"identity_{name}", kept, better="higher"),
             *image_rows(f"no_face_{name}", faces.missing, better="lower"),
         ]

@@ -2,12 +2,14 @@
 
 import json
 import warnings
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import torch
-from diffusers import StableDiffusionUpscalePipeline
+from diffusers import DDIMScheduler, StableDiffusionUpscalePipeline
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from diffshortcut.seeding import Draws
 from diffshortcut.weights import locate
@@ -53,6 +55,101 @@ class Upscaler:
             parts.append(upscaled.images.to(images))
         return torch.cat(parts)
 
+    def trajectory_loss(
+        self,
+        low: Tensor,
+        high: Tensor,
+        *,
+        prompt: str,
+        draws: Draws,
+        steps: int,
+        guidance: float,
+        noise_level: int,
+    ) -> Tensor:
+        """(n,) how wrong the guided denoiser is about `high`, at a timestep of its own sampler.
+
+        `high` (n, 3, 4h, 4w) gives the latent that is noised, `low` (n, 3, h, w) conditions; the
+        gradient reaches both. mse of v = v_u + guidance (v_c - v_u) against the true velocity.
+        """
+        solver = self._solver(steps)
+        unit = draws.uniform("timestep", (), len(high))
+        t = solver.timesteps[(unit * len(solver.timesteps)).long()].to(high.device)
+        posterior = self.pipeline.vae.encode(high * 2 - 1).latent_dist
+        fresh = draws.normal("posterior", posterior.mean.shape[1:], len(high)).to(high)
+        z = (posterior.mean + posterior.std * fresh) * self.pipeline.vae.config.scaling_factor
+        noise = draws.normal("noise", z.shape[1:], len(z)).to(z)
+        condition = self._condition(low, prompt, draws, noise_level)
+        velocity = self._guided(solver.add_noise(z, noise, t), t, condition, guidance)
+        return (velocity - solver.get_velocity(z, noise, t)).square().mean((1, 2, 3))
+
+    def unrolled(
+        self,
+        low: Tensor,
+        *,
+        prompt: str,
+        draws: Draws,
+        steps: int,
+        guidance: float,
+        noise_level: int,
+    ) -> Tensor:
+        """What `__call__` gives in `steps` deterministic steps, (n, 3, 4h, 4w); with gradient.
+
+        Every step is computed again in the backward pass, so memory does not grow with steps.
+        """
+        solver, condition = self._solver(steps), self._condition(low, prompt, draws, noise_level)
+        channels = self.pipeline.vae.config.latent_channels
+        z = draws.normal("latents", (channels, *low.shape[-2:]), len(low)).to(low)
+
+        def step(z: Tensor, t: Tensor) -> Tensor:
+            velocity = self._guided(z, t.expand(len(z)).to(z.device), condition, guidance)
+            return solver.step(velocity, t, z, eta=0.0).prev_sample
+
+        for t in solver.timesteps:
+            z = checkpoint(step, z, t, use_reentrant=False)
+        return checkpoint(self._decode, z, use_reentrant=False)
+
+    def _solver(self, steps: int) -> DDIMScheduler:
+        solver = DDIMScheduler.from_config(self.pipeline.scheduler.config)
+        solver.set_timesteps(steps)
+        return solver
+
+    def _condition(self, low: Tensor, prompt: str, draws: Draws, noise_level: int) -> "Condition":
+        level = torch.full((len(low),), noise_level, device=low.device)
+        noise = draws.normal("low resolution", low.shape[1:], len(low)).to(low)
+        noised = self.pipeline.low_res_scheduler.add_noise(low * 2 - 1, noise, level)
+        return Condition(noised, level, self._contexts(prompt))
+
+    @torch.no_grad()
+    def _contexts(self, prompt: str) -> tuple[Tensor, Tensor]:
+        device = self.pipeline.device
+        positive, negative = self.pipeline.encode_prompt(prompt, device, 1, True)
+        return positive, negative
+
+    def _guided(self, z: Tensor, t: Tensor, condition: "Condition", guidance: float) -> Tensor:
+        positive, negative = (c.expand(len(z), -1, -1) for c in condition.contexts)
+        inputs = torch.cat([z, condition.low], dim=1)
+        both = self.pipeline.unet(
+            inputs.repeat(2, 1, 1, 1),
+            t.repeat(2),
+            encoder_hidden_states=torch.cat([negative, positive]),
+            class_labels=condition.level.repeat(2),
+        ).sample
+        away, toward = both.chunk(2)
+        return away + guidance * (toward - away)
+
+    def _decode(self, z: Tensor) -> Tensor:
+        vae = self.pipeline.vae
+        return (vae.decode(z / vae.config.scaling_factor).sample / 2 + 0.5).clamp(0, 1)
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What the denoiser is told: the noised small images, their noise level, the prompts."""
+
+    low: Tensor
+    level: Tensor
+    contexts: tuple[Tensor, Tensor]  # of the prompt and of no prompt
+
 
 def load(*, weights: str) -> Upscaler:
     """The upscaler of a weight reference (a pipeline folder), read once per process."""
@@ -69,4 +166,6 @@ def _load(folder: Path, device: torch.device) -> Upscaler:
     factor = json.loads((folder / "vae" / "config.json").read_text())["scaling_factor"]
     pipeline.vae.register_to_config(scaling_factor=factor)
     pipeline.set_progress_bar_config(disable=True)
+    for net in (pipeline.vae, pipeline.unet, pipeline.text_encoder):
+        net.requires_grad_(False)
     return Upscaler(pipeline.to(device, torch.float32))

@@ -25,3 +25,7 @@ class CodeFormer:
     def __call__(self, images: Tensor, draws: Draws) -> Tensor:
         """(n, 3, h, w) in [0, 1] at the same size; if none is found, the image stays as it is."""
         return self.restorer(images, fidelity=self.fidelity)
+
+    def with_gradient(self, images: Tensor, draws: Draws, *, steps: int) -> Tensor:
+        """The same; the gradient passes the codes as if they were their mean, and the features."""
+        return self.restorer(images, fidelity=self.fidelity, straight_through=True)

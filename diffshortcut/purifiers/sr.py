@@ -1,6 +1,7 @@
 """Super-resolution with a diffusion model (Algorithm 2, second half)."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
@@ -28,14 +29,34 @@ class SuperResolution:
 
     def __call__(self, images: Tensor, draws: Draws) -> Tensor:
         """(n, 3, h, w) in [0, 1] at the same size."""
-        h, w = images.shape[-2:]
         upscaled = self.upscaler(
-            resize(images, (h // FACTOR, w // FACTOR)),
-            prompt=self.prompt,
-            steps=self.steps,
-            guidance=self.guidance,
-            noise_level=self.noise_level,
-            draws=draws,
-            micro_batch=self.micro_batch,
+            self._shrunk(images), **self._options(draws, self.steps), micro_batch=self.micro_batch
         )
-        return resize(upscaled, (h, w))
+        return resize(upscaled, (images.shape[-2], images.shape[-1]))
+
+    def with_gradient(self, images: Tensor, draws: Draws, *, steps: int) -> Tensor:
+        """The same in `steps` unrolled steps of the sampler, which carry the gradient."""
+        upscaled = self.upscaler.unrolled(self._shrunk(images), **self._options(draws, steps))
+        return resize(upscaled, (images.shape[-2], images.shape[-1]))
+
+    def trajectory_loss(self, images: Tensor, original: Tensor, draws: Draws) -> Tensor:
+        """(n,) the guided denoiser's error about `original`, given the `images` shrunk by 4.
+
+        At a random timestep of the sampler's own; the gradient reaches both.
+        """
+        low = self._shrunk(images)
+        high = resize(original, (FACTOR * low.shape[-2], FACTOR * low.shape[-1]))
+        return self.upscaler.trajectory_loss(low, high, **self._options(draws, self.steps))
+
+    def _options(self, draws: Draws, steps: int) -> dict[str, Any]:
+        return {
+            "draws": draws,
+            "steps": steps,
+            "prompt": self.prompt,
+            "guidance": self.guidance,
+            "noise_level": self.noise_level,
+        }
+
+    def _shrunk(self, images: Tensor) -> Tensor:
+        h, w = images.shape[-2:]
+        return resize(images, (h // FACTOR, w // FACTOR))

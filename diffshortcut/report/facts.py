@@ -18,9 +18,11 @@ from diffshortcut.comparison import (
     person_means,
     recovery,
 )
+from diffshortcut.report.worst import Worst
 from diffshortcut.statistics import Estimate
 
 log = logging.getLogger(__name__)
+Flags = Mapping[str, Mapping[str, Mapping[str, str]]]  # arm -> flag -> person -> what was seen
 PRIMARY = ("ims", "q", "overall")
 HEADLINE = (*PRIMARY, "liqe", "clip_iqac", "no_face", "perceptual_purified")
 
@@ -40,13 +42,22 @@ class Baselines:
 
 @dataclass(frozen=True)
 class Facts:
-    """Means, comparisons and verdicts of arms, in the arms' order."""
+    """Means, comparisons and verdicts of arms, in the arms' order.
+
+    `knows` says for each arm what its attack knows of the victim (threat.py); `flags` are those
+    that its cells have raised; `changes` how far the protection moved each person's pictures on the
+    mean, in 8-bit levels. `worst` are those of `arms` that are put together from others.
+    """
 
     arms: list[str]
     rows: Sequence[Row]
     baselines: Baselines
     claims: Sequence[Claim] = field(default_factory=tuple)
     pairs: Sequence[tuple[str, str]] = ()
+    knows: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    flags: Flags = field(default_factory=dict)
+    changes: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    worst: Mapping[str, Worst] = field(default_factory=dict)
 
     @cached_property
     def metrics(self) -> list[str]:
@@ -72,6 +83,18 @@ class Facts:
         """Over people, of their means over images; None if it was not measured."""
         people = self._people.get((arm, metric))
         return fmean(people.values()) if people else None
+
+    def change(self, arm: str) -> float | None:
+        """How far the arm's protection moved a sub-pixel, in 8-bit levels; None if unknown."""
+        people = self.changes.get(arm)
+        return fmean(people.values()) if people else None
+
+    @property
+    def attacks(self) -> list[str]:
+        """The arms that stand for an attack: the undefended one, else all that have it."""
+        protected = self.baselines.protected
+        own = [arm for arm in self.arms if arm not in self.worst]
+        return [arm for arm in own if protected.get(arm, arm) == arm]
 
     def people(self, arm: str) -> int:
         """How many people an arm has."""
@@ -141,11 +164,18 @@ class Facts:
                 for arm, metrics in self.recoveries.items()
             },
             "verdicts": [asdict(verdict) for verdict in self.verdicts],
+            "flags": self.flags,
+            "worst": {name: asdict(found) for name, found in self.worst.items()},
         }
 
     def _arm(self, arm: str) -> dict[str, Any]:
         means = {m: self.mean(arm, m) for name, m in self._people if name == arm}
-        return {"people": self.people(arm), "means": means}
+        return {
+            "people": self.people(arm),
+            "means": means,
+            "attack_knows": list(self.knows.get(arm, ())),
+            "mean_change": self.change(arm),
+        }
 
     def _shared(self, metric: str, *arms: str) -> bool:
         people: list[Mapping[str, float]] = [self._people.get((arm, metric), {}) for arm in arms]

@@ -10,8 +10,10 @@ from rich.console import Console
 from diffshortcut.comparison import Claim, Row, check
 from diffshortcut.metrics.rows import with_overall
 from diffshortcut.report import gallery as pictures
-from diffshortcut.report.facts import Baselines, Facts
-from diffshortcut.report.table import markdown, notes, sheets
+from diffshortcut.report import threat, worst
+from diffshortcut.report.facts import Baselines, Facts, Flags
+from diffshortcut.report.notes import notes
+from diffshortcut.report.table import markdown, sheets
 
 
 class Arm(Protocol):
@@ -30,20 +32,21 @@ def write(
     folder: Path,
     gallery: pictures.Pictures,
     compare: Mapping[str, Any],
+    flags: Flags | None = None,
+    changes: Mapping[str, Mapping[str, float]] | None = None,
 ) -> Facts:
     """Write the four files and return what they say; `show` prints it.
 
     `rows` carry arm and person; `overall` is added to those that have IMS and Q. `gallery` maps an
     arm to its columns' files. `compare.clean` names the clean arm, `compare.claims` lists the
-    declared tests as {metric, arm, rivals}, `compare.pairs` arms to be compared besides. ValueError
-    if a value is not finite: nothing is written then.
+    declared tests as {metric, arm, rivals}, `compare.pairs` arms to be compared besides,
+    `compare.worst` arms to be put together from others: their rows are copies, which rows.jsonl
+    leaves out. `flags` are what made cells suspicious, `changes` the levels by which protections
+    moved a person's pictures, by arm. ValueError if a value is not finite: nothing is written then.
     """
     check(rows)
     complete = with_overall(rows)
-    claims = [Claim(c["metric"], c["arm"], tuple(c["rivals"])) for c in compare.get("claims", ())]
-    names = [arm.name for arm in arms]
-    pairs = [(arm, against) for arm, against in compare.get("pairs", ())]
-    facts = Facts(names, complete, baselines(arms, compare.get("clean", "clean")), claims, pairs)
+    facts = _facts(arms, complete, compare, flags=flags or {}, changes=changes or {})
     record = json.dumps(facts.record(), indent=1, allow_nan=False)
     folder.mkdir(parents=True, exist_ok=True)
     lines = "".join(json.dumps(row, allow_nan=False) + "\n" for row in complete)
@@ -52,6 +55,29 @@ def write(
     (folder / "comparison.json").write_text(record + "\n")
     pictures.draw(gallery).save(folder / "gallery.png")
     return facts
+
+
+def _facts(
+    arms: Sequence[Arm], rows: Sequence[Row], compare: Mapping[str, Any], **others: Any
+) -> Facts:
+    """Of the arms and of the worst-of arms that are put together from them."""
+    put_together = worst.choose(rows, compare.get("worst", {}))
+    copies = [row for name, found in put_together.items() for row in found.rows(name, rows)]
+    knows = {arm.name: threat.known(arm.config) for arm in arms}
+    for name, found in put_together.items():
+        knows[name] = threat.jointly(knows[arm] for arm in found.arms)
+    return Facts(
+        arms=[*(arm.name for arm in arms), *put_together],
+        rows=[*rows, *copies],
+        baselines=baselines(arms, compare.get("clean", "clean")),
+        claims=[
+            Claim(c["metric"], c["arm"], tuple(c["rivals"])) for c in compare.get("claims", ())
+        ],
+        pairs=[(arm, against) for arm, against in compare.get("pairs", ())],
+        knows=knows,
+        worst=put_together,
+        **others,
+    )
 
 
 def baselines(arms: Sequence[Arm], clean: str) -> Baselines:

@@ -1,0 +1,33 @@
+"""What a purifier is, and what it may offer to an attack that goes through it."""
+
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor
+
+from diffshortcut.seeding import Draws
+
+
+class Purifier(Protocol):
+    """One link of a purification."""
+
+    def __call__(self, images: Tensor, draws: Draws) -> Tensor:
+        """(n, 3, h, w) in [0, 1], purified, at the same size."""
+        ...
+
+
+@runtime_checkable
+class Differentiable(Protocol):
+    """A link with a gradient; a sampler is unrolled for `steps` steps."""
+
+    def __call__(self, images: Tensor, draws: Draws) -> Tensor: ...
+
+    def with_gradient(self, images: Tensor, draws: Draws, *, steps: int) -> Tensor: ...
+
+
+@runtime_checkable
+class Sampling(Protocol):
+    """A link that samples: how wrong its denoiser is about `original`, given `images`, (n,)."""
+
+    def __call__(self, images: Tensor, draws: Draws) -> Tensor: ...
+
+    def trajectory_loss(self, images: Tensor, original: Tensor, draws: Draws) -> Tensor: ...

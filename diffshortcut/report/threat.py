@@ -1,0 +1,60 @@
+"""The threat model of an arm: what its attack knows of the victim it is measured against."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+Node = Mapping[str, Any]
+PARTS = ("model", "prompt", "trainer", "purifier")
+
+
+def known(config: Node) -> list[str]:
+    """Which of PARTS the arm's attack knows, from its config.
+
+    model: a surrogate is the model that the victim is personalized from. prompt: the attack's is
+    the victim's. trainer: surrogates are personalized as the victim is, prompts included. purifier:
+    the attack's `target` is the arm's chain. An attack without a model knows nothing.
+    """
+    attack, trainer = config["attack"], config["trainer"]
+    models = _models(attack)
+    if not models:
+        return []
+    found = {
+        "model": trainer.get("model") in models,
+        "prompt": trainer.get("instance_prompt") in _prompts(attack),
+        "trainer": _trains(attack, trainer),
+        "purifier": _aims(attack.get("target"), config["purifier"]),
+    }
+    return [part for part in PARTS if found[part]]
+
+
+def jointly(several: Iterable[list[str]]) -> list[str]:
+    """What an adversary knows who has several attacks at hand."""
+    together = {part for parts in several for part in parts}
+    return [part for part in PARTS if part in together]
+
+
+def _models(attack: Node) -> list[Node]:
+    several = attack.get("surrogates") or {}
+    models = several.values() if isinstance(several, Mapping) else several
+    return [model for model in (attack.get("surrogate"), *models) if model is not None]
+
+
+def _prompts(attack: Node) -> list[str]:
+    return [attack[key] for key in ("instance_prompt", "prompt") if attack.get(key) is not None]
+
+
+def _trains(attack: Node, trainer: Node) -> bool:
+    """Whether surrogates are trained, on the two prompts of the victim's trainer."""
+    personalized = attack.get("personalized")
+    if not personalized and not {"class_prompt", "learning_rate"} <= attack.keys():
+        return False
+    own = personalized or attack
+    prompts = ("instance_prompt", "class_prompt")
+    return all(key in trainer and own.get(key) == trainer[key] for key in prompts)
+
+
+def _aims(target: Node | None, purifier: Node | None) -> bool:
+    """Whether the attack differentiates the arm's chain: equal links in the same order."""
+    if not isinstance(target, Mapping) or not target:
+        return False
+    return list(target.items()) == list((purifier or {}).items())

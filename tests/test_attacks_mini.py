@@ -1,0 +1,66 @@
+"""Every attack on the trained models: its own objective rises more than random noise raises it."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from diffshortcut import arms, config, images
+from diffshortcut.attacks.random_noise import RandomNoise
+from diffshortcut.attacks.scene import Scene
+from diffshortcut.data.portraits import people
+from diffshortcut.schema import own
+from diffshortcut.seeding import Draws
+from diffshortcut.stages.protect import held_out
+from diffshortcut.weights import MINI
+
+pytestmark = pytest.mark.slow
+ATTACKS = [name for name in config.groups()["attack"] if name not in ("none", "random")]
+SHORT = [  # enough steps to be better than noise, few enough to try them all
+    "scale.fixed_steps=20",
+    "scale.encoder_steps=20",
+    "scale.glaze_steps=60",
+    "scale.caat_steps=20",
+    "scale.pid_steps=20",
+    "scale.photoguard_steps=8",
+    "scale.photoguard_samples=1",
+    "scale.greedy_steps=3",
+    "scale.mist_v2_rounds=1",
+    "scale.aspl_rounds=3",
+    "scale.metacloak_surrogate_steps=6",
+    "scale.metacloak_snapshots=2",
+    "scale.metacloak_rounds=2",
+    "scale.adaptive_steps=12",
+    "scale.sr_steps=5",
+]
+DRAWS = Draws(0, "protect", "person_013")
+
+
+@pytest.fixture(scope="module")
+def scene() -> dict[str, Any]:
+    (person,) = people(people=["person_013"])
+    return {
+        "images": images.quantize(images.read_files(person.set_B[:2], 128)),
+        "clean": images.quantize(images.read_files(person.set_A[:2], 128)),
+        "prior": images.quantize(images.read_files(person.set_C, 128)),  # any faces do here
+        "names": ("0.png", "1.png"),
+        "personalized": MINI / "mini_a",
+    }
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_its_objective_rises_more_than_by_noise(name: str, scene: dict[str, Any]) -> None:
+    torch.set_num_threads(2)
+    overrides = [f"attack={name}", "purifier=codeformer_sr", "compare.arms=[]", *SHORT]
+    node = own(arms.compose(overrides)[-1].config["attack"])
+    node = {**node, "steps": min(node["steps"], 60)} if "steps" in node else node
+    attack, where = config.build(node, "attack"), Scene(**scene)
+    protected = images.quantize(attack(where, DRAWS))
+    levels = ((protected - where.images) * 255).abs().max()
+    assert 0 < levels <= attack.radius + 1e-3
+    draws = DRAWS.scope("held-out")
+    loss, count = attack.objective(where, draws), getattr(attack, "held_out_draws", 64)
+    noisy = images.quantize(RandomNoise(radius=attack.radius)(where, draws))
+    values = [held_out(loss, x, count) for x in (where.images, noisy, protected)]
+    assert values[2] > values[1], f"clean, noise, protected: {values}"
+    assert where.record.never_steep() == []

@@ -1,0 +1,91 @@
+"""Long loops: stopped anywhere and called again, they end with the bytes of an unbroken run."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from diffshortcut.checkpoint import Checkpoint, Variables, load_optimizer, optimizer_tensors
+
+
+class Counter:
+    """Something with a state of its own."""
+
+    def __init__(self) -> None:
+        self.total = torch.zeros(())
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {"total": self.total}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.total = state["total"]
+
+
+def loop(folder: Path | None, stop: int | None, minutes: float = 0) -> tuple[Variables, list[int]]:
+    """Ten steps; KeyboardInterrupt in step `stop`, after it has changed everything."""
+    state = Variables(x=torch.zeros(2), pool=[torch.ones(1)], counter=Counter())
+    seen: list[int] = []
+    for number in Checkpoint(folder, minutes).track(range(10), "a loop: of ten", state):
+        seen.append(number)
+        state.x = state.x + number
+        state.pool = [*state.pool, state.pool[-1] + 1]
+        state.counter.total = state.counter.total + 1
+        if number == stop:
+            raise KeyboardInterrupt
+    return state, seen
+
+
+def test_it_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
+    whole, _ = loop(None, None)
+    for stop in (3, 7):
+        with pytest.raises(KeyboardInterrupt):
+            loop(tmp_path, stop)
+    state, seen = loop(tmp_path, None)
+    assert seen == [7, 8, 9]  # the steps that were saved are not repeated, the broken one is
+    assert torch.equal(state.x, whole.x) and state.counter.total == 10
+    assert torch.equal(torch.cat(state.pool), torch.cat(whole.pool))
+    assert loop(tmp_path, None)[1] == []
+
+
+def test_within_the_interval_nothing_is_written(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        loop(tmp_path, 5, minutes=10)
+    assert not list(tmp_path.iterdir())
+    assert loop(tmp_path, None, minutes=10)[1] == list(range(10))
+
+
+def test_a_broken_write_leaves_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        loop(tmp_path, 4)
+
+    def torn(tensors: dict, path: Path, metadata: dict) -> None:
+        path.write_bytes(b"half of it")
+        raise OSError("no space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("diffshortcut.checkpoint.save_file", torn)
+        with pytest.raises(OSError, match="no space"):
+            loop(tmp_path, None)
+    assert loop(tmp_path, None)[1] == [4, 5, 6, 7, 8, 9]
+
+
+def test_an_optimizer_goes_on_as_if_nothing_had_happened() -> None:
+    def trained(steps: int, kept: dict[str, Tensor] | None, start: Tensor) -> tuple[Tensor, dict]:
+        weight = torch.nn.Parameter(start.clone())
+        optimizer = torch.optim.AdamW([weight], lr=0.1)
+        if kept is not None:
+            load_optimizer(optimizer, kept)
+        for _ in range(steps):
+            optimizer.zero_grad()
+            (weight - 3).square().sum().backward()
+            optimizer.step()
+        return weight.detach(), optimizer_tensors(optimizer)
+
+    whole, _ = trained(7, None, torch.zeros(4))
+    half, kept = trained(3, None, torch.zeros(4))
+    assert torch.equal(trained(4, kept, half)[0], whole)
+    assert not torch.equal(trained(4, None, half)[0], whole)
