@@ -33,7 +33,7 @@ from diffshortcut.bench.cases import CASES, Case, person
 from diffshortcut.bench.counts import Counts, counting
 from diffshortcut.checkpoint import Checkpoint, Variables
 from diffshortcut.progress import track
-from diffshortcut.report.table import Sheet
+from diffshortcut.report.sheet import Sheet
 from diffshortcut.seeding import Draws
 
 DRAWS = Draws(seed=0, stage="bench", person="nobody")
