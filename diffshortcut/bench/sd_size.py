@@ -9,7 +9,7 @@ from diffshortcut.attacks.pgd import gradient_of
 from diffshortcut.bench import published
 from diffshortcut.bench.counts import Counts, counting
 from diffshortcut.models.ldm import LatentDiffusion, load
-from diffshortcut.report.table import Sheet
+from diffshortcut.report.sheet import Sheet
 from diffshortcut.seeding import Draws
 
 DRAWS = Draws(seed=0, stage="bench", person="nobody")
