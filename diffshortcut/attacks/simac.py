@@ -10,7 +10,8 @@ from diffshortcut.attacks.denoising import denoising_loss, embedded, posterior_s
 from diffshortcut.attacks.greedy import GreedySearch
 from diffshortcut.attacks.pgd import Loss, gradient_of
 from diffshortcut.attacks.scene import Scene
-from diffshortcut.models.features import decoder_features
+from diffshortcut.dreambooth import Posterior
+from diffshortcut.models.features import decoder_features, with_features
 from diffshortcut.models.ldm import LatentDiffusion
 from diffshortcut.seeding import Draws
 
@@ -31,6 +32,7 @@ class SimAC(Alternating):
     def __call__(self, scene: Scene, draws: Draws) -> Tensor:
         """The protected set_B, (n, 3, h, w) in [0, 1]."""
         lists = self.greedy(self, self.surrogate, self.instance_prompt, scene, draws)
+        clean = Posterior.of(self.surrogate, scene.seen(scene.images))
         pair = self.pair(self.surrogate, scene.class_prior(), scene, draws)
         state = scene.variables(x=scene.images, surrogate=pair.surrogate, clone=pair.clone)
         for number in scene.checkpoint.track(range(self.rounds), "simac", state):
@@ -38,7 +40,7 @@ class SimAC(Alternating):
             state.x = self.ascend(
                 state.x,
                 scene,
-                gradient_of(self._loss(pair.model, scene, draws, lists)),
+                gradient_of(self._loss(pair.model, clean, draws, lists)),
                 draws,
                 steps=self.pgd_steps,
                 first_step=number * self.pgd_steps,
@@ -51,27 +53,27 @@ class SimAC(Alternating):
         return denoising_loss(self.surrogate, self.instance_prompt, draws)
 
     def _loss(
-        self, model: LatentDiffusion, scene: Scene, draws: Draws, lists: list[Tensor]
+        self, model: LatentDiffusion, clean: Posterior, draws: Draws, lists: list[Tensor]
     ) -> Loss:
         def timesteps(images: range, step: int) -> Tensor:
             unit = draws.uniform("timestep", (), images, step)
             chosen = zip((lists[i] for i in images), unit, strict=True)
             return torch.stack([some[int(u * len(some))] for some, u in chosen])
 
-        denoising = denoising_loss(model, self.instance_prompt, draws, timesteps=timesteps)
         if not self.attach_features or self.feature_weight == 0:
-            return denoising  # a number without gradient changes no step
-        context, clean = embedded(model, self.instance_prompt), scene.seen(scene.images)
-
-        def features(x: Tensor, images: range, step: int) -> Tensor:
-            z = posterior_sample(model, x, draws, images, step)
-            t, noise = timesteps(images, step), draws.normal("noise", z.shape[1:], images, step)
-            return decoder_features(model, model.add_noise(z, noise, t), t, context)
+            # a number without gradient changes no step
+            return denoising_loss(model, self.instance_prompt, draws, timesteps=timesteps)
+        context = embedded(model, self.instance_prompt)
 
         def loss(x: Tensor, images: range, step: int) -> Tensor:
+            z, t = posterior_sample(model, x, draws, images, step), timesteps(images, step)
+            noise = draws.normal("noise", z.shape[1:], images, step)
+            sample = draws.normal("posterior", z.shape[1:], images, step)
+            z_clean = model.reparameterize(*clean.at(list(images), step), sample)
             with torch.no_grad():
-                before = features(clean[list(images)], images, step)
-            far = (features(x, images, step) - before).square().flatten(1).mean(1)
-            return denoising(x, images, step) + self.feature_weight * far
+                before = decoder_features(model, model.add_noise(z_clean, noise, t), t, context)
+            prediction, after = with_features(model, model.add_noise(z, noise, t), t, context)
+            error = (prediction - model.target(z, noise, t)).square().mean((1, 2, 3))
+            return error + self.feature_weight * (after - before).square().flatten(1).mean(1)
 
         return loss
