@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,7 +10,7 @@ from typing import Any
 
 from safetensors import safe_open
 from safetensors.torch import save_file
-from torch import Tensor, device
+from torch import Tensor, device, nn
 from torch.optim import Optimizer
 
 from diffshortcut import progress
@@ -108,6 +108,23 @@ def load_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
         state.setdefault(int(number), {})[key] = value
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def trained_tensors(weights: Sequence[nn.Parameter], optimizer: Optimizer) -> dict[str, Tensor]:
+    """What is trained, and its optimizer, as named tensors."""
+    named = {f"weight.{i}": weight.data for i, weight in enumerate(weights)}
+    moments = optimizer_tensors(optimizer)
+    return named | {f"optimizer.{name}": value for name, value in moments.items()}
+
+
+def load_trained(
+    weights: Sequence[nn.Parameter], optimizer: Optimizer, tensors: Mapping[str, Tensor]
+) -> None:
+    """The reverse of `trained_tensors`, in place."""
+    for i, weight in enumerate(weights):
+        weight.data.copy_(tensors[f"weight.{i}"])
+    moments = {k.removeprefix("optimizer."): v for k, v in tensors.items() if "optimizer" in k}
+    load_optimizer(optimizer, moments)
 
 
 def _parts(value: Any) -> Mapping[str, Tensor]:

@@ -7,7 +7,7 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor, nn
 
-from diffshortcut.checkpoint import load_optimizer, optimizer_tensors
+from diffshortcut.checkpoint import load_trained, trained_tensors
 from diffshortcut.errors import UserError
 from diffshortcut.models.ldm import LatentDiffusion
 from diffshortcut.seeding import Draws
@@ -139,19 +139,14 @@ class Training:
 
     def state_dict(self) -> dict[str, Tensor]:
         """Weights, moments of AdamW and the step count, for a checkpoint."""
-        weights = {f"weight.{i}": p.data for i, p in enumerate(self.model.trainable_parameters())}
-        moments = optimizer_tensors(self.optimizer)
-        optimizer = {f"optimizer.{name}": value for name, value in moments.items()}
-        return {"step": torch.tensor(self.step), **weights, **optimizer}
+        weights = self.model.trainable_parameters()
+        return {"step": torch.tensor(self.step), **trained_tensors(weights, self.optimizer)}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Go on from a checkpoint."""
         self.step = int(state["step"])
-        for i, parameter in enumerate(self.model.trainable_parameters()):
-            parameter.data.copy_(state[f"weight.{i}"])
-        moments = {k.removeprefix("optimizer."): v for k, v in state.items() if "optimizer" in k}
         self.reset_optimizer()
-        load_optimizer(self.optimizer, moments)
+        load_trained(self.model.trainable_parameters(), self.optimizer, state)
 
 
 def new_optimizer(parameters: Iterable[nn.Parameter], rate: float) -> torch.optim.AdamW:

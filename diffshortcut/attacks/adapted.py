@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from diffshortcut.checkpoint import load_optimizer, optimizer_tensors
+from diffshortcut.checkpoint import load_trained, trained_tensors
 from diffshortcut.dreambooth import new_optimizer
 from diffshortcut.models.ldm import LatentDiffusion
 from diffshortcut.seeding import Draws
@@ -42,16 +42,11 @@ class Adapted:
 
     def state_dict(self) -> dict[str, Tensor]:
         """The trained weights and AdamW's moments, for a checkpoint."""
-        weights = {f"weight.{i}": weight.data for i, weight in enumerate(self.weights)}
-        moments = optimizer_tensors(self.optimizer)
-        return weights | {f"optimizer.{name}": value for name, value in moments.items()}
+        return trained_tensors(self.weights, self.optimizer)
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Go on from a checkpoint."""
-        for i, weight in enumerate(self.weights):
-            weight.data.copy_(state[f"weight.{i}"])
-        moments = {k.removeprefix("optimizer."): v for k, v in state.items() if "optimizer" in k}
-        load_optimizer(self.optimizer, moments)
+        load_trained(self.weights, self.optimizer, state)
 
 
 def cross_attention(model: LatentDiffusion, learning_rate: float) -> Adapted:

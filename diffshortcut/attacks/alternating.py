@@ -1,9 +1,11 @@
 """The rounds that ASPL, its ensemble and SimAC share: learn clean, ascend, learn perturbed."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor
 
+from diffshortcut.attacks.pgd import Loss, gradient_of
 from diffshortcut.attacks.scene import Scene
 from diffshortcut.attacks.surrogate import WithSurrogates, restore
 from diffshortcut.dreambooth import Posterior, Training
@@ -40,6 +42,30 @@ class Alternating(WithSurrogates):
             raise ValueError("rounds and pgd_steps must be at least 1")
         if min(self.clean_steps, self.adversarial_steps) < 0:
             raise ValueError("clean_steps and adversarial_steps must be at least 0")
+
+    def alternate(
+        self,
+        model: LatentDiffusion,
+        what: str,
+        scene: Scene,
+        draws: Draws,
+        loss: Callable[[LatentDiffusion], Loss],
+    ) -> Tensor:
+        """All rounds against one model; `loss` is that of a round's clone."""
+        pair = self.pair(model, scene.class_prior(), scene, draws)
+        state = scene.variables(x=scene.images, surrogate=pair.surrogate, clone=pair.clone)
+        for number in scene.checkpoint.track(range(self.rounds), what, state):
+            self.learn_clean(pair)
+            state.x = self.ascend(
+                state.x,
+                scene,
+                gradient_of(loss(pair.model)),
+                draws,
+                steps=self.pgd_steps,
+                first_step=number * self.pgd_steps,
+            )
+            self.learn_perturbed(pair, state.x, scene)
+        return state.x
 
     def pair(self, model: LatentDiffusion, prior: Tensor, scene: Scene, draws: Draws) -> Pair:
         """Two copies of `model`, trained with the class images `prior`."""

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from diffshortcut.attacks.pgd import Loss
+from diffshortcut.attacks.target import Target
 from diffshortcut.models.ldm import LatentDiffusion
 from diffshortcut.seeding import Draws
 
@@ -65,6 +66,15 @@ def targeted_loss(model: LatentDiffusion, prompt: str, target: Tensor, draws: Dr
         return (error - toward).mean(dim=(1, 2, 3))
 
     return loss
+
+
+def conditional_loss(
+    model: LatentDiffusion, prompt: str, draws: Draws, target: Target | None, size: int
+) -> Loss:
+    """L_cond, or the targeted loss if there is a target picture, of images of `size`."""
+    if target is None:
+        return denoising_loss(model, prompt, draws)
+    return targeted_loss(model, prompt, target(size), draws)
 
 
 def posterior_sample(

@@ -1,6 +1,7 @@
 """PhotoGuard (Salman et al. 2023): the encoder attack and the diffusion attack."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -12,8 +13,7 @@ from diffshortcut.attacks.pgd import Loss, Move, along_sign
 from diffshortcut.attacks.scene import Scene
 from diffshortcut.attacks.target import Target
 from diffshortcut.models.ldm import LatentDiffusion
-from diffshortcut.samplers.classifier_free import guided
-from diffshortcut.samplers.img2img import descending
+from diffshortcut.samplers.img2img import descending, step_down
 from diffshortcut.seeding import Draws
 
 
@@ -80,13 +80,7 @@ class DiffusionAttack(FixedObjective):
         model = self.surrogate
         times = descending(model, self.strength, self.denoising_steps)
         z = model.add_noise(z, noise, times[:1])
-        for t, before in zip(times[:-1], times[1:], strict=True):
-            z = checkpoint(self._step, z, t, before, contexts, use_reentrant=False)
+        for t, before in pairwise(times):
+            step = (model, z, t, before, contexts, self.guidance)
+            z = checkpoint(step_down, *step, use_reentrant=False)
         return checkpoint(model.decode, z, use_reentrant=False)
-
-    def _step(
-        self, z: Tensor, t: Tensor, before: Tensor, contexts: tuple[Tensor, Tensor]
-    ) -> Tensor:
-        time = t.expand(len(z))
-        prediction = guided(self.surrogate, z, time, *contexts, self.guidance)
-        return self.surrogate.previous(z, prediction, time, before.expand(len(z)))

@@ -8,7 +8,7 @@ from torch import Tensor
 from diffshortcut.attacks.alternating import Alternating
 from diffshortcut.attacks.denoising import denoising_loss, embedded, posterior_sample
 from diffshortcut.attacks.greedy import GreedySearch
-from diffshortcut.attacks.pgd import Loss, gradient_of
+from diffshortcut.attacks.pgd import Loss
 from diffshortcut.attacks.scene import Scene
 from diffshortcut.dreambooth import Posterior
 from diffshortcut.models.features import decoder_features, with_features
@@ -33,20 +33,13 @@ class SimAC(Alternating):
         """The protected set_B, (n, 3, h, w) in [0, 1]."""
         lists = self.greedy(self, self.surrogate, self.instance_prompt, scene, draws)
         clean = Posterior.of(self.surrogate, scene.seen(scene.images))
-        pair = self.pair(self.surrogate, scene.class_prior(), scene, draws)
-        state = scene.variables(x=scene.images, surrogate=pair.surrogate, clone=pair.clone)
-        for number in scene.checkpoint.track(range(self.rounds), "simac", state):
-            self.learn_clean(pair)
-            state.x = self.ascend(
-                state.x,
-                scene,
-                gradient_of(self._loss(pair.model, clean, draws, lists)),
-                draws,
-                steps=self.pgd_steps,
-                first_step=number * self.pgd_steps,
-            )
-            self.learn_perturbed(pair, state.x, scene)
-        return state.x
+        return self.alternate(
+            self.surrogate,
+            "simac",
+            scene,
+            draws,
+            lambda model: self._loss(model, clean, draws, lists),
+        )
 
     def objective(self, scene: Scene, draws: Draws) -> Loss:
         """The denoising loss of the model before any training, at any timestep."""

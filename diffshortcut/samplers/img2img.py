@@ -1,6 +1,7 @@
 """Image to image: noise a picture part of the way, then denoise it under a prompt."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -30,17 +31,29 @@ class ImageToImage:
         model = self.model
         context, empty = model.encode_prompt([self.prompt]), model.encode_prompt([""])
         z = model.encode(images)
-        times = self.times
-        z = model.add_noise(z, draws.normal("img2img", z.shape[1:], len(z)), times[:1])
-        for t, before in zip(times[:-1], times[1:], strict=True):
-            prediction = guided(model, z, t.expand(len(z)), context, empty, self.guidance)
-            z = model.previous(z, prediction, t.expand(len(z)), before.expand(len(z)))
+        z = model.add_noise(z, draws.normal("img2img", z.shape[1:], len(z)), self.times[:1])
+        for t, before in pairwise(self.times):
+            z = step_down(model, z, t, before, (context, empty), self.guidance)
         return model.decode(z)
 
     @property
     def times(self) -> Tensor:
         """The timesteps from the noisiest down to -1, which is the clean latent."""
         return descending(self.model, self.strength, self.steps)
+
+
+def step_down(
+    model: LatentDiffusion,
+    z: Tensor,
+    t: Tensor,
+    before: Tensor,
+    contexts: tuple[Tensor, Tensor],
+    guidance: float,
+) -> Tensor:
+    """From timestep t to `before`, away from the second context by w; carries the gradient."""
+    time = t.expand(len(z))
+    prediction = guided(model, z, time, *contexts, guidance)
+    return model.previous(z, prediction, time, before.expand(len(z)))
 
 
 def descending(model: LatentDiffusion, strength: float, steps: int) -> Tensor:
