@@ -41,6 +41,26 @@ def tiny_upscaler_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_pixel_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A DDPMPipeline folder of guided diffusion's architecture, 16 px."""
+    from diffusers import DDPMPipeline, DDPMScheduler
+
+    from diffshortcut.models import guided_diffusion
+
+    torch.manual_seed(0)
+    unet = guided_diffusion.build(
+        attentive=1,
+        sample_size=16,
+        block_out_channels=(8, 8),
+        layers_per_block=1,
+        attention_head_dim=4,
+        norm_num_groups=4,
+    )
+    scheduler = DDPMScheduler(beta_schedule="linear", variance_type="learned_range")
+    return _saved(DDPMPipeline(unet, scheduler), tmp_path_factory.mktemp("pixel"))
+
+
+@pytest.fixture(scope="session")
 def tiny_clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A CLIPModel folder with its tokenizer, 32 px images."""
     from transformers import CLIPConfig, CLIPModel

@@ -30,10 +30,17 @@ IMAGES = tiny_zoo.pictures(3, seed=1)
 
 @pytest.fixture(scope="session")
 def zoo(
-    tmp_path_factory: pytest.TempPathFactory, tiny_ldm_folder: Path, tiny_upscaler_folder: Path
+    tmp_path_factory: pytest.TempPathFactory,
+    tiny_ldm_folder: Path,
+    tiny_upscaler_folder: Path,
+    tiny_pixel_folder: Path,
 ) -> TinyZoo:
     return {
         "diffshortcut.models.ldm.load": tiny_ldm_folder,
+        "diffshortcut.models.pixel_diffusion.load": tiny_pixel_folder,
+        "diffshortcut.models.perceptual.load": tiny_zoo.recognizer_b(
+            tmp_path_factory.mktemp("recognizer")
+        ),
         "diffshortcut.models.upscaler.load": tiny_upscaler_folder,
         "diffshortcut.models.restorer.load": tiny_zoo.restorer(tmp_path_factory.mktemp("restorer")),
         "diffshortcut.models.faces.load_detector": tiny_zoo.detector(
@@ -62,9 +69,45 @@ def test_shape_range_and_determinism(name: str, zoo: TinyZoo) -> None:
 
 @pytest.mark.parametrize("name", PURIFIERS)
 def test_a_batch_is_its_images_one_by_one(name: str, zoo: TinyZoo) -> None:
-    """The first image alone has the index it has in the batch, so its draws are the same."""
+    """The first image alone has the index it has in the batch, so its draws are the same.
+
+    Images kept in 8 bit between iterations are left in float here: there a difference of 1e-7 may
+    round to another level.
+    """
     links = tiny_zoo.node("purifier", [f"purifier={name}"], zoo)
+    links = {
+        key: {**link, "storage": "float"} if "storage" in link else link
+        for key, link in links.items()
+    }
     torch.testing.assert_close(purify(links)[:1], purify(links, IMAGES[:1]), atol=2e-4, rtol=0)
+
+
+@pytest.mark.parametrize("name", PURIFIERS)
+@pytest.mark.parametrize("size", [(37, 50), (50, 37), (13, 29)])
+def test_any_size_and_aspect(name: str, size: tuple[int, int], zoo: TinyZoo) -> None:
+    links = tiny_zoo.node("purifier", [f"purifier={name}"], zoo)
+    purified = purify(links, quantize(resize(IMAGES[:1], size)))
+    assert purified.shape[-2:] == size and purified.isfinite().all()
+
+
+@pytest.mark.parametrize("name", [name for name in PURIFIERS if "legacy" not in name])
+@pytest.mark.parametrize("level", [2, 253])
+def test_nothing_wraps_around_near_black_and_white(name: str, level: int, zoo: TinyZoo) -> None:
+    """A level that wraps lands at the other end: no purifier goes there from here."""
+    links = tiny_zoo.node("purifier", [f"purifier={name}"], zoo)
+    images = IMAGES[:1] * (2 / 255) + (level - 1) / 255
+    away = (purify(links, quantize(images)) - images).abs()
+    assert away.max() < (1 if FREE.isdisjoint(links) else 0.1)
+
+
+FREE = {"gaussian", "jpeg", "adverse_cleaner"}  # of models: a random one may go anywhere
+
+
+@pytest.mark.parametrize("name", ["gaussian", "gaussian/legacy", "jpeg", "adverse_cleaner"])
+def test_without_a_model_a_constant_image_stays(name: str, zoo: TinyZoo) -> None:
+    links = tiny_zoo.node("purifier", [f"purifier={name}"], zoo)
+    images = torch.tensor([51, 128, 204]).view(1, 3, 1, 1).expand(1, 3, 32, 32) / 255
+    torch.testing.assert_close(purify(links, images), images, atol=1.01 / 255, rtol=0)
 
 
 @pytest.mark.parametrize("name", PURIFIERS)

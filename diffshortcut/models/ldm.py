@@ -47,6 +47,11 @@ class LatentDiffusion:
         return (self.unet.config.in_channels, size, size)
 
     @property
+    def factor(self) -> int:
+        """How many pixels wide a latent is: the sides of images must be multiples of it."""
+        return int(2 ** (len(self.vae.config.block_out_channels) - 1))
+
+    @property
     def device(self) -> torch.device:
         """Where the nets compute."""
         return self.unet.device
@@ -77,10 +82,10 @@ class LatentDiffusion:
         mean, std = self.posterior(images)
         return self.reparameterize(mean, std, torch.zeros_like(mean) if noise is None else noise)
 
-    def decode(self, z: Tensor) -> Tensor:
-        """Images of scaled latents, clipped to [0, 1]."""
-        decoded = self.vae.decode(z / self.vae.config.scaling_factor).sample
-        return (decoded / 2 + 0.5).clamp(0, 1)
+    def decode(self, z: Tensor, *, clip: bool = True) -> Tensor:
+        """Images of scaled latents, clipped to [0, 1] unless told not to."""
+        decoded = self.vae.decode(z / self.vae.config.scaling_factor).sample / 2 + 0.5
+        return decoded.clamp(0, 1) if clip else decoded
 
     def add_noise(self, z: Tensor, noise: Tensor, t: Tensor) -> Tensor:
         """z_t = sqrt(alpha_bar_t) z + sqrt(1 - alpha_bar_t) noise; z itself at t = -1."""
@@ -102,14 +107,25 @@ class LatentDiffusion:
         return self.unet(z_t.to(dtype), t, encoder_hidden_states=context).sample.to(z_t)
 
     def previous(
-        self, z_t: Tensor, prediction: Tensor, t: Tensor, before: Tensor | None = None
+        self,
+        z_t: Tensor,
+        prediction: Tensor,
+        t: Tensor,
+        before: Tensor | None = None,
+        fresh: Tensor | None = None,
     ) -> Tensor:
-        """The latent at timestep `before` (t - 1 unless given) by a deterministic step (DDIM).
+        """The latent at timestep `before` (t - 1 unless given); -1 is the clean latent.
 
-        Timestep -1 is the clean latent.
+        The step is deterministic (DDIM), or with a draw of `fresh` noise ancestral (DDPM).
         """
+        before = t - 1 if before is None else before
         clean, noise = self.split(z_t, prediction, t)
-        return self.add_noise(clean, noise, t - 1 if before is None else before)
+        if fresh is None:
+            return self.add_noise(clean, noise, before)
+        (signal, sigma), (less, least) = self._rates(t, z_t), self._rates(before, z_t)
+        renewed = least / sigma * (1 - (signal / less).square()).sqrt()
+        kept = (least.square() - renewed.square()).clamp(min=0).sqrt()
+        return less * clean + kept * noise + renewed * fresh.to(z_t)
 
     def split(self, z_t: Tensor, prediction: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         """The clean latent and the noise that the denoiser's output takes z_t for."""

@@ -1,5 +1,6 @@
 """The role of LPIPS (Zhang et al. 2018): a distance of images in the features of a trained net."""
 
+from collections.abc import Callable
 from functools import cache
 
 import torch
@@ -22,10 +23,19 @@ class Perceptual:
         Features are unit vectors over channels; their squared differences are averaged over
         space and summed over layers (the paper's Table 2 prints LPIPS).
         """
-        total = torch.zeros(len(a), device=a.device)
-        for left, right in zip(self._features(a), self._features(b), strict=True):
-            total = total + (left - right).square().sum(1).mean((1, 2)).to(a.device)
-        return total
+        return self.toward(b)(a)
+
+    def toward(self, target: Tensor) -> Callable[[Tensor], Tensor]:
+        """The distance to fixed images, whose features are computed once."""
+        fixed = self._features(target)
+
+        def distance(images: Tensor) -> Tensor:
+            total = torch.zeros(len(images), device=images.device)
+            for left, right in zip(self._features(images), fixed, strict=True):
+                total = total + (left - right).square().sum(1).mean((1, 2)).to(images.device)
+            return total
+
+        return distance
 
     def _features(self, images: Tensor) -> list[Tensor]:
         device = next(self.net.parameters()).device

@@ -7,32 +7,46 @@ from torch import Tensor
 
 from diffshortcut.images import resize
 from diffshortcut.models.upscaler import Upscaler
+from diffshortcut.purifiers.windows import grown
 from diffshortcut.seeding import Draws
 
 FACTOR = 4
+LEAST = 8  # pixels that the nets can halve as often as they do
 
 
 @dataclass(frozen=True, kw_only=True)
 class SuperResolution:
-    """Shrink by 4, which averages the perturbation away, then let the model draw the details."""
+    """Shrink, which averages the perturbation away, then let the model draw the details.
+
+    The model enlarges by 4; the result is brought back to the size of the images.
+    """
 
     upscaler: Upscaler
     prompt: str
     steps: int
     guidance: float
     noise_level: int
+    shrink: int = FACTOR
     micro_batch: int | None = None  # images in memory at once
 
     def __post_init__(self) -> None:
-        if self.steps < 1 or self.noise_level < 0:
-            raise ValueError("steps must be at least 1 and noise_level at least 0")
+        if self.steps < 1 or self.noise_level < 0 or self.shrink < 1:
+            raise ValueError("steps and shrink must be at least 1 and noise_level at least 0")
 
     def __call__(self, images: Tensor, draws: Draws) -> Tensor:
         """(n, 3, h, w) in [0, 1] at the same size."""
-        upscaled = self.upscaler(
-            self._shrunk(images), **self._options(draws, self.steps), micro_batch=self.micro_batch
-        )
+        upscaled = self.enlarged(self._shrunk(images), draws)
         return resize(upscaled, (images.shape[-2], images.shape[-1]))
+
+    def enlarged(self, images: Tensor, draws: Draws) -> Tensor:
+        """(n, 3, h, w) to (n, 3, 4h, 4w)."""
+        height, width = images.shape[-2:]
+        enlarged = self.upscaler(
+            grown(images, least=LEAST),
+            **self._options(draws, self.steps),
+            micro_batch=self.micro_batch,
+        )
+        return enlarged[..., : FACTOR * height, : FACTOR * width]
 
     def with_gradient(self, images: Tensor, draws: Draws, *, steps: int) -> Tensor:
         """The same in `steps` unrolled steps of the sampler, which carry the gradient."""
@@ -40,7 +54,7 @@ class SuperResolution:
         return resize(upscaled, (images.shape[-2], images.shape[-1]))
 
     def trajectory_loss(self, images: Tensor, original: Tensor, draws: Draws) -> Tensor:
-        """(n,) the guided denoiser's error about `original`, given the `images` shrunk by 4.
+        """(n,) the guided denoiser's error about `original`, given the `images` shrunk.
 
         At a random timestep of the sampler's own; the gradient reaches both.
         """
@@ -59,4 +73,4 @@ class SuperResolution:
 
     def _shrunk(self, images: Tensor) -> Tensor:
         h, w = images.shape[-2:]
-        return resize(images, (h // FACTOR, w // FACTOR))
+        return resize(images, (max(h // self.shrink, 1), max(w // self.shrink, 1)))

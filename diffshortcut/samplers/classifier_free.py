@@ -89,8 +89,11 @@ class ClassifierFree:
 def guided(
     model: LatentDiffusion, z: Tensor, t: Tensor, context: Tensor, negative: Tensor, w: float
 ) -> Tensor:
-    """Eq. 6: (1 + w) eps(z, t, context) - w eps(z, t, negative); one branch if w = 0."""
-    if w == 0:
+    """Eq. 6: (1 + w) eps(z, t, context) - w eps(z, t, negative).
+
+    One branch if w = 0 or if both contexts are the same.
+    """
+    if w == 0 or torch.equal(context, negative):
         return model.predict(z, t, context)
     contexts = torch.cat([context.expand(len(z), -1, -1), negative.expand(len(z), -1, -1)])
     conditional, away = model.predict(z.repeat(2, 1, 1, 1), t.repeat(2), contexts).chunk(2)

@@ -1,0 +1,43 @@
+"""DDSPure (Carlini et al. 2023): as many diffusion steps as the perturbation is large."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from diffshortcut.images import resize
+from diffshortcut.purifiers.diffpure import DiffPure, normal
+from diffshortcut.seeding import Draws
+
+LEVELS = 255
+
+
+@dataclass(frozen=True, kw_only=True)
+class DDSPure:
+    """Diffuse to the smallest t with sqrt((1 - alpha_bar_t) / alpha_bar_t) >= sigma, and denoise.
+
+    sigma is the attack's radius as the model sees it: 2 radius / 255 in [-1, 1]. `doubled` off is
+    the printed rule, which forgets the 2.
+    """
+
+    diffpure: DiffPure
+    radius: float  # in 8-bit levels, of the attack that is expected
+    one_shot: bool
+    doubled: bool = True
+
+    def __post_init__(self) -> None:
+        if self.radius < 0:
+            raise ValueError(f"radius cannot be negative: {self.radius}")
+
+    @property
+    def t_star(self) -> int:
+        """The index on the model's own schedule, at most its last."""
+        kept = self.diffpure.model.alpha_bar
+        sigma = (1 + self.doubled) * self.radius / LEVELS
+        return min(int((((1 - kept) / kept).sqrt() < sigma).sum()), len(kept) - 1)
+
+    def __call__(self, images: Tensor, draws: Draws) -> Tensor:
+        """(n, 3, h, w) in [0, 1], at the model's resolution and back to the same size."""
+        small = resize(images, self.diffpure.resolution)
+        noise = normal(draws, small)
+        purified = self.diffpure(small, self.t_star + 1, noise, one_shot=self.one_shot)
+        return resize(purified.clamp(0, 1), (images.shape[-2], images.shape[-1]))

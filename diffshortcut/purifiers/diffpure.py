@@ -1,0 +1,102 @@
+"""DiffPure (Nie et al. 2022) with a pixel diffusion model: noise a little, then denoise.
+
+The released code of the paper has four slips, each of which has a switch here: pictures in [0, 1]
+for a model of [-1, 1], a schedule respaced to 250 timesteps on which an index means a timestep four
+times as large, a loop that ends before index 0, and 8-bit levels that wrap around.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from diffshortcut.images import quantize, resize
+from diffshortcut.models.pixel_diffusion import PixelDiffusion
+from diffshortcut.seeding import Draws
+
+Noise = Callable[[str, int], Tensor]  # standard normal, of a purpose and a timestep
+STORAGES = ("float", "uint8", "wrapped")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiffPure:
+    """DiffPure(x, t) of images at the model's own resolution."""
+
+    model: PixelDiffusion
+    respacing: int | None = None  # timesteps of the schedule; None: all
+    unit_range: bool = False  # leave images in [0, 1]
+    skip_last: bool = False  # begin at index t instead of t - 1 and end before index 0
+    micro_batch: int | None = None  # images in memory at once; None: all
+
+    @property
+    def resolution(self) -> int:
+        """The model's, in pixels."""
+        return self.model.resolution
+
+    @cached_property
+    def _schedule(self) -> PixelDiffusion:
+        return self.model if self.respacing is None else self.model.respaced(self.respacing)
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor, t: int, noise: Noise, *, one_shot: bool = False) -> Tensor:
+        """(m, 3, r, r) in [0, 1], diffused t steps and denoised as many.
+
+        With `one_shot` what the denoiser takes the noised images for at once. Only with
+        `unit_range` can the result lie outside of [0, 1].
+        """
+        model = self._schedule
+        last = len(model.alpha_bar) - self.skip_last
+        if not 1 <= t <= last:
+            raise ValueError(f"t must be between 1 and {last}, not {t}")
+        start, end = (t, 1) if self.skip_last else (t - 1, 0)
+        x = images if self.unit_range else model.to_model(images)
+        x = model.q_sample(x, start, noise("diffuse", 0))
+        parts = list(x.split(self.micro_batch or len(x)))
+        if one_shot:
+            x = torch.cat([model.predict(part, start).clean for part in parts])
+        else:
+            for i in range(start, end - 1, -1):
+                drawn = noise("denoise", i).split(self.micro_batch or len(x))
+                pairs = zip(parts, drawn, strict=True)
+                parts = [model.p_sample(part, i, fresh) for part, fresh in pairs]
+            x = torch.cat(parts)
+        return x if self.unit_range else model.to_images(x)
+
+
+def stored(images: Tensor, storage: str) -> Tensor:
+    """Images as they are kept between iterations: as they are, in 8 bit, or in 8 bit that wrap.
+
+    The last is what a cast of floats to bytes does: -0.01 becomes 254, 1.02 becomes 4.
+    """
+    if storage == "float":
+        return images
+    if storage == "uint8":
+        return quantize(images)
+    return (images * 255).trunc().remainder(256) / 255
+
+
+def check_storage(storage: str) -> None:
+    """ValueError for a word that `stored` does not know."""
+    if storage not in STORAGES:
+        raise ValueError(f"storage must be one of {', '.join(STORAGES)}, not {storage!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PixelDiffPure:
+    """DiffPure of whole images at the model's resolution, whatever their aspect, and back."""
+
+    diffpure: DiffPure
+    t: int
+
+    def __call__(self, images: Tensor, draws: Draws) -> Tensor:
+        """(n, 3, h, w) in [0, 1] at the same size."""
+        small = resize(images, self.diffpure.resolution)
+        purified = self.diffpure(small, self.t, normal(draws, small))
+        return resize(purified, (images.shape[-2], images.shape[-1]))
+
+
+def normal(draws: Draws, images: Tensor) -> Noise:
+    """Noise like the images, a draw of its own for each image, purpose and timestep."""
+    return lambda purpose, step: draws.normal(purpose, images.shape[1:], len(images), step)

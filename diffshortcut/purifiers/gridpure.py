@@ -1,0 +1,61 @@
+"""GrIDPure (Zhao et al. 2024): small steps of DiffPure on overlapping windows, again and again."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from diffshortcut.progress import track
+from diffshortcut.purifiers.diffpure import DiffPure, Noise, check_storage, stored
+from diffshortcut.purifiers.windows import Windows, grown
+from diffshortcut.seeding import Draws
+
+PUBLISHED = 256  # pixels of the model for which window and stride are given
+
+
+@dataclass(frozen=True, kw_only=True)
+class GridPure:
+    """x <- (1 - gamma) DiffPure(x, t) + gamma x, `iterations` times; windows are averaged.
+
+    `window` and `stride` are in pixels for a model of 256 pixels.
+    """
+
+    diffpure: DiffPure
+    t: int
+    gamma: float
+    iterations: int
+    window: int
+    stride: int
+    corner_window: bool
+    storage: str = "float"  # between iterations: float, uint8 or wrapped
+
+    def __post_init__(self) -> None:
+        check_storage(self.storage)
+        if not 0 <= self.gamma <= 1 or self.iterations < 1:
+            raise ValueError("gamma must be between 0 and 1, iterations at least 1")
+        if not 1 <= self.stride <= self.window:
+            raise ValueError("stride must be between 1 and window: windows must cover the image")
+
+    def __call__(self, images: Tensor, draws: Draws) -> Tensor:
+        """(n, 3, h, w) in [0, 1] at the same size."""
+        height, width = images.shape[-2:]
+        windows = self.windows
+        x = grown(images, least=windows.size)
+        for iteration in track(range(self.iterations), "gridpure"):
+            cut = windows.cut(x)
+            noise = _noise(draws.scope(f"iteration {iteration}"), cut)
+            purified = self.diffpure(cut.flatten(0, 1), self.t, noise)
+            merged = windows.merge(purified.view_as(cut), x.shape)
+            x = stored((1 - self.gamma) * merged + self.gamma * x, self.storage)
+        return x[..., :height, :width].clamp(0, 1)
+
+    @property
+    def windows(self) -> Windows:
+        """Scaled to the model's resolution."""
+        scale = self.diffpure.resolution / PUBLISHED
+        size, stride = (max(1, round(length * scale)) for length in (self.window, self.stride))
+        return Windows(size, stride, self.corner_window)
+
+
+def _noise(draws: Draws, cut: Tensor) -> Noise:
+    """A draw of its own for each image, for all of its windows at once."""
+    return lambda purpose, step: draws.normal(purpose, cut.shape[1:], len(cut), step).flatten(0, 1)

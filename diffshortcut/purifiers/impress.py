@@ -1,0 +1,91 @@
+"""IMPRESS (Cao et al. 2023): a picture that survives the autoencoder and looks the same."""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from diffshortcut.images import quantize
+from diffshortcut.models.ldm import LatentDiffusion
+from diffshortcut.models.perceptual import Perceptual
+from diffshortcut.progress import track
+from diffshortcut.purifiers.windows import grown
+from diffshortcut.seeding import Draws
+
+FLOOR = 1e-5  # learning rate at the end of the cosine
+HALVINGS = 12  # of the way back to the picture
+
+
+@dataclass(frozen=True, kw_only=True)
+class Impress:
+    """min ||x - D(E(x))||^2 + alpha max(distance(x, x_ptb) - budget, 0) by Adam, in [-1, 1].
+
+    The hinge only pulls. With `constrained` a result that is farther than the budget is moved back
+    on the straight line to the picture, as little as needed.
+    """
+
+    model: LatentDiffusion
+    perceptual: Perceptual
+    steps: int
+    learning_rate: float
+    cosine: bool
+    epsilon: float  # of Adam
+    alpha: float
+    budget: float
+    noise: float  # standard deviation of the start
+    constrained: bool = False
+    history: list[dict[str, float]] = field(default_factory=list, init=False)
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or min(self.alpha, self.budget, self.noise) < 0:
+            raise ValueError("steps must be at least 1; alpha, budget and noise at least 0")
+
+    def __call__(self, images: Tensor, draws: Draws) -> Tensor:
+        """(n, 3, h, w) in [0, 1] at the same size; each step's terms are added to `history`."""
+        away = self.perceptual.toward(images)
+        start = draws.normal("start", images.shape[1:], len(images)).to(images)
+        p = (images * 2 - 1 + self.noise * start).clamp(-1, 1).requires_grad_()
+        optimizer = torch.optim.Adam([p], lr=self.learning_rate, eps=self.epsilon)
+        end = FLOOR if self.cosine else self.learning_rate
+        rate = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.steps, eta_min=end)
+        for step in track(range(self.steps), "impress"):
+            reconstruction = self._reconstruction(p)
+            distance = away(p / 2 + 0.5)
+            hinge = (distance - self.budget).relu()
+            loss = (reconstruction + self.alpha * hinge).sum()
+            (p.grad,) = torch.autograd.grad(loss, [p])
+            optimizer.step()
+            rate.step()
+            with torch.no_grad():
+                p.clamp_(-1, 1)
+            self._note(step, reconstruction=reconstruction, hinge=hinge, distance=distance)
+        purified = (p.detach() / 2 + 0.5).clamp(0, 1)
+        return self._moved_back(purified, images) if self.constrained else purified
+
+    def _reconstruction(self, p: Tensor) -> Tensor:
+        """(n,) mean squared error of the round trip, in [-1, 1]."""
+        unit = grown(p / 2 + 0.5, multiple=self.model.factor)
+        decoded = self.model.decode(self.model.encode(unit), clip=False)
+        decoded = decoded[..., : p.shape[-2], : p.shape[-1]] * 2 - 1
+        return (p - decoded).square().mean((1, 2, 3))
+
+    @torch.no_grad()
+    def _moved_back(self, purified: Tensor, images: Tensor) -> Tensor:
+        """The farthest points of the lines from images to purified that the budget allows."""
+        away = self.perceptual.toward(images)
+        near = torch.zeros(len(images), 1, 1, 1, device=images.device)
+        far = torch.ones_like(near)
+
+        def point(share: Tensor) -> Tensor:
+            return quantize(images + share * (purified - images))
+
+        inside = (away(purified) <= self.budget).view_as(near)
+        for _ in range(HALVINGS):
+            middle = (near + far) / 2
+            good = (away(point(middle)) <= self.budget).view_as(near)
+            near, far = torch.where(good, middle, near), torch.where(good, far, middle)
+        return torch.where(inside, purified, point(near))
+
+    def _note(self, step: int, **terms: Tensor) -> None:
+        means = {name: float(term.detach().mean()) for name, term in terms.items()}
+        self.history.append({"step": step, **means})

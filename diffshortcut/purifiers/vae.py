@@ -1,0 +1,23 @@
+"""The round trip through the autoencoder of a latent diffusion model, which any purifier has."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from diffshortcut.models.ldm import LatentDiffusion
+from diffshortcut.purifiers.windows import grown
+from diffshortcut.seeding import Draws
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoundTrip:
+    """D(E(x)), with the mean of the posterior."""
+
+    model: LatentDiffusion
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor, draws: Draws) -> Tensor:
+        """(n, 3, h, w) in [0, 1] at the same size."""
+        decoded = self.model.decode(self.model.encode(grown(images, multiple=self.model.factor)))
+        return decoded[..., : images.shape[-2], : images.shape[-1]].to(images)

@@ -1,0 +1,187 @@
+"""The purifiers on the pixel model: windows, the published slips, DDS's t*."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import tiny_zoo
+import torch
+from torch import Tensor
+
+from diffshortcut.models import pixel_diffusion
+from diffshortcut.models.pixel_diffusion import PixelDiffusion
+from diffshortcut.purifiers.ddspure import DDSPure
+from diffshortcut.purifiers.diffpure import DiffPure, PixelDiffPure, normal, stored
+from diffshortcut.purifiers.gridpure import GridPure
+from diffshortcut.purifiers.windows import Windows, grown
+from diffshortcut.seeding import Draws
+
+DRAWS = Draws(seed=0, stage="purify", person="nobody")
+IMAGES = tiny_zoo.pictures(2, seed=1)
+
+
+@pytest.fixture(scope="module")
+def model(tiny_pixel_folder: Path) -> PixelDiffusion:
+    return pixel_diffusion.load(weights=f"file:{tiny_pixel_folder}")
+
+
+class NoOp:
+    """DiffPure that returns what it is given."""
+
+    resolution = 16
+
+    def __call__(self, images: Tensor, t: int, noise: object, *, one_shot: bool = False) -> Tensor:
+        return images
+
+
+def grid(diffpure: object, **changes: object) -> GridPure:
+    options = {"t": 10, "gamma": 0.1, "iterations": 2, "window": 256, "stride": 128}
+    return GridPure(diffpure=diffpure, **{**options, "corner_window": True, **changes})
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.1, 1.0])
+@pytest.mark.parametrize("iterations", [1, 7])
+@pytest.mark.parametrize("corner_window", [True, False])
+@pytest.mark.parametrize("size", [(32, 32), (37, 53), (16, 40), (7, 19)])
+def test_around_a_no_op_gridpure_returns_its_input(
+    gamma: float, iterations: int, corner_window: bool, size: tuple[int, int]
+) -> None:
+    images = torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(0))
+    purifier = grid(NoOp(), gamma=gamma, iterations=iterations, corner_window=corner_window)
+    torch.testing.assert_close(purifier(images, DRAWS), images, atol=1e-6, rtol=0)
+
+
+def test_windows_are_the_papers() -> None:
+    """512 pixels, windows of 256 every 128: nine, and the corners' one."""
+    images = torch.arange(512 * 512.0).view(1, 1, 512, 512)
+    cut = Windows(256, 128, corners=True).cut(images)
+    assert cut.shape == (1, 10, 1, 256, 256)
+    assert torch.equal(cut[0, 1, 0], images[0, 0, :256, 128:384])
+    assert torch.equal(cut[0, 9, 0, :128, 128:], images[0, 0, :128, 384:])
+    assert torch.equal(cut[0, 9, 0, 128:, :128], images[0, 0, 384:, :128])
+
+
+def test_every_window_counts_the_same() -> None:
+    """Ones in one window, zeros in the others: each pixel is one over how many windows see it."""
+    windows = Windows(4, 2, corners=True)
+    cut = torch.zeros_like(windows.cut(torch.zeros(1, 3, 8, 8)))
+    cut[:, 0] = 1
+    merged = windows.merge(cut, torch.Size((1, 3, 8, 8)))
+    assert merged[0, 0, 0, 0] == 0.5  # with the corners' window
+    assert merged[0, 0, 2, 2] == 0.25 and merged[0, 0, 1, 2] == 0.5
+    assert merged[0, 0, 4:].abs().max() == 0
+
+
+def test_grown_repeats_the_border() -> None:
+    x = torch.arange(6.0).view(1, 1, 2, 3)
+    assert grown(x) is x
+    assert grown(x, least=3, multiple=2)[0, 0].tolist()[3] == [3, 4, 5, 5]
+
+
+@pytest.mark.parametrize("micro_batch", [1, 3])
+def test_the_micro_batch_changes_no_draw(model: PixelDiffusion, micro_batch: int) -> None:
+    whole = grid(DiffPure(model=model))(IMAGES, DRAWS)
+    parts = grid(DiffPure(model=model, micro_batch=micro_batch))(IMAGES, DRAWS)
+    torch.testing.assert_close(parts, whole, atol=1e-5, rtol=0)
+
+
+def test_diffpure_walks_from_t_minus_1_to_0(
+    model: PixelDiffusion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert walked(DiffPure(model=model), 4, monkeypatch) == [3, 3, 2, 1, 0]
+
+
+def test_the_released_loop_begins_one_later_and_stops_one_earlier(
+    model: PixelDiffusion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    legacy = DiffPure(model=model, skip_last=True, respacing=250, unit_range=True)
+    assert walked(legacy, 4, monkeypatch) == [4, 4, 3, 2, 1]
+
+
+def walked(diffpure: DiffPure, t: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The timestep of q_sample, then those of p_sample."""
+    seen: list[int] = []
+
+    def note(_: PixelDiffusion, x: Tensor, t: int, noise: Tensor) -> Tensor:
+        seen.append(t)
+        return x
+
+    monkeypatch.setattr(PixelDiffusion, "q_sample", note)
+    monkeypatch.setattr(PixelDiffusion, "p_sample", note)
+    images = IMAGES[..., :16, :16]
+    torch.testing.assert_close(diffpure(images, t, normal(DRAWS, images)), images)
+    return seen
+
+
+@pytest.mark.parametrize(("t", "skip_last"), [(0, False), (1001, False), (1000, True)])
+def test_a_t_that_is_not_on_the_schedule_is_refused(
+    model: PixelDiffusion, t: int, skip_last: bool
+) -> None:
+    with pytest.raises(ValueError, match="t must be between"):
+        DiffPure(model=model, skip_last=skip_last)(IMAGES, t, normal(DRAWS, IMAGES))
+
+
+def test_in_the_wrong_range_a_picture_is_half_as_large(
+    model: PixelDiffusion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The slip's effect: the same noise is twice as strong beside the picture."""
+    added: list[Tensor] = []
+    monkeypatch.setattr(PixelDiffusion, "p_sample", lambda _, x, t, noise: added.append(x) or x)
+    small = IMAGES[..., :16, :16]
+    for unit_range in (False, True):
+        DiffPure(model=model, unit_range=unit_range)(small, 1, normal(DRAWS, small))
+    right, wrong = added
+    kept = model.alpha_bar[0].float()
+    noise = normal(DRAWS, small)("diffuse", 0) * (1 - kept).sqrt()
+    torch.testing.assert_close(right, kept.sqrt() * (2 * small - 1) + noise)
+    torch.testing.assert_close(wrong, kept.sqrt() * small + noise)
+
+
+def test_8_bit_that_wraps_and_8_bit_that_does_not() -> None:
+    x = torch.tensor([-0.01, 0.5, 1.02])
+    assert (stored(x, "wrapped") * 255).round().tolist() == [254, 127, 4]
+    assert (stored(x, "uint8") * 255).round().tolist() == [0, 128, 255]
+    assert stored(x, "float") is x
+
+
+@pytest.mark.parametrize(
+    ("radius", "t_star", "undoubled"), [(4, 6, 2), (8, 15, 6), (11, 23, 9), (16, 35, 15)]
+)
+def test_dds_finds_the_smallest_timestep(
+    model: PixelDiffusion, radius: int, t_star: int, undoubled: int
+) -> None:
+    options = {"diffpure": DiffPure(model=model), "one_shot": False}
+    assert DDSPure(radius=radius, **options).t_star == t_star
+    assert DDSPure(radius=radius, doubled=False, **options).t_star == undoubled
+    assert DDSPure(radius=1e9, **options).t_star == 999
+
+
+def test_one_shot_is_the_first_guess(model: PixelDiffusion) -> None:
+    purifier = DDSPure(diffpure=DiffPure(model=model), radius=4, one_shot=True)
+    small = IMAGES[..., :16, :16]
+    noise = normal(DRAWS, small)("diffuse", 0)
+    guess = model.predict(model.q_sample(small * 2 - 1, 6, noise), 6).clean / 2 + 0.5
+    torch.testing.assert_close(purifier(small, DRAWS), guess)
+    assert not torch.equal(replace(purifier, one_shot=False)(small, DRAWS), guess)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda: grid(NoOp(), stride=257),
+        lambda: grid(NoOp(), gamma=1.1),
+        lambda: grid(NoOp(), iterations=0),
+        lambda: grid(NoOp(), storage="half"),
+        lambda: DDSPure(diffpure=NoOp(), radius=-1, one_shot=False),
+    ],
+)
+def test_impossible_values_are_refused(wrong: object) -> None:
+    with pytest.raises(ValueError):
+        wrong()
+
+
+def test_the_seed_of_an_image_is_its_own(model: PixelDiffusion) -> None:
+    purifier = PixelDiffPure(diffpure=DiffPure(model=model), t=3)
+    both = purifier(IMAGES, DRAWS)
+    second = purifier(IMAGES[1:], DRAWS.from_image(1))
+    torch.testing.assert_close(both[1:], second, atol=1e-5, rtol=0)
