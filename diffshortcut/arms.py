@@ -27,13 +27,13 @@ class Arm:
 def compose(overrides: Sequence[str]) -> list[Arm]:
     """The checked arms of `compare.arms`, each once; the command line's own arm is the last.
 
-    With stages=protect nothing is compared: there is that one arm.
+    With stages=protect or purify nothing is compared: there is that one arm.
     """
     _check_chains(overrides)
     cfg = config.compose(overrides, hydra=True)
     main = _resolve(cfg, overrides)
-    if main["stages"] == "protect":
-        return [_protecting(cfg, main)]
+    if main["stages"] != "all":
+        return [_alone(overrides, cfg, main)]
     listed = [_listed(item, overrides, main["purifier"]) for item in main["compare"]["arms"]]
     distinct: dict[str, Arm] = {}
     for arm in listed:
@@ -48,11 +48,20 @@ def compose(overrides: Sequence[str]) -> list[Arm]:
     return arms
 
 
-def _protecting(cfg: DictConfig, main: dict[str, Any]) -> Arm:
+def _alone(overrides: Sequence[str], cfg: DictConfig, main: dict[str, Any]) -> Arm:
+    """The arm of stages=protect or stages=purify; UserError if it would do nothing."""
     attack = cfg.hydra.runtime.choices.attack
-    if attack == "none":
-        raise UserError("stages=protect: attack=none protects nothing; write such as attack=aspl")
-    return Arm(f"protected-{attack}", main)
+    if main["stages"] == "protect":
+        if attack == "none":
+            raise UserError(
+                "stages=protect: attack=none protects nothing; write such as attack=aspl"
+            )
+        return Arm(f"protected-{attack}", main)
+    if not main["purifier"]:
+        raise UserError(
+            "stages=purify: purifier=none does nothing; write such as purifier=gridpure"
+        )
+    return Arm(f"purified-{_name(overrides, cfg).removeprefix('clean+')}", main)
 
 
 def _check_chains(overrides: Sequence[str]) -> None:

@@ -87,16 +87,20 @@ def plan(cfg: Mapping[str, Any], person: Person) -> dict[str, Task]:
     if node := attack.get("personalized"):  # a surrogate that set_A has made
         personal = {"trainer": own(node), "resolution": size}
         before["personalized"] = task("personalize", personal, **prior(node))
-    only = {"full_size": True} if cfg["stages"] == "protect" else {}
-    protected = task("protect", {"attack": own(attack), "resolution": size, **only}, **before)
+    whole = cfg["stages"] == "all"  # else photos keep their size
+    size_of = {} if whole else {"full_size": True}
+    protected = task("protect", {"attack": own(attack), "resolution": size, **size_of}, **before)
     cell = {f"{found.stage}.surrogate": found for found in before.values()}
-    class_images = {} if only else prior(trainer)
+    class_images = prior(trainer) if whole else {}
     cell |= {**class_images, "protect": protected}
-    if only:
+    if cfg["stages"] == "protect":
         return cell
     images = protected
+    seen = {} if whole else {"resolution": size}
     for name, link in (cfg.get("purifier") or {}).items():
-        images = cell[f"purify.{name}"] = task("purify", {"link": link}, images=images)
+        images = cell[f"purify.{name}"] = task("purify", {"link": link, **seen}, images=images)
+    if not whole:
+        return cell
     model = task("personalize", {"trainer": own(trainer)}, images=images, **class_images)
     generated = task("generate", {"sampler": cfg["sampler"]}, model=model)
     cell |= {"personalize": model, "generate": generated}

@@ -36,7 +36,7 @@ OPTIONAL = {"logger.project", "logger.timeout"}  # of a logger
 CLOSED = ("prior", "surrogate_prior", "checkpoint", "compare", "logger", "runtime")  # no other keys
 OPEN = {"purifier": "Node", "metric": "Node", "scale": "float", "prompts": "str"}  # any keys
 CHOICES = {
-    "stages": ("all", "protect"),
+    "stages": ("all", "protect", "purify"),
     "runtime.device": ("auto", "cpu", "cuda"),
     "logger.name": ("none", "wandb"),
 }

@@ -11,9 +11,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from diffshortcut import arms, cells, config, protected, results, usage
+from diffshortcut import arms, cells, config, own_photos, results, usage
 from diffshortcut.errors import UserError
-from diffshortcut.protected import Protection
+from diffshortcut.own_photos import OwnPhotos
 from diffshortcut.results import Comparison
 from diffshortcut.store import Store, check_writable, user_errors
 
@@ -88,8 +88,6 @@ def _line(error: Exception, overrides: Sequence[str]) -> str:
 def launch(overrides: Sequence[str]) -> list[cells.Failure]:
     """Compose the arms, run what is missing, report; what could not be done is returned."""
     comparison = plan(overrides)
-    own = isinstance(comparison, Protection)
-    write, show = (protected.write, protected.show) if own else (results.write, results.show)
     folder, runtime = comparison.folder(overrides), comparison.config["runtime"]
     runtime = {**runtime, "checkpoint_minutes": comparison.config["checkpoint"]["minutes"]}
     failures: list[cells.Failure] = []
@@ -101,9 +99,23 @@ def launch(overrides: Sequence[str]) -> list[cells.Failure]:
         for failure in failures:
             log.error("not done: %s: %s", failure.task.title, failure.reason)
         with user_errors(folder):
-            write(comparison, failures, store, folder, overrides)
-    show(folder, complete=not failures)
+            _write(comparison, failures, store, folder, overrides)
+    module = own_photos if isinstance(comparison, OwnPhotos) else results
+    module.show(folder, complete=not failures)
     return failures
+
+
+def _write(
+    comparison: Comparison,
+    failures: Sequence[cells.Failure],
+    store: Store,
+    folder: Path,
+    overrides: Sequence[str],
+) -> None:
+    if isinstance(comparison, OwnPhotos):
+        own_photos.write(comparison, failures, store, folder, overrides)
+    else:
+        results.write(comparison, failures, store, folder, overrides)
 
 
 def plan(overrides: Sequence[str]) -> Comparison:
@@ -114,7 +126,7 @@ def plan(overrides: Sequence[str]) -> Comparison:
         arm.name: {person.name: cells.plan(arm.config, person) for person in people}
         for arm in composed
     }
-    kind = Protection if composed[-1].config["stages"] == "protect" else Comparison
+    kind = Comparison if composed[-1].config["stages"] == "all" else OwnPhotos
     return kind(composed, people, planned)
 
 

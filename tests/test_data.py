@@ -271,7 +271,7 @@ def test_what_is_not_protected_is_told(tmp_path: Path, caplog: pytest.LogCapture
     said = "\n".join(caplog.messages)
     assert "01.png is left out: cannot identify" in said and "02.png is left out: 02.jpg" in said
     assert "IMG.HEIC: left out, of no kind that is read (.bmp" in said
-    assert "1 of 2 people are protected: data.people=null for all" in said
+    assert "1 of 2 people are taken: data.people=null for all" in said
     (tmp_path / "bob" / "00.png").write_text("not an image")
     with pytest.raises(UserError, match="bob: no readable image"):
         own(tmp_path, ["bob"])

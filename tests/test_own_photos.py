@@ -1,4 +1,4 @@
-"""stages=protect: one's own photos, of any size, from the folder to the protected files."""
+"""stages=protect and purify: own photos, of any size, from the folder to the files made."""
 
 import json
 import subprocess
@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from diffshortcut import arms, cells, protected, results, run, squares
+from diffshortcut import arms, cells, own_photos, results, run, squares
 from diffshortcut.attacks.advdm import AdvDM
 from diffshortcut.attacks.perturbation import Perturbation
 from diffshortcut.attacks.pgd import gradient_of
@@ -23,6 +23,7 @@ from diffshortcut.decode import rgb
 from diffshortcut.errors import UserError
 from diffshortcut.images import center_square, quantize, resize
 from diffshortcut.models import ldm
+from diffshortcut.purifiers.jpeg import Jpeg
 from diffshortcut.report import photos, side_by_side
 from diffshortcut.seeding import Draws
 from diffshortcut.stages import protect
@@ -238,7 +239,7 @@ def test_photos_are_protected_on_the_mini_zoo(tmp_path: Path, capsys: Any) -> No
     assert change.max() == 11 and not change[:, :25].any() and not change[:, 175:].any()
     report = json.loads((folder / "protected.json").read_text())
     [photo] = report["photos"]
-    assert photo["protected"] == "PHOTOS/me at home.png" and photo["original"] == original.name
+    assert photo["file"] == "PHOTOS/me at home.png" and photo["original"] == original.name
     assert (photo["width"], photo["height"], photo["max"]) == (200, 150, 11)
     assert photo["mean"] == pytest.approx(change.mean()) and report["radius"] == 11
     assert report["flags"]["PHOTOS"].keys() >= {"no_set_A"}
@@ -347,10 +348,54 @@ def test_one_arm_and_no_other(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="attack=none protects nothing; write such as attack=aspl"):
         arms.compose(["stages=protect"])
     planned = run.plan(["stages=protect", "attack=aspl/targeted", "data=portraits"])
-    assert isinstance(planned, protected.Protection)
+    assert isinstance(planned, own_photos.OwnPhotos)
     assert planned.folder(["experiment=x"]).name.startswith("protected-aspl-targeted-")
     [[cell]] = [list(of_arm.values()) for of_arm in planned.cells.values()]
     assert list(cell) == ["prior.surrogate", "protect"]
+
+
+def test_photos_are_purified_under_their_names_at_their_size(
+    folder: Path, tmp_path: Path, capsys: Any
+) -> None:
+    words = overrides(tmp_path, folder, "stages=purify", "purifier=[gaussian,jpeg]")
+    assert run.launch(words) == []
+    [place] = (tmp_path / "outputs").glob("purified-gaussian-jpeg-*")
+    report = json.loads((place / "purified.json").read_text())
+    assert report["made"] == "purified" and report["by"] == "gaussian+jpeg"
+    assert report["radius"] is None and report["flags"] == {"ann": {}}
+    for row in report["photos"]:
+        with (
+            Image.open(place / row["file"]) as written,
+            Image.open(folder / row["original"]) as was,
+        ):
+            assert written.size == was.size == (row["width"], row["height"])
+        assert row["max"] > 0
+    said = capsys.readouterr().out
+    assert "purified by gaussian+jpeg" in said and "center square" not in said
+    assert run.launch(words) == []  # from the results
+
+
+def test_what_is_larger_than_the_models_is_shrunk_and_enlarged_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shapes = []
+    monkeypatch.setattr(Jpeg, "__call__", lambda _, x, draws: shapes.append(x.shape[-2:]) or x)
+    (tmp_path / "people").mkdir()
+    as_picture(smooth(300, 520)).save(tmp_path / "people" / "me.png")
+    as_picture(smooth(40, 30)).save(tmp_path / "people" / "small.png")
+    words = overrides(tmp_path, tmp_path / "people", "stages=purify", "purifier=jpeg")
+    assert run.launch(words) == []
+    assert [tuple(shape) for shape in shapes] == [(128, 222), (40, 30)]
+
+
+def test_an_attack_before_the_purification(folder: Path, tmp_path: Path) -> None:
+    words = overrides(tmp_path, folder, "stages=purify", "attack=random", "purifier=jpeg")
+    [cell] = [cell for _, _, cell in run.plan(words)]
+    assert list(cell) == ["protect", "purify.jpeg"]
+    [arm] = arms.compose(["stages=purify", "purifier=ours"])
+    assert arm.name == "purified-ours"
+    with pytest.raises(UserError, match="purifier=none does nothing; write such as purifier="):
+        arms.compose(["stages=purify", "attack=aspl"])
 
 
 def test_portraits_are_protected_too(tmp_path: Path) -> None:
@@ -378,7 +423,7 @@ def test_side_by_side(tmp_path: Path) -> None:
     (tmp_path / "ann").mkdir()
     after.save(tmp_path / "ann" / "a.png")
     pair = (tmp_path / "a.png", tmp_path / "ann" / "a.png")
-    one, many = side_by_side.draw([pair]), side_by_side.draw([pair] * 20)
+    one, many = side_by_side.draw([pair], "protected"), side_by_side.draw([pair] * 20, "protected")
     tile, left = side_by_side.TILE, side_by_side._left
     middle = 2 * side_by_side.LABEL + tile // 6  # the tile is a third as high as wide
     colors = [one.getpixel((left(column) + tile // 2, middle)) for column in range(3)]
@@ -388,7 +433,7 @@ def test_side_by_side(tmp_path: Path) -> None:
     assert rows == side_by_side.MOST and many.width == one.width
     Image.new("RGB", (3000, 1)).save(tmp_path / "a.png")
     Image.new("RGB", (3000, 1)).save(tmp_path / "ann" / "a.png")
-    side_by_side.draw([pair])
+    side_by_side.draw([pair], "protected")
 
 
 def test_pictures_of_other_sizes_cannot_be_compared(tmp_path: Path) -> None:

@@ -16,21 +16,21 @@ SIZE = 4  # images in a set
 def people(*, root: str, people: int | list[str] | None, stages: str = "all") -> list[Person]:
     """The people of a folder: its own images are one person, else every sub-folder is one.
 
-    A person's folder holds either images or set_A, set_B, set_C; with `stages` = protect, one is
-    enough and all are protected. UserError if it has too few, if the folder could be read both
+    A person's folder holds either images or set_A, set_B, set_C; unless `stages` = all, one is
+    enough and all are taken. UserError if it has too few, if the folder could be read both
     ways, or if `people` are not there.
     """
     folder = Path(os.path.abspath(Path(root).expanduser()))  # has a name even if root is `..`
-    read_one = read_own if stages == "protect" else read
+    read_one = read if stages == "all" else read_own
     if not folder.is_dir():
         raise UserError(f"data.root: no folder {folder}")
     inside = [path for path in folder.iterdir() if path.is_dir() and path.name not in SETS]
     names = sorted(p.name for p in inside if not p.name.startswith(".") and _is_person(p))
     if not _is_person(folder):
         chosen = choose(names, people, str(folder))
-        if len(chosen) < len(names) and stages == "protect":  # nobody is to be missed unawares
+        if len(chosen) < len(names) and stages != "all":  # nobody is to be missed unawares
             log.info(
-                "%d of %d people are protected: data.people=null for all", len(chosen), len(names)
+                "%d of %d people are taken: data.people=null for all", len(chosen), len(names)
             )
         return [read_one(folder / name) for name in chosen]
     if names:
@@ -54,7 +54,7 @@ def read(folder: Path) -> Person:
 
 
 def read_own(folder: Path) -> Person:
-    """One person of whom every readable photo is to be protected, by the layout of the folder.
+    """One person of whom every readable photo is taken, by the layout of the folder.
 
     set_A, for surrogates, is those photos themselves unless there is a folder set_A.
     """

@@ -54,8 +54,8 @@ class TotalVariation:
         kept = draws.uniform("drop", small.shape[1:], len(small)).to(small) >= self.drop
         if not self.interleaved:
             return minimized(small, kept, self.weight, self.iterations)
-        planes = (x.movedim(1, 3).flatten(2) for x in (small, kept))
-        rows = minimized(*planes, self.weight, self.iterations)
+        planes, kept = (x.movedim(1, 3).flatten(2) for x in (small, kept))
+        rows = minimized(planes, kept, self.weight, self.iterations)
         return rows.unflatten(2, (-1, small.shape[1])).movedim(3, 1)
 
 

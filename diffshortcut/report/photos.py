@@ -1,4 +1,4 @@
-"""How far protected photos are from their originals, in 8-bit levels, and what that means."""
+"""How far photos were moved from their originals, in 8-bit levels, and what that means."""
 
 from collections.abc import Iterator, Mapping
 from math import log10
@@ -17,14 +17,14 @@ WHITE = 255
 HEADER = ("photo", "size", "largest change", "mean change", "PSNR", "note")
 
 
-def measure(original: Path, protected: Path) -> dict[str, Any]:
+def measure(original: Path, made: Path) -> dict[str, Any]:
     """Size, largest and mean change over all sub-pixels, PSNR in dB (None of equal pictures).
 
     Both files are decoded anew. UserError if their sizes differ.
     """
-    before, after = rgb(original), rgb(protected)
+    before, after = rgb(original), rgb(made)
     if before.size != after.size:
-        raise UserError(f"{protected}: {after.size} pixels, but {original.name} has {before.size}")
+        raise UserError(f"{made}: {after.size} pixels, but {original.name} has {before.size}")
     counts = ImageChops.difference(before, after).histogram()  # 256 per channel
     changes = [(index % (WHITE + 1), count) for index, count in enumerate(counts) if count]
     total = sum(counts)
@@ -41,7 +41,7 @@ def measure(original: Path, protected: Path) -> dict[str, Any]:
 
 def show(report: Mapping[str, Any], console: Console) -> None:
     """Print a line per photo, then what there is to know about all."""
-    title = f"protected by {report['attack']}, changes in 8-bit levels"
+    title = f"{report['made']} by {report['by']}, changes in 8-bit levels"
     table = Table(title=title, title_justify="left")
     for number, name in enumerate(HEADER):
         table.add_column(name, justify="right" if 0 < number < len(HEADER) - 1 else "left")
@@ -57,7 +57,8 @@ def remarks(report: Mapping[str, Any]) -> Iterator[str]:
     if (radius := report["radius"]) is not None:
         largest = max(photo["max"] for photo in report["photos"])
         yield f"bound: {largest} of at most {radius:g} levels, measured on the written files"
-    if any(photo["width"] != photo["height"] for photo in report["photos"]):
+    oblong = any(photo["width"] != photo["height"] for photo in report["photos"])
+    if oblong and report["radius"] is not None:
         yield "models see the center square of a photo: what lies outside of it is not changed"
     for person, flags in report["flags"].items():
         for flag, detail in flags.items():
@@ -69,5 +70,5 @@ def remarks(report: Mapping[str, Any]) -> Iterator[str]:
 def _cells(photo: Mapping[str, Any]) -> list[Text]:
     psnr = "equal" if photo["psnr"] is None else f"{photo['psnr']:.1f} dB"
     size = f"{photo['width']} x {photo['height']}"
-    words = [photo["protected"], size, str(photo["max"]), f"{photo['mean']:.2f}", psnr]
+    words = [photo["file"], size, str(photo["max"]), f"{photo['mean']:.2f}", psnr]
     return [Text(word) for word in (*words, photo["note"])]

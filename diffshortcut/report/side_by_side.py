@@ -1,4 +1,4 @@
-"""Photos side by side: original, protected, and their difference made visible."""
+"""Photos side by side: original, protected or purified, and their difference made visible."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ from PIL import Image, ImageChops, ImageDraw, ImageFont
 from diffshortcut.decode import rgb
 
 GAIN, GREY = 8, 128  # the difference is amplified around grey
-COLUMNS = ("original", "protected", f"difference x{GAIN}")
+COLUMNS = 3  # original, what was made of it, difference
 MOST = 8  # photos that are shown
 
 TILE = 288  # the longer side
@@ -17,13 +17,13 @@ PAPER, INK = "white", "black"
 FONT = 14
 
 
-def draw(pairs: Sequence[tuple[Path, Path]]) -> Image.Image:
-    """A row per original and protected photo, under its name; at most MOST are shown."""
+def draw(pairs: Sequence[tuple[Path, Path]], made: str) -> Image.Image:
+    """A row per original and the photo `made` from it, under its name; at most MOST are shown."""
     rows = [(_label(*pair), _tiles(*pair)) for pair in pairs[:MOST]]
     heights = [LABEL + tiles[0].height + GAP for _, tiles in rows]
-    sheet = Image.new("RGB", (_left(len(COLUMNS)), 2 * LABEL + sum(heights)), PAPER)
+    sheet = Image.new("RGB", (_left(COLUMNS), 2 * LABEL + sum(heights)), PAPER)
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=FONT)
-    for number, column in enumerate(COLUMNS):
+    for number, column in enumerate(("original", made, f"difference x{GAIN}")):
         pen.text((_left(number), 3), column, fill=INK, font=font)
     top = LABEL
     for (label, tiles), height in zip(rows, heights, strict=True):
@@ -41,12 +41,12 @@ def difference(before: Image.Image, after: Image.Image) -> Image.Image:
     return ImageChops.subtract(after, before, scale=1 / GAIN, offset=GREY)
 
 
-def _label(original: Path, protected: Path) -> str:
-    return f"{protected.parent.name}/{original.name}"
+def _label(original: Path, made: Path) -> str:
+    return f"{made.parent.name}/{original.name}"
 
 
-def _tiles(original: Path, protected: Path) -> list[Image.Image]:
-    before, after = rgb(original), rgb(protected)
+def _tiles(original: Path, made: Path) -> list[Image.Image]:
+    before, after = rgb(original), rgb(made)
     return [_shrunk(picture) for picture in (before, after, difference(before, after))]
 
 
@@ -63,7 +63,7 @@ def _left(column: int) -> int:
 
 def _fitting(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
     """The text, or its end if it is wider than the sheet."""
-    room = _left(len(COLUMNS)) - 2 * GAP
+    room = _left(COLUMNS) - 2 * GAP
     while font.getlength(text) > room:
         text = f"...{text.removeprefix('...')[1:]}"
     return text

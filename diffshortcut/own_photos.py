@@ -1,0 +1,154 @@
+"""The results of stages=protect and stages=purify: one's own photos, under their own names."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from diffshortcut import flags, keys, results
+from diffshortcut.cells import Failure, Task
+from diffshortcut.data.person import Person
+from diffshortcut.errors import UserError
+from diffshortcut.results import Cell, Comparison
+from diffshortcut.store import Store
+
+SHEET = "side_by_side.png"
+MADE = {"protect": "protected", "purify": "purified"}  # what a photo is after these stages
+
+
+class OwnPhotos(Comparison):
+    """The command line's own arm, whose cells end with the photos that it makes."""
+
+    @property
+    def made(self) -> str:
+        """protected or purified."""
+        return MADE[self.config["stages"]]
+
+    @property
+    def report(self) -> str:
+        """The name of the report."""
+        return f"{self.made}.json"
+
+    @property
+    def by(self) -> str:
+        """The attack, or the links of the purification."""
+        return self.arms[-1].name.removeprefix(f"{self.made}-")
+
+    def folder(self, overrides: Sequence[str]) -> Path:
+        """Named after what is done and the content of the results."""
+        return super().folder([])
+
+    def key(self) -> str:
+        """A digest of what the photos are made from and of how they are shown."""
+        stages = [(name, task.key) for _, _, cell in self for name, task in cell.items()]
+        return keys.digest([stages, keys.source_digest([__name__])])
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A photo of a person: the original, and what was made of it in the results' folder."""
+
+    person: str
+    original: Path
+    made: Path
+
+
+def write(
+    comparison: OwnPhotos,
+    failures: Sequence[Failure],
+    store: Store,
+    folder: Path,
+    overrides: Sequence[str],
+) -> None:
+    """Write <person>/<name>.png, side by side and report, and unless something failed the record.
+
+    Nothing is told to a tracker: the photos are the user's own.
+    """
+    from diffshortcut.report import side_by_side
+
+    done = comparison.without(failures)
+    if not done.cells:
+        raise UserError(f"no photo could be {comparison.made}: see the messages above")
+    artifacts = {person: store.path(*_last(cell)) for _, person, cell in done}
+    photos = [photo for photo in _photos(comparison.people, folder) if photo.person in artifacts]
+    for photo in photos:
+        _copy(artifacts[photo.person] / "images" / photo.made.name, photo.made)
+    pairs = [(photo.original, photo.made) for photo in photos]
+    side_by_side.draw(pairs, comparison.made).save(folder / SHEET)
+    report = _report(comparison, done, photos, store, folder)
+    report["not_done"] = [f"{failure.task.title}: {failure.reason}" for failure in failures]
+    (folder / comparison.report).write_text(json.dumps(report, indent=1, allow_nan=False) + "\n")
+    if not failures:
+        results.write_record(done, store, folder, overrides)
+
+
+def show(folder: Path, *, complete: bool) -> None:
+    """Print what the folder's report says and where everything is."""
+    from rich.console import Console
+
+    from diffshortcut.report import photos
+
+    made = next(made for made in MADE.values() if (folder / f"{made}.json").is_file())
+    photos.show(json.loads((folder / f"{made}.json").read_text()), Console(width=120))
+    files = [SHEET, f"{made}.json", *([results.RECORD] if complete else [])]
+    print(f"{folder}: the {made} photos, {', '.join(files)}")
+    if not complete:
+        print("incomplete: the same command tries again what was not done")
+
+
+def _last(cell: Cell) -> tuple[str, str]:
+    """Stage and key of the artifact that holds the photos."""
+    task: Task = list(cell.values())[-1]
+    return task.stage, task.key
+
+
+def _photos(people: Sequence[Person], folder: Path) -> list[Photo]:
+    return [
+        Photo(person.name, path, folder / person.name / f"{path.stem}.png")
+        for person in people
+        for path in person.set_B
+    ]
+
+
+def _report(
+    comparison: OwnPhotos, done: Comparison, photos: Sequence[Photo], store: Store, folder: Path
+) -> dict[str, Any]:
+    from diffshortcut.report.photos import measure
+
+    facts = {
+        person: [store.provenance(task.stage, task.key)["facts"] for task in cell.values()]
+        for _, person, cell in done
+    }
+    protects = comparison.made == MADE["protect"]
+    return {
+        "made": comparison.made,
+        "by": comparison.by,
+        "radius": next(iter(facts.values()))[-1]["radius"] if protects else None,
+        "resolution": comparison.config["zoo"]["resolution"],
+        "photos": [
+            {
+                "person": photo.person,
+                "original": photo.original.name,
+                "file": photo.made.relative_to(folder).as_posix(),
+                **measure(photo.original, photo.made),
+            }
+            for photo in photos
+        ],
+        "flags": {person: _flags(of_cell) for person, of_cell in facts.items()},
+    }
+
+
+def _flags(facts: Sequence[dict[str, Any]]) -> dict[str, str]:
+    """Those of the protect stage, or, of a purification, whether it does nothing."""
+    links = [fact for fact in facts if "unchanged" in fact]
+    return flags.of_purification(links, averaged=True) if links else dict(facts[-1]["flags"])
+
+
+def _copy(source: Path, place: Path) -> None:
+    """A copy that is there wholly or not at all."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    aside = place.with_name(f".{place.name}")
+    shutil.copyfile(source, aside)
+    aside.replace(place)
