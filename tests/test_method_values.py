@@ -80,6 +80,12 @@ def plain(node: dict[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in node.items() if k != "_target_" and not isinstance(v, dict | list)}
 
 
+def link_values(node: dict[str, Any]) -> dict[str, Any]:
+    """The same of a link, with the values of a link inside it."""
+    inner = {name: plain(node[name]) for name in ("diffpure", "enlarge") if name in node}
+    return plain(node) | inner
+
+
 @pytest.mark.parametrize(
     ("attack", "expected"),
     [
@@ -197,9 +203,70 @@ SR = {
     "steps": 75,
     "guidance": 9.0,
     "noise_level": 20,
+    "shrink": 4,
     "micro_batch": None,
 }
 LEGACY_SR = SR | {"prompt": "A photo of a person"}
+NOISY_SR = SR | {"shrink": 1, "noise_level": 320}
+TVM = {
+    "enlarge": SR,
+    "shrink": 8,
+    "drop": 0.02,
+    "weight": 0.01,
+    "enlargements": 2,
+    "interleaved": False,
+    "storage": "float",
+}
+LEGACY_TVM = {
+    **TVM,
+    "enlarge": LEGACY_SR,
+    "enlargements": 1,
+    "interleaved": True,
+    "storage": "wrapped",
+}
+RIGHT = {"respacing": None, "unit_range": False, "skip_last": False, "micro_batch": None}
+WRONG = RIGHT | {"respacing": 250, "unit_range": True, "skip_last": True}
+SLIPS = {"diffpure": WRONG, "storage": "wrapped"}
+GRID = {
+    "diffpure": RIGHT,
+    "t": 10,
+    "gamma": 0.1,
+    "iterations": 10,
+    "window": 256,
+    "stride": 128,
+    "corner_window": True,
+    "storage": "float",
+}
+TILED = GRID | {"t": 100, "gamma": 0, "iterations": 1, "corner_window": False}
+PIXEL = {"diffpure": RIGHT, "t": 100}
+DDS = {"diffpure": RIGHT, "radius": 11, "one_shot": False, "doubled": True}
+LATENT = {
+    "prompt": "a photo of a person, high quality, highres",
+    "t": 300,
+    "guidance": 6.5,
+    "steps": 301,
+}
+LEGACY_PROMPT = "a photo of a person, clear, high resolution, high quality, noise-free"
+IMPRESS = {
+    "steps": 3000,
+    "learning_rate": 0.001,
+    "cosine": False,
+    "epsilon": 1e-8,
+    "alpha": 0.1,
+    "budget": 0.1,
+    "noise": 0.1,
+    "constrained": False,
+}
+OFFICIAL_ADAM = {"learning_rate": 0.01, "cosine": True, "epsilon": 1e-5}
+CLEANER = {
+    "bilateral_filters": 64,
+    "diameter": 5,
+    "sigma_color": 8,
+    "sigma_space": 8,
+    "guided_filters": 4,
+    "guided_radius": 4,
+    "epsilon": 16,
+}
 
 
 @pytest.mark.parametrize(
@@ -215,11 +282,34 @@ LEGACY_SR = SR | {"prompt": "A photo of a person"}
         ("codeformer_sr", {"codeformer": {"fidelity": 0.5}, "sr": SR}),
         ("codeformer_sr/legacy", {"codeformer": {"fidelity": 0.5}, "sr": LEGACY_SR}),
         ("ours", {"codeformer": {"fidelity": 0.5}, "sr": SR}),
+        ("tvm", {"tvm": TVM}),
+        ("tvm/legacy", {"tvm": LEGACY_TVM}),
+        ("pixel_diffpure", {"pixel_diffpure": PIXEL}),
+        ("pixel_diffpure/official", {"pixel_diffpure": PIXEL | {"t": 150}}),
+        ("pixel_diffpure/tiled", {"pixel_diffpure": TILED}),
+        ("pixel_diffpure/legacy", {"pixel_diffpure": TILED | SLIPS}),
+        ("latent_diffpure", {"latent_diffpure": LATENT}),
+        ("latent_diffpure_null", {"latent_diffpure": LATENT | {"prompt": ""}}),
+        ("latent_diffpure/legacy", {"latent_diffpure": LATENT | {"prompt": LEGACY_PROMPT}}),
+        ("ddspure", {"ddspure": DDS}),
+        ("ddspure/official", {"ddspure": DDS | {"one_shot": True}}),
+        ("ddspure/legacy", {"ddspure": DDS | {"diffpure": WRONG, "doubled": False}}),
+        ("gridpure", {"gridpure": GRID}),
+        ("gridpure/official", {"gridpure": GRID | {"iterations": 20, "storage": "uint8"}}),
+        ("gridpure/legacy", {"gridpure": GRID | SLIPS | {"corner_window": False}}),
+        ("impress", {"impress": IMPRESS}),
+        ("impress/official", {"impress": IMPRESS | OFFICIAL_ADAM}),
+        ("impress/constrained", {"impress": IMPRESS | {"constrained": True}}),
+        ("vae", {"vae": {}}),
+        ("noise", {"noise": {"sigma": 0.1}}),
+        ("noisy_upscale", {"noise": {"sigma": 0.1}, "sr": NOISY_SR}),
+        ("pdm_pure", {"pixel_diffpure": PIXEL, "sr": SR | {"shrink": 2}}),
+        ("adverse_cleaner", {"adverse_cleaner": CLEANER}),
     ],
 )
 def test_purifiers(purifier: str, expected: dict[str, Any]) -> None:
     links = full(f"purifier={purifier}")["purifier"]
-    assert {name: plain(link) for name, link in links.items()} == expected
+    assert {name: link_values(link) for name, link in links.items()} == expected
     assert list(links) == list(expected)
 
 

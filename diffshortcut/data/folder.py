@@ -29,9 +29,7 @@ def people(*, root: str, people: int | list[str] | None, stages: str = "all") ->
     if not _is_person(folder):
         chosen = choose(names, people, str(folder))
         if len(chosen) < len(names) and stages != "all":  # nobody is to be missed unawares
-            log.info(
-                "%d of %d people are taken: data.people=null for all", len(chosen), len(names)
-            )
+            log.info("%d of %d people are taken: data.people=null for all", len(chosen), len(names))
         return [read_one(folder / name) for name in chosen]
     if names:
         raise UserError(

@@ -25,6 +25,7 @@ from diffshortcut.mini.train import (
     detector,
     judge,
     ldm,
+    pixel,
     quality,
     recognizers,
     tokenizer,
@@ -50,6 +51,7 @@ STEPS = {
     "quality": (2400,),
     "codeformer": (1300, 3900),  # stage I; II and III
     "upscaler": (3400, 12000),  # VAE, UNet
+    "pixel": (3500,),
 }
 
 
@@ -156,6 +158,11 @@ class Builder:
         pipeline.to(torch.float16).save_pretrained(self.weights / "upscaler")
         return seconds
 
+    def pixel(self) -> float:
+        unet, seconds = pixel.train(self.work, self.steps("pixel"))
+        pixel.save(unet, self.weights / "pixel")
+        return seconds
+
     def recipes(self) -> dict[str, Callable[[], float]]:
         """Every model in the order in which they need each other."""
         return {
@@ -170,6 +177,7 @@ class Builder:
             "quality": self.quality,
             "codeformer": self.codeformer,
             "upscaler": self.upscaler,
+            "pixel": self.pixel,
             "mini_b": lambda: self.ldm("mini_b"),
             "mini_c": lambda: self.ldm("mini_c"),
         }

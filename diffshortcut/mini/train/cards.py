@@ -16,6 +16,7 @@ from diffshortcut.mini.train import (
     codeformer,
     detector,
     ldm,
+    pixel,
     quality,
     recognizers,
     upscaler,
@@ -50,6 +51,7 @@ MODELS = {
     "recognizer_b": Entry(recognizers, ("recognizer_b",), ("recognizer B", "perceptual")),
     "detector": Entry(detector, ("detector",), ("detector",)),
     "codeformer": Entry(codeformer, ("codeformer",), ("restorer",)),
+    "pixel": Entry(pixel, ("pixel",), ("pixel",)),
     "upscaler": Entry(upscaler, ("upscaler",), ("upscaler",)),
 }
 

@@ -1,4 +1,4 @@
-"""Gates of the models that draw: VAE, latent diffusion models, restorer, upscaler."""
+"""Gates of the models that draw: VAE, latent and pixel diffusion models, restorer, upscaler."""
 
 from functools import partial
 
@@ -7,10 +7,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from diffshortcut.images import resize
 from diffshortcut.mini.train import judge
 from diffshortcut.mini.train.bench import Bench, Gate, Measure, enlarged, psnr, quarter
 from diffshortcut.mini.train.damage import blurred, compressed, noisy
-from diffshortcut.models import ldm, perceptual, restorer, upscaler
+from diffshortcut.models import ldm, perceptual, pixel_diffusion, restorer, upscaler
+from diffshortcut.progress import track
 from diffshortcut.samplers.classifier_free import ClassifierFree
 from diffshortcut.seeding import Draws
 
@@ -102,7 +104,31 @@ def generation(bench: Bench, name: str) -> list[Gate]:
     ]
 
 
+@torch.no_grad()
+def pixels(bench: Bench) -> list[Gate]:
+    """Faces found in samples of 100 steps; noise of timestep 100 taken from windows, in one step.
+
+    Windows are a quarter of a portrait, as GrIDPure lays them.
+    """
+    model = pixel_diffusion.load(weights=bench.at("pixel"))
+    few, draws, side = model.respaced(100), Draws(0, "gate", ""), model.resolution
+    x = draws.normal("start", (3, side, side), 64)
+    for t in track(range(99, -1, -1), "sample"):
+        x = few.p_sample(x, t, draws.normal("sample", x.shape[1:], len(x), t))
+    found = [bool(face) for face in bench.detector.detect(resize(model.to_images(x), 128))]
+    windows = bench.clean(32)[..., :side, :side]
+    noised = model.q_sample(model.to_model(windows), 100, draws.normal("noise", x.shape[1:], 32))
+    guess = model.to_images(model.predict(noised, 100).clean)
+    before = model.to_images(noised / model.alpha_bar[100].float().sqrt())
+    gained = psnr(guess, windows) - psnr(before, windows)
+    return [
+        Gate("pixel: faces found in samples", float(np.mean(found)), 0.9),
+        Gate("pixel: PSNR gained on noised windows, dB", gained, 10),
+    ]
+
+
 MEASURES: dict[str, Measure] = {
+    "pixel": pixels,
     "vae": autoencoder,
     "restorer": restoration,
     "upscaler": enlargement,
