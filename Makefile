@@ -53,6 +53,10 @@ quickstart: $(VENV)/.core ## seven arms on eight people, with statistics (about 
 bench-attacks: $(VENV)/.core ## the attacks' speed beside plain versions of the published loops (minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python -m diffshortcut.bench.attacks
 
+bench-purifiers: $(VENV)/.core ## the purifiers' speed beside plain versions of the published loops, and their costs
+	OMP_NUM_THREADS=1 $(BIN)/python -m diffshortcut.bench.purifiers
+	OMP_NUM_THREADS=1 $(BIN)/python -m diffshortcut.bench.purifiers --costs
+
 wheel: $(VENV)/.core ## build the wheel into dist/
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 

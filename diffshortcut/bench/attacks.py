@@ -17,27 +17,23 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import torch
-from diffusers.utils import logging as diffusers_logging
 from rich.console import Console
 from torch import Tensor
-from transformers.utils import logging as transformers_logging
 
 from diffshortcut.attacks.record import Record
 from diffshortcut.attacks.scene import Scene
 from diffshortcut.bench import sd_size
 from diffshortcut.bench.cases import CASES, Case, person
 from diffshortcut.bench.counts import Counts, counting
+from diffshortcut.bench.measured import Measured, Times, quiet, sheets
 from diffshortcut.checkpoint import Checkpoint, Variables
 from diffshortcut.progress import track
-from diffshortcut.report.sheet import Sheet
 from diffshortcut.seeding import Draws
 
 DRAWS = Draws(seed=0, stage="bench", person="nobody")
-LEAST = 0.9  # of the counted ratio, in time
 
 Method = Callable[[Scene, Draws], Tensor]
 
@@ -54,48 +50,6 @@ class Watched(Checkpoint):
         for number in steps:
             with self.around() if what == self.loop else nullcontext():
                 yield number
-
-
-@dataclass(frozen=True)
-class Times:
-    """Seconds of a turn, by the clock and of the processor."""
-
-    wall: float
-    processor: float
-
-    @classmethod
-    def shortest(cls, found: list["Times"]) -> "Times":
-        """Of the turns of a run."""
-        return cls(min(one.wall for one in found), min(one.processor for one in found))
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What a turn computes and how long it takes, the published loop's and ours, run by run."""
-
-    name: str
-    counts: tuple[Counts, Counts]
-    times: list[tuple[Times, Times]]
-
-    @property
-    def counted(self) -> float:
-        """How many times the operations of ours the published loop needs."""
-        return self.counts[0].flops / self.counts[1].flops
-
-    @property
-    def wall(self) -> float:
-        """How many times our time it takes."""
-        return median(theirs.wall / ours.wall for theirs, ours in self.times)
-
-    @property
-    def processor(self) -> float:
-        """How many times our processor's time it takes."""
-        return median(theirs.processor / ours.processor for theirs, ours in self.times)
-
-    def seconds(self) -> str:
-        """By the clock: theirs / ours."""
-        pair = (median(times[side].wall for times in self.times) for side in (0, 1))
-        return " / ".join(f"{value:.3f}" for value in pair)
 
 
 def measure(case: Case, attack: Any, scene: Scene, seconds: float) -> Measured:
@@ -148,38 +102,6 @@ def watch(
     return method(replace(scene, record=Record(), checkpoint=checkpoint), DRAWS)
 
 
-def sheets(found: list[Measured]) -> list[Sheet]:
-    """Time beside operations, and what was counted."""
-    times = [
-        [
-            one.name,
-            f"{one.counts[0].flops / 1e9:.1f} / {one.counts[1].flops / 1e9:.1f}",
-            f"{one.counted:.2f}",
-            one.seconds(),
-            f"{one.wall:.2f}",
-            _part(one.wall / one.counted),
-            f"{one.processor:.2f}",
-            _part(one.processor / one.counted),
-        ]
-        for one in found
-    ]
-    header = ["published / ours", "GFLOP", "ratio", "seconds", "wall", "reached", "cpu", "reached"]
-    counts = ["texts", "encoded", "denoised", "denoised_back", "copies"]
-    rows = [
-        [one.name, *(" / ".join(f"{getattr(c, name):g}" for c in one.counts) for name in counts)]
-        for one in found
-    ]
-    titles = ["prompts", "images encoded", "latents denoised", "backward", "copies"]
-    return [
-        Sheet("Time and operations of a turn", header, times),
-        Sheet("What a turn computes", ["published / ours", *titles], rows),
-    ]
-
-
-def _part(reached: float) -> str:
-    return f"{reached:.0%}{' <' if reached < LEAST else ''}"
-
-
 def main() -> None:
     """Measure, print, and write a markdown table where one is asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -189,9 +111,7 @@ def main() -> None:
     parser.add_argument("--markdown", type=Path, help="a file for the tables")
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
-    for library in (diffusers_logging, transformers_logging):
-        library.set_verbosity_error()
-        library.disable_progress_bar()
+    quiet()
     cases = [case for case in CASES if case.name.startswith(tuple(asked.only or [""]))]
     if not cases:
         parser.error(f"--only: there are {', '.join(case.name for case in CASES)}")

@@ -6,8 +6,8 @@ from dataclasses import dataclass, fields
 from typing import Any
 from unittest.mock import patch
 
-from diffusers import UNet2DConditionModel
-from diffusers.models.autoencoders.vae import Encoder
+from diffusers import UNet2DConditionModel, UNet2DModel
+from diffusers.models.autoencoders.vae import Decoder, Encoder
 from torch import Tensor
 from torch.nn import Module
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -16,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import CLIPTextModel
 
 from diffshortcut.models.ldm import LatentDiffusion
+from diffshortcut.models.nets import RecognizerBNet
 
 
 @dataclass
@@ -28,6 +29,10 @@ class Counts:
     denoised: float = 0  # latents through the denoiser
     denoised_back: float = 0  # of these, how many with a backward pass
     copies: float = 0  # of denoiser and text encoder
+    calls: float = 0  # of a denoiser, latent or pixel
+    windows: float = 0  # images through a pixel denoiser
+    decoded: float = 0  # latents through the autoencoder's decoder
+    features: float = 0  # images through the perceptual net's trunk
 
     def per(self, turns: int) -> "Counts":
         """The mean of some turns."""
@@ -40,11 +45,15 @@ def counting(into: Counts, *, operations: bool = True) -> Iterator[None]:
 
     Operations take their time to count.
     """
-    copy = LatentDiffusion.copy
+    copy, features = LatentDiffusion.copy, RecognizerBNet.features
 
     def counted(self: LatentDiffusion, *args: Any) -> LatentDiffusion:
         into.copies += 1
         return copy(self, *args)
+
+    def seen(self: RecognizerBNet, x: Tensor) -> list[Tensor]:
+        into.features += len(x)
+        return features(self, x)
 
     hook = register_module_forward_hook(lambda module, args, out: _note(into, module, args, out))
     counter = FlopCounterMode(display=False)
@@ -52,6 +61,7 @@ def counting(into: Counts, *, operations: bool = True) -> Iterator[None]:
         # other kernels of attention are no products that the counter knows
         with (
             patch.object(LatentDiffusion, "copy", counted),
+            patch.object(RecognizerBNet, "features", seen),
             sdpa_kernel(SDPBackend.MATH),
             counter if operations else nullcontext(),
         ):
@@ -66,7 +76,13 @@ def _note(into: Counts, module: Module, args: tuple[Any, ...], out: Any) -> None
         into.texts += len(args[0])
     elif isinstance(module, Encoder):
         into.encoded += len(args[0])
+    elif isinstance(module, Decoder):
+        into.decoded += len(args[0])
+    elif isinstance(module, UNet2DModel):
+        into.calls += 1
+        into.windows += len(args[0])
     elif isinstance(module, UNet2DConditionModel):
+        into.calls += 1
         into.denoised += len(args[0])
         # a loss of inner features has no gradient at the output, training has none at the input
         differentiated = args[0] if args[0].requires_grad else out.sample

@@ -1,0 +1,206 @@
+"""`python -m diffshortcut.bench.purifiers`: our purifiers beside plain published loops, and costs.
+
+Four pictures; operations of both are counted, and both are timed in turn, theirs, ours, theirs,
+ours. With --costs each purifier of the zoo is run in a process of its own instead: seconds to load,
+for the first call and for the next, and peak memory, for one picture and for four.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from torch import Tensor
+
+from diffshortcut import config, provenance
+from diffshortcut.bench import published_purifiers as published
+from diffshortcut.bench.counts import Counts, counting
+from diffshortcut.bench.measured import Measured, Times, quiet, sheets
+from diffshortcut.data import portraits
+from diffshortcut.images import quantize, read_files
+from diffshortcut.progress import track
+from diffshortcut.report.sheet import Sheet
+from diffshortcut.seeding import Draws
+
+DRAWS = Draws(seed=0, stage="bench", person="nobody")
+SIZE = 128  # pixels, the mini zoo's
+BATCHES = (1, 4)
+COLUMNS = {
+    "calls of a denoiser": "calls",
+    "windows": "windows",
+    "latents": "denoised",
+    "encoded": "encoded",
+    "decoded": "decoded",
+    "features": "features",
+    "prompts": "texts",
+}
+COSTS = (
+    "gaussian",
+    "jpeg",
+    "adverse_cleaner",
+    "tvm",
+    "pixel_diffpure",
+    "pixel_diffpure/tiled",
+    "ddspure",
+    "gridpure",
+    "pdm_pure",
+    "latent_diffpure",
+    "latent_diffpure_null",
+    "impress",
+    "vae",
+    "noisy_upscale",
+    "codeformer",
+    "sr",
+    "codeformer_sr",
+)
+
+Method = Callable[[Tensor, Draws], Tensor]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A purifier, the loop it is set beside, and the overrides that make it short."""
+
+    name: str
+    published: Callable[[Any, Tensor, Draws], Tensor]
+    short: tuple[str, ...] = ()
+
+    def purifier(self) -> Any:
+        """The purifier's only link."""
+        [link] = links(self.name, *self.short)
+        return link
+
+
+CASES = [
+    Case("gridpure", published.gridpure, ("gridpure.iterations=1", "gridpure.t=3")),
+    Case("pixel_diffpure/tiled", published.gridpure, ("pixel_diffpure.t=3",)),
+    Case("pixel_diffpure", published.one_by_one, ("pixel_diffpure.t=10",)),
+    Case("ddspure", published.one_by_one, ("ddspure.radius=4",)),
+    Case("latent_diffpure", published.latent_diffpure, ("latent_diffpure.steps=10",)),
+    Case("latent_diffpure_null", published.latent_diffpure, ("latent_diffpure.steps=10",)),
+    Case("impress", published.impress, ("impress.steps=4",)),
+    Case("tvm", published.one_by_one, ("tvm.enlarge.steps=4",)),
+    Case("sr", published.one_by_one, ("sr.steps=8",)),
+    Case("codeformer", published.one_by_one),
+    Case("vae", published.one_by_one),
+]
+
+
+def links(name: str, *values: str) -> list[Any]:
+    """The links of a purifier of the mini zoo."""
+    overrides = [f"purifier={name}", *(f"purifier.{value}" for value in values)]
+    resolved = config.resolve(config.compose(overrides))["purifier"]
+    return [config.build(link, "purifier") for link in resolved.values()]
+
+
+def measure(case: Case, images: Tensor, seconds: float) -> Measured:
+    """Count once each, which also warms up, then time in turn, once or until `seconds` are up."""
+    purifier = case.purifier()
+    methods: tuple[Method, Method] = (partial(case.published, purifier), purifier)
+    theirs, ours = methods
+    counts = (count(theirs, images), count(ours, images))
+    times: list[tuple[Times, Times]] = []
+    start = time.process_time()
+    while not times or time.process_time() - start < seconds:
+        times.append((timed(theirs, images), timed(ours, images)))
+    return Measured(case.name, counts, times)
+
+
+def count(method: Method, images: Tensor) -> Counts:
+    """What a purification computes."""
+    counts = Counts()
+    with counting(counts):
+        method(images, DRAWS)
+    return counts
+
+
+def timed(method: Method, images: Tensor) -> Times:
+    """How long a purification takes."""
+    wall, processor = time.perf_counter(), time.process_time()
+    method(images, DRAWS)
+    return Times(time.perf_counter() - wall, time.process_time() - processor)
+
+
+def costs(name: str, threads: int) -> list[str]:
+    """A row: seconds per image and memory, in fresh processes."""
+    row = [name]
+    for batch in BATCHES:
+        command = [sys.executable, "-m", __name__, "--cost-of", name, "--batch", str(batch)]
+        done = subprocess.run(
+            [*command, "--threads", str(threads)], capture_output=True, text=True, check=True
+        )
+        found = json.loads(done.stdout.splitlines()[-1])
+        row += [f"{found[key]:.2f}" for key in ("load", "first", "next")]
+        row.append(f"{found['memory'] / 2**30:.2f}")
+    return row
+
+
+def cost(name: str, images: Tensor) -> dict[str, float]:
+    """Seconds to load, seconds per image of the first call and of the next, bytes at the peak."""
+    with provenance.cost() as spent:
+        start = time.perf_counter()
+        chain = links(name)
+        marks = [time.perf_counter() - start]
+        for _ in range(2):
+            start, x = time.perf_counter(), images
+            for link in chain:
+                x = link(x, DRAWS)
+            marks.append((time.perf_counter() - start) / len(images))
+    load, first, following = marks
+    return {"load": load, "first": first, "next": following, "memory": spent["peak_memory"]}
+
+
+def pictures(number: int) -> Tensor:
+    """Of a person who comes with the package."""
+    [person] = portraits.people(people=1)
+    return quantize(read_files(person.set_B, SIZE))[:number]
+
+
+def main() -> None:
+    """Measure, print, and write a markdown table where one is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", nargs="*", help="beginnings of names, such as gridpure")
+    parser.add_argument("--seconds", type=float, default=10, help="of processor's time each")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--costs", action="store_true", help="loading, first call, next, memory")
+    parser.add_argument("--cost-of", help=argparse.SUPPRESS)
+    parser.add_argument("--batch", type=int, default=4, help=argparse.SUPPRESS)
+    parser.add_argument("--markdown", type=Path, help="a file for the tables")
+    asked = parser.parse_args()
+    torch.set_num_threads(asked.threads)
+    quiet()
+    if asked.cost_of:
+        print(json.dumps(cost(asked.cost_of, pictures(asked.batch))))
+        return
+    wanted = tuple(asked.only or [""])
+    if asked.costs:
+        names = [name for name in COSTS if name.startswith(wanted)]
+        tables = [_cost_sheet([costs(name, asked.threads) for name in track(names, "purifiers")])]
+    else:
+        cases = [case for case in CASES if case.name.startswith(wanted)]
+        four = pictures(4)
+        found = [measure(case, four, asked.seconds) for case in track(cases, "purifiers")]
+        tables = sheets(found, COLUMNS)
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    for table in tables:
+        console.print(table.rich())
+    if asked.markdown:
+        asked.markdown.write_text("\n".join(table.markdown() for table in tables))
+
+
+def _cost_sheet(rows: list[list[str]]) -> Sheet:
+    titles = ("load, s", "first, s/image", "next, s/image", "peak, GB")
+    header = [f"{title}, batch {batch}" for batch in BATCHES for title in titles]
+    return Sheet("Cost", ["purifier", *header], rows)
+
+
+if __name__ == "__main__":
+    main()
