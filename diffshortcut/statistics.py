@@ -140,6 +140,11 @@ def bootstrap(
     return Estimate(value=value, low=float(low), high=float(high), people=people, level=level)
 
 
+def mean(values: ArrayLike, *, seed: int = 0) -> Estimate:
+    """The mean of figures (people,)."""
+    return bootstrap(_finite(values)[:, None], lambda m: m[:, 0], seed=seed)
+
+
 def mean_difference(a: ArrayLike, b: ArrayLike, *, seed: int = 0) -> Estimate:
     """mean(a) - mean(b) of figures (people,) paired by person."""
     return bootstrap(np.stack([_finite(a), _finite(b)], 1), lambda m: m[:, 0] - m[:, 1], seed=seed)

@@ -1,7 +1,7 @@
 """Which attacks are set beside which published loop, and on what."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor
@@ -9,14 +9,11 @@ from torch import Tensor
 from diffshortcut import config
 from diffshortcut.attacks.scene import Scene
 from diffshortcut.bench import published, published_rounds
+from diffshortcut.bench.scenes import scene
 from diffshortcut.data import portraits
-from diffshortcut.images import quantize, read_files
 from diffshortcut.schema import STAGE_REFERENCES
 from diffshortcut.seeding import Draws
 from diffshortcut.weights import locate
-
-SIZE = 128  # pixels, the mini zoo's
-PRIOR = 8  # class images; how many changes nothing in a round
 
 
 @dataclass(frozen=True)
@@ -97,15 +94,6 @@ CASES = [
 
 
 def person() -> Scene:
-    """A person who comes with the package; another's pictures stand for the class images."""
-    first, *others = portraits.people(people=3)
-    prior = [path for other in others for path in (*other.set_A, *other.set_B)][:PRIOR]
-    sets = (first.set_B, first.set_A, prior)
-    images, clean, classes = (quantize(read_files(paths, SIZE)) for paths in sets)
-    return Scene(
-        images=images,
-        clean=clean,
-        prior=classes,
-        names=tuple(path.name for path in first.set_B),
-        personalized=locate("mini:mini_a"),
-    )
+    """A person who comes with the package."""
+    [first] = portraits.people(people=1)
+    return replace(scene(first), personalized=locate("mini:mini_a"))

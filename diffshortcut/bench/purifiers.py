@@ -24,14 +24,13 @@ from diffshortcut import config, provenance
 from diffshortcut.bench import published_purifiers as published
 from diffshortcut.bench.counts import Counts, counting
 from diffshortcut.bench.measured import Measured, Times, quiet, sheets
+from diffshortcut.bench.scenes import scene
 from diffshortcut.data import portraits
-from diffshortcut.images import quantize, read_files
 from diffshortcut.progress import track
 from diffshortcut.report.sheet import Sheet
 from diffshortcut.seeding import Draws
 
 DRAWS = Draws(seed=0, stage="bench", person="nobody")
-SIZE = 128  # pixels, the mini zoo's
 BATCHES = (1, 4)
 COLUMNS = {
     "calls of a denoiser": "calls",
@@ -161,7 +160,7 @@ def cost(name: str, images: Tensor) -> dict[str, float]:
 def pictures(number: int) -> Tensor:
     """Of a person who comes with the package."""
     [person] = portraits.people(people=1)
-    return quantize(read_files(person.set_B, SIZE))[:number]
+    return scene(person).images[:number]
 
 
 def main() -> None:

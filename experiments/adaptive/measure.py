@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from diffshortcut import arms, images
-from diffshortcut.attacks.scene import Scene
+from diffshortcut.bench.scenes import scene
 from diffshortcut.config import build
 from diffshortcut.data import folder, portraits
 from diffshortcut.data.person import Person
@@ -90,35 +90,24 @@ def measure(people: list[Person], cells: list[tuple[str, str, str, list[str]]]) 
 
 def of(person: Person, cfg: dict[str, Any]) -> dict[str, float]:
     """Damage of a person's purified pictures, the mean over them."""
-    scene = _scene(person)
+    seen = scene(person)
     protected = images.quantize(
-        build(own(cfg["attack"]), "attack")(scene, Draws(0, "protect", person.name))
+        build(own(cfg["attack"]), "attack")(seen, Draws(0, "protect", person.name))
     )
     purified = protected
     for link in cfg["purifier"].values():
         purified = images.quantize(build(link)(purified, Draws(0, "purify", person.name)))
     zoo = cfg["zoo"]
     detector, recognizer = build(zoo["detector"]), build(zoo["recognizer_a"])
-    clean = find(detector, scene.images)
+    clean = find(detector, seen.images)
     kept = similarity(recognizer, find(detector, purified), clean)
     with torch.no_grad():
-        far = build(zoo["perceptual"]).distance(purified, scene.images)
+        far = build(zoo["perceptual"]).distance(purified, seen.images)
     return {
         "perceptual": _mean(far),
         "identity": _mean(kept),
-        "psnr": _mean(psnr(purified, scene.images)),
+        "psnr": _mean(psnr(purified, seen.images)),
     }
-
-
-def _scene(person: Person) -> Scene:
-    """Other people's clean pictures stand in for class images, which only ASPL asks for."""
-    others = [other.set_C[0] for other in portraits.people(people=None)[8:]]
-    return Scene(
-        images=images.quantize(images.read_files(person.set_B, 128)),
-        clean=images.quantize(images.read_files(person.set_A, 128)),
-        prior=images.quantize(images.read_files(others, 128)),
-        names=tuple(path.name for path in person.set_B),
-    )
 
 
 def rows() -> list[dict[str, Any]]:

@@ -1,0 +1,19 @@
+"""A shipped person as attacks see one, without a store: for benches and experiments."""
+
+from diffshortcut.attacks.scene import Scene
+from diffshortcut.data import portraits
+from diffshortcut.data.person import Person
+from diffshortcut.images import quantize, read_files
+
+SIZE = 128  # pixels, the mini zoo's
+REPORTED = 8  # people; a picture of each of the others stands for an image of the class
+
+
+def scene(person: Person) -> Scene:
+    """Its set_B to protect, set_A to know it by, and other people's pictures as the class."""
+    others = [other.set_C[0] for other in portraits.people(people=None)[REPORTED:]]
+    images, clean, prior = (
+        quantize(read_files(paths, SIZE)) for paths in (person.set_B, person.set_A, others)
+    )
+    names = tuple(path.name for path in person.set_B)
+    return Scene(images=images, clean=clean, prior=prior, names=names)
