@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from contextlib import suppress
 
-from hydra.errors import HydraException, MissingConfigException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -48,7 +48,18 @@ def explain(error: Exception, overrides: Sequence[str]) -> str:
     full = f"{message}\n{error.__cause__}"
     if "is not in struct" in full and (found := re.search(r"full_key: (\S+)", full)):
         return _wrong_key(found[1], overrides)
+    if isinstance(error, OverrideParseException):
+        return _unreadable(error)
     return f"{message.splitlines()[0]} ({' '.join(overrides)})"
+
+
+def _unreadable(error: OverrideParseException) -> str:
+    """Which value it is; an = inside it is the usual reason."""
+    key, _, value = error.override.partition("=")
+    hint = ""
+    if "=" in value:
+        hint = " An = inside a list needs quotes: overrides: ['purifier=jpeg']"
+    return f"{key}: {value!r} cannot be read.{hint}"
 
 
 def _wrong_option(group: str, option: str) -> str:

@@ -439,3 +439,11 @@ def test_different_arms_of_one_name_are_refused() -> None:
     b = "{name: a, overrides: ['attack=none']}"
     with pytest.raises(UserError, match="two different arms are called 'a'"):
         arms.compose([f"compare.arms=[{a}, {b}]", "attack=aspl"])
+
+
+def test_a_list_of_arms_without_quotes_is_told_what_it_lacks() -> None:
+    words = ["compare.arms=[{name: x, overrides: [purifier=jpeg]}]"]
+    with pytest.raises(usage.CONFIG_ERRORS) as caught:
+        config.compose(words)
+    said = usage.explain(caught.value, words)
+    assert said.startswith("compare.arms: '[{name: x, ") and "['purifier=jpeg']" in said

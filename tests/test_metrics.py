@@ -193,6 +193,8 @@ def test_faithfulness_against_clean(evidence):
     rows = metric(evidence)
     assert values(rows, "perceptual_protected") == pytest.approx([1 / 12, 1 / 12])
     assert values(rows, "perceptual_purified") == pytest.approx([0, 1 / 3])
+    moved = (evidence.purified - evidence.protected).square().mean((1, 2, 3)).tolist()
+    assert values(rows, "perceptual_moved") == pytest.approx(moved) and min(moved) > 0
     assert values(rows, "psnr_purified") == pytest.approx([100, 4.771], abs=1e-3)
     one_color_halved = (2 * 0.5 / (1 + 0.5**2) + 1 + 1) / 3
     assert values(rows, "ssim_protected") == pytest.approx([one_color_halved] * 2, abs=1e-3)

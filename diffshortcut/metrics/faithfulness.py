@@ -39,7 +39,8 @@ class Faithfulness:
     """Perceptual distance, PSNR, SSIM and kept identity of protected and purified against clean.
 
     Rows per picture of set_B, `prompt` None: perceptual_*, psnr_*, ssim_*, identity_* (mean cosine
-    of recognizer A to the clean pictures' faces; no face = 0), no_face_*, * = protected, purified.
+    of recognizer A to the clean pictures' faces; no face = 0), no_face_*, * = protected, purified;
+    and perceptual_moved, the distance of purified from protected.
     """
 
     perceptual: Perceptual
@@ -48,12 +49,16 @@ class Faithfulness:
 
     def __call__(self, evidence: Evidence) -> list[Row]:
         """Rows of both versions of the pictures."""
-        clean = find(self.detector, evidence.clean)
-        return [
+        clean, size = find(self.detector, evidence.clean), evidence.clean.shape[-1]
+        rows = [
             row
             for name, images in evidence.versions()
-            for row in self._rows(name, resize(images, evidence.clean.shape[-1]), clean)
+            for row in self._rows(name, resize(images, size), clean)
         ]
+        with torch.no_grad():
+            pair = (resize(images, size) for images in (evidence.purified, evidence.protected))
+            moved = self.perceptual.distance(*pair)
+        return [*rows, *image_rows("perceptual_moved", moved, better="lower")]
 
     def _rows(self, name: str, images: Tensor, clean: Faces) -> list[Row]:
         faces = find(self.detector, images)
