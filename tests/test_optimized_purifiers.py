@@ -1,5 +1,6 @@
 """The purifiers that minimize something: TVM and IMPRESS."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,13 @@ import tiny_zoo
 import torch
 from torch import Tensor
 
-from diffshortcut.images import quantize
+from diffshortcut.images import quantize, write_folder
 from diffshortcut.models import ldm, perceptual
 from diffshortcut.purifiers.impress import Impress
 from diffshortcut.purifiers.tvm import TotalVariation, minimized
 from diffshortcut.seeding import Draws
+from diffshortcut.stages import purify as stage
+from diffshortcut.stages.inputs import Inputs
 
 DRAWS = Draws(seed=0, stage="purify", person="nobody")
 IMAGES = tiny_zoo.pictures(2, seed=1)
@@ -99,8 +102,9 @@ def impress(tiny: dict[str, Any], **changes: Any) -> Impress:
 def test_impress_lowers_both_of_its_terms(tiny: dict[str, Any]) -> None:
     purifier = impress(tiny, budget=0.0)
     purifier(IMAGES, DRAWS)
-    first, last = purifier.history[0], purifier.history[-1]
-    assert [row["step"] for row in purifier.history] == list(range(40))
+    first, *_, last, end = purifier.history
+    assert [row["step"] for row in purifier.history] == list(range(41))
+    assert end["distance"] > 0
     assert last["reconstruction"] < first["reconstruction"] and last["hinge"] < first["hinge"]
 
 
@@ -121,3 +125,16 @@ def test_the_cosine_ends_at_a_small_rate(tiny: dict[str, Any]) -> None:
     steps = {cosine: impress(tiny, cosine=cosine) for cosine in (True, False)}
     moved = {cosine: purifier(IMAGES, DRAWS) for cosine, purifier in steps.items()}
     assert not torch.equal(moved[True], moved[False])
+
+
+def test_the_stage_keeps_what_impress_notes(
+    tiny: dict[str, Any], tmp_path: Path, monkeypatch: Any
+) -> None:
+    write_folder(tmp_path / "images", IMAGES, ["a.png", "b.png"])
+    monkeypatch.setattr(stage, "build", lambda node, where: impress(tiny, steps=3))
+    inputs = Inputs(artifacts={"images": tmp_path})
+    facts = stage.run(config={"link": {}}, inputs=inputs, out=tmp_path, draws=DRAWS)
+    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").open()]
+    assert [row["step"] for row in rows] == [0, 1, 2, 3]
+    assert {"reconstruction", "hinge", "distance"} < rows[0].keys()
+    assert facts["last"] == rows[-1] and facts["random"] and not facts["unchanged"]

@@ -41,7 +41,8 @@ class Impress:
             raise ValueError("steps must be at least 1; alpha, budget and noise at least 0")
 
     def __call__(self, images: Tensor, draws: Draws) -> Tensor:
-        """(n, 3, h, w) in [0, 1] at the same size; each step's terms are added to `history`."""
+        """(n, 3, h, w) in [0, 1] at the same size; each step's terms, and the
+        distance in the end, are added to `history`."""
         away = self.perceptual.toward(images)
         start = draws.normal("start", images.shape[1:], len(images)).to(images)
         p = (images * 2 - 1 + self.noise * start).clamp(-1, 1).requires_grad_()
@@ -60,7 +61,11 @@ class Impress:
                 p.clamp_(-1, 1)
             self._note(step, reconstruction=reconstruction, hinge=hinge, distance=distance)
         purified = (p.detach() / 2 + 0.5).clamp(0, 1)
-        return self._moved_back(purified, images) if self.constrained else purified
+        if self.constrained:
+            purified = self._moved_back(purified, images)
+        with torch.no_grad():
+            self._note(self.steps, distance=away(purified))
+        return purified
 
     def _reconstruction(self, p: Tensor) -> Tensor:
         """(n,) mean squared error of the round trip, in [-1, 1]."""

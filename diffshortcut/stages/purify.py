@@ -25,21 +25,26 @@ def run(*, config: dict[str, Any], inputs: Inputs, out: Path, draws: Draws) -> d
     With `resolution` images are photos of any size, one purified after the other: shrunk until
     their shorter side is so long, if it is longer, and enlarged to their size again.
     Facts: whether no image was changed, and unless they are photos whether other draws give another
-    first image. What a link notes of its steps is in log.jsonl.
+    first image. What a link notes of its steps is in log.jsonl, the last note in the facts.
     UserError if the link gives anything but images of the same number and size.
     """
     paths = files(inputs.artifacts["images"] / "images")
     link = build(config["link"], "purifier")
     side = config.get("resolution")
     images = [read(path)[None] for path in paths] if side else [read_files(paths)]
-    purified = []
+    purified, notes = [], []
     for number, batch in enumerate(images):
         purified.append(_fitted(link, batch, draws.from_image(number), side))
-        _log(link, out, number)
+        notes += [{"batch": number, **row} for row in getattr(link, "history", [])]
+        getattr(link, "history", []).clear()
     made = [image for batch in purified for image in batch]
     write_folder(out / "images", made, [path.name for path in paths])
     pairs = list(zip(purified, images, strict=True))
-    facts = {"unchanged": all(torch.equal(quantize(after), before) for after, before in pairs)}
+    facts: dict[str, Any] = {"unchanged": all(torch.equal(quantize(a), b) for a, b in pairs)}
+    if notes:
+        lines = [json.dumps(note, allow_nan=False) for note in notes]
+        (out / "log.jsonl").write_text("".join(f"{line}\n" for line in lines))
+        facts["last"] = notes[-1]
     if side is None:
         again = _purified(link, images[0][:1], draws.scope("again"))
         difference = (quantize(again) - quantize(purified[0][:1])).abs().mean() * LEVELS
@@ -55,15 +60,6 @@ def _fitted(link: Link, images: Tensor, draws: Draws, side: int | None) -> Tenso
         return _purified(link, images, draws)
     small = (round(height * side / shorter), round(width * side / shorter))
     return resize(_purified(link, resize(images, small), draws), (height, width))
-
-
-def _log(link: Link, out: Path, number: int) -> None:
-    """Append what a link that optimizes noted of its steps, as {batch, step, ...}."""
-    rows = getattr(link, "history", [])
-    if rows:
-        with (out / "log.jsonl").open("a") as stream:
-            stream.writelines(json.dumps({"batch": number, **row}) + "\n" for row in rows)
-        rows.clear()
 
 
 def _purified(link: Link, images: Tensor, draws: Draws) -> Tensor:

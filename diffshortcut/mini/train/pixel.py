@@ -21,6 +21,7 @@ from diffshortcut.models.pixel_diffusion import PixelDiffusion, with_schedule
 SIZE, BATCH = 64, 32
 WINDOWS_BELOW, WINDOWS = 400, 0.5  # timesteps, and the share of windows there
 WIDTHS = (24, 40, 64, 64)
+GAMMA, LEAST = 5.0, 0.1  # min-SNR weight of the error, but purifiers need the early steps too
 
 
 def build() -> UNet2DModel:
@@ -73,6 +74,7 @@ def train(work: Path, steps: int) -> tuple[UNet2DModel, float]:
     """Train it on undamaged pictures, in bfloat16 products."""
     corpus, unet = Corpus.load(work, "train"), build()
     model = with_schedule(unet, scheduler())
+    weight = (GAMMA * (1 - model.alpha_bar) / model.alpha_bar).clamp(LEAST, 1).float()
 
     def loss(step: int, rng: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         t = torch.randint(1000, (BATCH,), generator=rng)
@@ -80,7 +82,8 @@ def train(work: Path, steps: int) -> tuple[UNet2DModel, float]:
         noise = torch.randn(x.shape, generator=rng)
         with torch.autocast("cpu", torch.bfloat16):
             error, bound = objective(model, x, t, noise)
-        return (error + bound).mean(), {"mse": float(error.detach().mean())}
+        weighted = weight[t] * error + bound
+        return weighted.mean(), {"mse": float(error.detach().mean())}
 
     seconds = fit(
         name="pixel",
