@@ -55,11 +55,9 @@ def explain(error: Exception, overrides: Sequence[str]) -> str:
 
 def _unreadable(error: OverrideParseException) -> str:
     """Which value it is; an = inside it is the usual reason."""
-    key, _, value = error.override.partition("=")
-    hint = ""
-    if "=" in value:
-        hint = " An = inside a list needs quotes: overrides: ['purifier=jpeg']"
-    return f"{key}: {value!r} cannot be read.{hint}"
+    inner = "=" in error.override.partition("=")[2]
+    hint = " An = inside a list needs quotes: overrides: ['purifier=jpeg']" if inner else ""
+    return f"{error.override} cannot be read.{hint}"
 
 
 def _wrong_option(group: str, option: str) -> str:

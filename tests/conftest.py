@@ -1,5 +1,6 @@
 """Tiny randomly initialised checkpoints, for tests of loaders and loops (never of results)."""
 
+import os
 import warnings
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 import torch
 
 torch.set_num_threads(1)
+os.environ["DIFFSHORTCUT_WEIGHTS"] = "/nonexistent/weights"  # whatever this machine has
 
 
 @pytest.fixture(scope="session")

@@ -384,7 +384,7 @@ def test_missing_weights_are_named_before_anything_runs(world: World) -> None:
     shutil.rmtree(world.root / "weights" / "upscaler")
     with pytest.raises(UserError, match="weights: no .*upscaler"):
         world.launch("purifier=sr")
-    with pytest.raises(UserError, match="zoo=full is in work"):
+    with pytest.raises(UserError, match="python -m diffshortcut.weights fetch"):
         world.launch("zoo=full")
     assert world.calls == []
 

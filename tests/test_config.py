@@ -446,4 +446,4 @@ def test_a_list_of_arms_without_quotes_is_told_what_it_lacks() -> None:
     with pytest.raises(usage.CONFIG_ERRORS) as caught:
         config.compose(words)
     said = usage.explain(caught.value, words)
-    assert said.startswith("compare.arms: '[{name: x, ") and "['purifier=jpeg']" in said
+    assert said.startswith(f"{words[0]} cannot be read") and "['purifier=jpeg']" in said

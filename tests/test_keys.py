@@ -71,7 +71,7 @@ def test_linked_weight_folders_count(tmp_path: Path) -> None:
 
 
 def test_missing_and_foreign_weights_are_named() -> None:
-    with pytest.raises(UserError, match="in work.*sd14"):
+    with pytest.raises(UserError, match="sd14 .*is not in .*weights fetch sd14"):
         weights.digest("full:sd14")
     with pytest.raises(UserError, match="no /nowhere"):
         weights.locate("file:/nowhere")

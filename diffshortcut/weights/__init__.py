@@ -6,8 +6,9 @@ import re
 from pathlib import Path
 
 from diffshortcut.errors import UserError, suggest
+from diffshortcut.weights import registry
 
-MINI = Path(__file__).parent / "mini" / "weights"
+MINI = Path(__file__).parent.parent / "mini" / "weights"
 SCHEMES = ("mini", "file", "full")
 _REFERENCE = re.compile(rf"({'|'.join(SCHEMES)}):(\S.*)")
 _memo: dict[Path, tuple[tuple[tuple[str, int, int], ...], str]] = {}
@@ -26,7 +27,7 @@ def locate(reference: str) -> Path:
         raise UserError(f"weights: {reference!r} is not mini:<folder>, file:<path> or full:<name>")
     name = reference.partition(":")[2]
     if kind == "full":
-        raise UserError(f"zoo=full is in work: weights '{name}' are missing. Use zoo=mini.")
+        return registry.locate(name)
     path = MINI / name if kind == "mini" else Path(name).expanduser()
     if not path.exists():
         known = [f"mini:{p.name}" for p in MINI.glob("*")] if kind == "mini" else []

@@ -1,0 +1,148 @@
+"""The full zoo's weights: names, files, sources and licences, and where they lie."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from diffshortcut.errors import UserError, suggest
+
+REGISTRY = Path(__file__).with_name("registry.yaml")
+NOTED = "sha256.json"  # of each file, as first fetched
+
+
+@dataclass(frozen=True)
+class File:
+    """A file of an entry; its size in bytes, and its sha256 where it is known beforehand."""
+
+    path: str
+    bytes: int
+    sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """A repository of the hub (`hf`) or the address of a file (`url`)."""
+
+    kind: str
+    place: str
+    revision: str | None = None
+    note: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.place}" + (f" ({self.note})" if self.note else "")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """The weights of one role: what they are, where they come from, what one may do with them."""
+
+    name: str
+    title: str
+    licence: str
+    commercial: str
+    sources: tuple[Source, ...]
+    files: tuple[File, ...]
+    archive: str | None = None  # a zip that holds the files, at whatever depth
+
+    @property
+    def bytes(self) -> int:
+        """Of all files."""
+        return sum(file.bytes for file in self.files)
+
+    @property
+    def folder(self) -> Path:
+        """Where the files lie, or are to lie."""
+        return home() / self.name
+
+    @property
+    def place(self) -> Path:
+        """What a loader is given: the only file, or the folder of several."""
+        return self.folder / self.files[0].path if len(self.files) == 1 else self.folder
+
+    def missing(self) -> list[File]:
+        """The files that are not there."""
+        return [file for file in self.files if not (self.folder / file.path).is_file()]
+
+    def expected(self, file: File) -> str | None:
+        """Its sha256 as registered, or as noted when it was first fetched."""
+        return file.sha256 or self.noted().get(file.path)
+
+    def noted(self) -> dict[str, str]:
+        """sha256 by file, of what was fetched."""
+        path = self.folder / NOTED
+        return json.loads(path.read_text()) if path.is_file() else {}
+
+
+def home() -> Path:
+    """$DIFFSHORTCUT_WEIGHTS, or a folder of the user's cache."""
+    given = os.environ.get("DIFFSHORTCUT_WEIGHTS")
+    cache_home = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache"))
+    return Path(given or cache_home / "diffshortcut" / "weights").expanduser()
+
+
+def entry(name: str) -> Entry:
+    """The entry of a name; UserError with the close match if there is none."""
+    known = entries()
+    if name not in known:
+        listed = f"{suggest(name, known)} There are: {', '.join(known)}"
+        raise UserError(f"weights: no '{name}' in the registry.{listed}")
+    return known[name]
+
+
+def locate(name: str) -> Path:
+    """The file or folder of an entry, or its file NAME/FILE; UserError if it has to be fetched."""
+    name, _, inner = name.partition("/")
+    found = entry(name)
+    if inner and inner not in (known := [file.path for file in found.files]):
+        raise UserError(f"weights: {name} has no {inner}. There are: {', '.join(known)}")
+    if not found.missing():
+        return found.folder / inner if inner else found.place
+    raise UserError(
+        f"weights: {name} ({found.title}, {size(found.bytes)}, {found.licence}) is not in"
+        f" {found.folder}: python -m diffshortcut.weights fetch {name}, or use zoo=mini"
+    )
+
+
+@cache
+def entries() -> dict[str, Entry]:
+    """All entries by name, in the order of the registry."""
+    table = yaml.safe_load(REGISTRY.read_text())
+    return {name: _entry(name, node) for name, node in table.items()}
+
+
+def size(count: int) -> str:
+    """Bytes for people: 5.2 GB, 861 kB."""
+    for unit, scale in (("GB", 1e9), ("MB", 1e6)):
+        if count >= scale:
+            return f"{count / scale:.1f} {unit}"
+    return f"{count / 1e3:.0f} kB"
+
+
+def _entry(name: str, node: Mapping[str, Any]) -> Entry:
+    return Entry(
+        name=name,
+        title=node["title"],
+        licence=node["licence"],
+        commercial=_word(node["commercial"]),
+        sources=tuple(_source(source) for source in node["sources"]),
+        files=tuple(File(path, **facts) for path, facts in node["files"].items()),
+        archive=node.get("archive"),
+    )
+
+
+def _source(node: Mapping[str, str]) -> Source:
+    kind = "hf" if "hf" in node else "url"
+    return Source(kind, node[kind], node.get("revision"), node.get("note", ""))
+
+
+def _word(value: object) -> str:
+    """YAML reads a bare yes or no as a truth value."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value)
