@@ -1,0 +1,117 @@
+"""The plan of a command line: what is there, what is to do, and what like stages took."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from diffshortcut import cells, keys, plan, run
+from diffshortcut.store import MARKER, Store
+
+COMMAND = ["attack=random", "purifier=jpeg", "data.people=2"]
+
+
+def tasks(*overrides: str) -> list[cells.Task]:
+    comparison = run.plan([*COMMAND, *overrides])
+    return cells.merge(cell for of_arm in comparison.cells.values() for cell in of_arm.values())
+
+
+def record(store: Store, task: cells.Task, seconds: float, key: str = "") -> None:
+    """An artifact that took so long."""
+    folder = store.path(task.stage, key or task.key)
+    folder.mkdir(parents=True)
+    (folder / "weights.bin").write_bytes(b"x" * 1_000_000)
+    told = {
+        "stage": task.stage,
+        "config": task.config,
+        "seconds": seconds,
+        "peak_memory": 2 * 10**9,
+    }
+    (folder / MARKER).write_text(json.dumps({"provenance": told}))
+
+
+def line(found: list[plan.Line], stage: str, method: str) -> plan.Line:
+    return next(one for one in found if (one.stage, one.method) == (stage, method))
+
+
+def test_of_a_new_store_nothing_is_known(tmp_path: Path) -> None:
+    found = plan.lines(tasks(), Store(tmp_path))
+    assert [one.stage for one in found][:2] == ["prior", "protect"]
+    assert all(one.there == 0 and one.seconds == 0 for one in found)
+    trained = line(found, "personalize", "DreamBooth")
+    assert len(trained.expected) == 6 and trained.cells()[4:] == ["-", "-", "-"]  # 3 arms, 2 people
+    assert plan.summary(found).endswith("like which none has run here")
+
+
+def test_other_people_of_the_same_arm_tell_how_long_it_takes(tmp_path: Path) -> None:
+    store, planned = Store(tmp_path), tasks()
+    trained = [task for task in planned if task.stage == "personalize"]
+    record(store, trained[0], 90.0)
+    found = line(plan.lines(planned, store), "personalize", "DreamBooth")
+    assert found.there == 1 and len(found.expected) == 5
+    assert found.cells()[2:] == ["1", "5", "8 min", "2.0 GB", "5 MB"]
+
+
+def test_the_same_config_counts_before_the_same_method(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    short = [task for task in tasks("scale.dreambooth_steps=4") if task.stage == "personalize"]
+    long = [task for task in tasks() if task.stage == "personalize"]
+    record(store, short[0], 3.0, key="a")
+    assert line(plan.lines(long, store), "personalize", "DreamBooth").seconds == 6 * 3
+    record(store, long[0], 90.0, key="b")
+    assert line(plan.lines(long, store), "personalize", "DreamBooth").seconds == 6 * 90
+
+
+def test_broken_records_are_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "protect" / "x").mkdir(parents=True)
+    (tmp_path / "protect" / "x" / MARKER).write_text("{")
+    assert plan.lines(tasks(), Store(tmp_path))[0].there == 0
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(40, "40 s"), (600, "10 min"), (7200, "2.0 h")])
+def test_durations(seconds: float, said: str) -> None:
+    assert plan.duration(seconds) == said
+
+
+def test_a_finished_command_has_nothing_to_do(tmp_path: Path) -> None:
+    store, planned = Store(tmp_path), tasks()
+    for task in planned:
+        record(store, task, 1.0)
+    assert plan.summary(plan.lines(planned, store)) == "nothing to do: every stage is there"
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("purifier=jpg", "Did you mean 'jpeg'"),
+        ("seed=x", "seed must be int"),
+        ("attack=[a", "cannot"),
+    ],
+)
+def test_a_mistake_is_one_line(word: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["plan", word])
+    with pytest.raises(SystemExit) as ended:
+        plan.main()
+    assert said in str(ended.value) and "\n" not in str(ended.value)
+
+
+def test_the_command_runs_nothing_and_needs_no_torch(tmp_path: Path, capsys: Any) -> None:
+    code = (
+        f"import sys; sys.argv[1:] = {COMMAND!r}\n"
+        "from diffshortcut import plan\nplan.main()\nassert 'torch' not in sys.modules"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "personalize" in done.stdout and "stages to do" in done.stdout
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_digest_of_a_config_is_that_of_the_record(tmp_path: Path) -> None:
+    """What is compared goes through JSON on one side only."""
+    for task in tasks():
+        assert keys.digest(json.loads(json.dumps(task.config))) == keys.digest(task.config)
