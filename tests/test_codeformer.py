@@ -152,6 +152,18 @@ def test_saved_nets_come_back(net: CodeFormer, x: torch.Tensor, tmp_path: Path) 
     assert torch.equal(restorer.net(x)[0], net(x)[0])
 
 
+def test_the_released_file_is_read(
+    net: CodeFormer, x: torch.Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One .pth with the averaged weights under `params_ema`, and nothing that tells the sizes."""
+    file = tmp_path / "codeformer.pth"
+    torch.save({"params_ema": net.state_dict()}, file)
+    assert torch.equal(CodeFormer.read_released(file, TINY)(x)[0], net(x)[0])
+    seen: list[Path] = []
+    monkeypatch.setattr(CodeFormer, "read_released", lambda place: seen.append(place) or net)
+    assert load(weights=f"file:{file}", detector=None).net is net and seen == [file]
+
+
 class FixedDetector:
     """Finds in every image a face with its landmarks at given places, or none."""
 

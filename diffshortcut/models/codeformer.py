@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.functional import gelu
 
-from diffshortcut.models.vq import Config, Residual, VQAutoencoder, conv
+from diffshortcut.models.vq import OFFICIAL, Config, Residual, VQAutoencoder, conv
 
 
 class CodeFormer(VQAutoencoder):
@@ -91,6 +91,14 @@ class CodeFormer(VQAutoencoder):
         lists = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
         net = cls(Config(**{**values, **lists}))
         net.load_state_dict(load_file(folder / "model.safetensors"))
+        return net.eval()
+
+    @classmethod
+    def read_released(cls, file: Path, config: Config = OFFICIAL) -> "CodeFormer":
+        """The net of the released codeformer.pth (its averaged weights), in evaluation mode."""
+        net = cls(config)
+        state = torch.load(file, weights_only=True, map_location="cpu")["params_ema"]
+        net.load_state_dict(state)
         return net.eval()
 
 

@@ -81,10 +81,11 @@ def soft_mask(side: int) -> Tensor:
 
 
 def load(*, weights: str, detector: Detector) -> Restorer:
-    """The restorer of a weight reference (config.json and model.safetensors)."""
+    """The restorer of a weight reference: config.json and model.safetensors, or the released .pth."""
     return Restorer(net=_net(locate(weights), torch.get_default_device()), detector=detector)
 
 
 @cache
-def _net(folder: Path, device: torch.device) -> CodeFormer:
-    return CodeFormer.read(folder).to(device).requires_grad_(False)
+def _net(place: Path, device: torch.device) -> CodeFormer:
+    net = CodeFormer.read(place) if place.is_dir() else CodeFormer.read_released(place)
+    return net.to(device).requires_grad_(False)
