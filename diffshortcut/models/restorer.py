@@ -81,7 +81,7 @@ def soft_mask(side: int) -> Tensor:
 
 
 def load(*, weights: str, detector: Detector) -> Restorer:
-    """The restorer of a weight reference: config.json and model.safetensors, or the released .pth."""
+    """The restorer of config.json and model.safetensors in a folder, or of the released .pth."""
     return Restorer(net=_net(locate(weights), torch.get_default_device()), detector=detector)
 
 
