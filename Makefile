@@ -55,6 +55,7 @@ bench-attacks: $(VENV)/.core ## the attacks' speed beside plain versions of the 
 
 bench-purifiers: $(VENV)/.core ## the purifiers' speed beside plain versions of the published loops, and their costs
 	OMP_NUM_THREADS=1 $(BIN)/python -m diffshortcut.bench.purifiers
+	OMP_NUM_THREADS=2 $(BIN)/python -m diffshortcut.bench.purifiers --only gridpure --threads 2
 	OMP_NUM_THREADS=1 $(BIN)/python -m diffshortcut.bench.purifiers --costs
 
 wheel: $(VENV)/.core ## build the wheel into dist/
@@ -63,4 +64,4 @@ wheel: $(VENV)/.core ## build the wheel into dist/
 clean: ## remove the environment and what was built (results in outputs/ stay)
 	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache
 
-.PHONY: help setup run test test-slow mini mini-data mini-gates mini-audit quickstart bench-attacks wheel clean
+.PHONY: help setup run test test-slow mini mini-data mini-gates mini-audit quickstart bench-attacks bench-purifiers wheel clean

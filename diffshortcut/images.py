@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.nn.functional import interpolate
+from torch.nn.functional import interpolate, pad
 
 from diffshortcut.decode import SUFFIXES, upright
 from diffshortcut.errors import UserError
@@ -99,3 +99,13 @@ def resize(
     if tuple(x.shape[-2:]) == target:
         return x
     return interpolate(x, target, mode=mode, antialias=antialias).clamp(0, 1)
+
+
+def grown(images: Tensor, *, least: int = 1, multiple: int = 1) -> Tensor:
+    """Images with the border repeated to the right and below.
+
+    Their sides are then `least` pixels or more, and a multiple of `multiple`.
+    """
+    wanted = [-(-max(side, least) // multiple) * multiple for side in images.shape[-2:]]
+    below, right = (want - side for want, side in zip(wanted, images.shape[-2:], strict=True))
+    return pad(images, (0, right, 0, below), mode="replicate") if below or right else images

@@ -141,9 +141,11 @@ def _report(
 
 
 def _flags(facts: Sequence[dict[str, Any]]) -> dict[str, str]:
-    """Those of the protect stage, or, of a purification, whether it does nothing."""
+    """Those of the protect stage, if it protects, and of a purification whether it does nothing."""
     links = [fact for fact in facts if "unchanged" in fact]
-    return flags.of_purification(links, averaged=True) if links else dict(facts[-1]["flags"])
+    [of_attack] = [fact for fact in facts if "flags" in fact]
+    found = of_attack["flags"] if of_attack["radius"] or not links else {}
+    return {**found, **flags.of_purification(links, averaged=True)}
 
 
 def _copy(source: Path, place: Path) -> None:

@@ -82,7 +82,7 @@ def test_impress_knows_its_fixed_target_and_needs_no_gradient_of_weights(zoo: Ti
     ours = link(zoo, "impress")
     theirs = count(lambda x, draws: published.impress(ours, x, draws), IMAGES)
     mine = count(ours, IMAGES)
-    assert (theirs.features, mine.features) == (2 * 3 * 3, 3 * 3 + 3)
+    assert (theirs.features, mine.features) == (2 * 3 * 3, 3 * 3 + 2 * 3)
     assert theirs.encoded == mine.encoded and theirs.flops > 1.2 * mine.flops
     assert not any(p.requires_grad for p in ours.model.vae.parameters())
 
@@ -91,5 +91,7 @@ def test_every_case_and_every_cost_can_be_composed() -> None:
     assert len({case.name for case in CASES}) == len(CASES)
     for name in COSTS:
         config.check(config.resolve(config.compose([f"purifier={name}"])))
+    for case in CASES:
+        config.compose([f"purifier={case.name}", *(f"purifier.{value}" for value in case.short)])
     purifier = Case("gaussian", published.one_by_one).purifier()
     assert timed(purifier, IMAGES).wall > 0

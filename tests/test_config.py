@@ -60,6 +60,7 @@ def test_the_full_zoo_has_the_papers_numbers() -> None:
         "adaptive_steps": 200,
         "adaptive_samples": 4,
         "sr_steps": 75,
+        "pixel_batch": 10,
         "latent_diffpure_steps": 301,
         "impress_steps": 3000,
         "sampler_guidance": 7.5,

@@ -8,12 +8,14 @@ import tiny_zoo
 import torch
 from torch import Tensor
 
+from diffshortcut.images import grown
 from diffshortcut.models import pixel_diffusion
 from diffshortcut.models.pixel_diffusion import PixelDiffusion
 from diffshortcut.purifiers.ddspure import DDSPure
-from diffshortcut.purifiers.diffpure import DiffPure, PixelDiffPure, normal, stored
+from diffshortcut.purifiers.diffpure import DiffPure, PixelDiffPure, normal
 from diffshortcut.purifiers.gridpure import GridPure
-from diffshortcut.purifiers.windows import Windows, grown
+from diffshortcut.purifiers.storage import stored
+from diffshortcut.purifiers.windows import Windows
 from diffshortcut.seeding import Draws
 
 DRAWS = Draws(seed=0, stage="purify", person="nobody")
@@ -165,9 +167,38 @@ def test_one_shot_is_the_first_guess(model: PixelDiffusion) -> None:
     assert not torch.equal(replace(purifier, one_shot=False)(small, DRAWS), guess)
 
 
+class Overshoot(NoOp):
+    """DiffPure that leaves the range on both sides, as with pictures of the wrong range."""
+
+    def __call__(self, images: Tensor, t: int, noise: object, *, one_shot: bool = False) -> Tensor:
+        return images * 1.04 - 0.02
+
+
+@pytest.mark.parametrize("storage", ["float", "uint8", "wrapped"])
+def test_only_the_slip_wraps_around(storage: str) -> None:
+    ends = torch.cat([torch.zeros(1, 3, 16, 16), torch.ones(1, 3, 16, 16)])
+    away = (grid(Overshoot(), iterations=1, storage=storage)(ends, DRAWS) - ends).abs()
+    assert (away > 0.9).all() if storage == "wrapped" else (away < 0.1).all()
+
+
+def test_ddspure_stores_its_small_picture(model: PixelDiffusion) -> None:
+    options = {"diffpure": DiffPure(model=model, unit_range=True), "radius": 1, "one_shot": True}
+    found = {s: DDSPure(**options, storage=s)(IMAGES, DRAWS) for s in ("float", "wrapped")}
+    assert not torch.equal(found["float"], found["wrapped"])
+    assert all(x.min() >= 0 and x.max() <= 1 for x in found.values())
+
+
+def test_with_the_wrong_range_the_result_stays_in_the_right_one(model: PixelDiffusion) -> None:
+    small = IMAGES[..., :16, :16]
+    purified = PixelDiffPure(diffpure=DiffPure(model=model, unit_range=True), t=5)(small, DRAWS)
+    assert purified.min() >= 0 and purified.max() <= 1
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
+        lambda: Windows(5, 2, corners=True),
+        lambda: grid(NoOp(), window=128, stride=64),
         lambda: grid(NoOp(), stride=257),
         lambda: grid(NoOp(), gamma=1.1),
         lambda: grid(NoOp(), iterations=0),
@@ -185,3 +216,21 @@ def test_the_seed_of_an_image_is_its_own(model: PixelDiffusion) -> None:
     both = purifier(IMAGES, DRAWS)
     second = purifier(IMAGES[1:], DRAWS.from_image(1))
     torch.testing.assert_close(both[1:], second, atol=1e-5, rtol=0)
+
+
+class Elsewhere(torch.nn.Module):
+    """A UNet that computes in another place, of which the pictures must not know."""
+
+    device, config = torch.device("meta"), {"sample_size": 16}
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        assert x.device.type == t.device.type == "meta"
+        return type("Output", (), {"sample": x.repeat(1, 2, 1, 1)})
+
+
+def test_pictures_go_to_where_the_model_is(model: PixelDiffusion) -> None:
+    """To a device without memory, from which nothing can come back."""
+    away = replace(model, unet=Elsewhere())
+    small = IMAGES[..., :16, :16]
+    with pytest.raises(NotImplementedError, match="meta tensor"):
+        DiffPure(model=away, respacing=250)(small, 2, normal(DRAWS, small))

@@ -207,12 +207,13 @@ SR = {
     "micro_batch": None,
 }
 LEGACY_SR = SR | {"prompt": "A photo of a person"}
-NOISY_SR = SR | {"shrink": 1, "noise_level": 320}
+NOISY_SR = SR | {"shrink": 1, "noise_level": 320, "micro_batch": 1}
 TVM = {
     "enlarge": SR,
     "shrink": 8,
     "drop": 0.02,
     "weight": 0.01,
+    "iterations": 500,
     "enlargements": 2,
     "interleaved": False,
     "storage": "float",
@@ -224,7 +225,7 @@ LEGACY_TVM = {
     "interleaved": True,
     "storage": "wrapped",
 }
-RIGHT = {"respacing": None, "unit_range": False, "skip_last": False, "micro_batch": None}
+RIGHT = {"respacing": None, "unit_range": False, "skip_last": False, "micro_batch": 10}
 WRONG = RIGHT | {"respacing": 250, "unit_range": True, "skip_last": True}
 SLIPS = {"diffpure": WRONG, "storage": "wrapped"}
 GRID = {
@@ -239,7 +240,13 @@ GRID = {
 }
 TILED = GRID | {"t": 100, "gamma": 0, "iterations": 1, "corner_window": False}
 PIXEL = {"diffpure": RIGHT, "t": 100}
-DDS = {"diffpure": RIGHT, "radius": 11, "one_shot": False, "doubled": True}
+DDS = {
+    "diffpure": RIGHT,
+    "radius": 11,
+    "one_shot": False,
+    "doubled": True,
+    "storage": "float",
+}
 LATENT = {
     "prompt": "a photo of a person, high quality, highres",
     "t": 300,
@@ -293,12 +300,15 @@ CLEANER = {
         ("latent_diffpure/legacy", {"latent_diffpure": LATENT | {"prompt": LEGACY_PROMPT}}),
         ("ddspure", {"ddspure": DDS}),
         ("ddspure/official", {"ddspure": DDS | {"one_shot": True}}),
-        ("ddspure/legacy", {"ddspure": DDS | {"diffpure": WRONG, "doubled": False}}),
+        ("ddspure/legacy", {"ddspure": DDS | SLIPS | {"doubled": False}}),
+        ("ddspure/paper", {"ddspure": DDS | {"doubled": False}}),
         ("gridpure", {"gridpure": GRID}),
+        ("gridpure/paper", {"gridpure": GRID | {"corner_window": False}}),
         ("gridpure/official", {"gridpure": GRID | {"iterations": 20, "storage": "uint8"}}),
         ("gridpure/legacy", {"gridpure": GRID | SLIPS | {"corner_window": False}}),
         ("impress", {"impress": IMPRESS}),
         ("impress/official", {"impress": IMPRESS | OFFICIAL_ADAM}),
+        ("impress/legacy", {"impress": IMPRESS | OFFICIAL_ADAM}),
         ("impress/constrained", {"impress": IMPRESS | {"constrained": True}}),
         ("vae", {"vae": {}}),
         ("noise", {"noise": {"sigma": 0.1}}),

@@ -24,6 +24,7 @@ from diffshortcut.errors import UserError
 from diffshortcut.images import center_square, quantize, resize
 from diffshortcut.models import ldm
 from diffshortcut.purifiers.jpeg import Jpeg
+from diffshortcut.purifiers.vae import RoundTrip
 from diffshortcut.report import photos, side_by_side
 from diffshortcut.seeding import Draws
 from diffshortcut.stages import protect
@@ -375,17 +376,36 @@ def test_photos_are_purified_under_their_names_at_their_size(
     assert run.launch(words) == []  # from the results
 
 
-def test_what_is_larger_than_the_models_is_shrunk_and_enlarged_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("purifier", "kind", "seen"),
+    [("jpeg", Jpeg, [(300, 520), (60, 40)]), ("vae", RoundTrip, [(128, 222), (60, 40)])],
+)
+def test_what_is_larger_than_a_models_pictures_is_shrunk_and_enlarged_again(
+    purifier: str, kind: Any, seen: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Not for a purifier without a model: it takes the photo as it is."""
     shapes = []
-    monkeypatch.setattr(Jpeg, "__call__", lambda _, x, draws: shapes.append(x.shape[-2:]) or x)
+    monkeypatch.setattr(kind, "__call__", lambda _, x, draws: shapes.append(x.shape[-2:]) or x)
     (tmp_path / "people").mkdir()
     as_picture(smooth(300, 520)).save(tmp_path / "people" / "me.png")
-    as_picture(smooth(40, 30)).save(tmp_path / "people" / "small.png")
-    words = overrides(tmp_path, tmp_path / "people", "stages=purify", "purifier=jpeg")
+    as_picture(smooth(60, 40)).save(tmp_path / "people" / "small.png")
+    words = overrides(tmp_path, tmp_path / "people", "stages=purify", f"purifier={purifier}")
     assert run.launch(words) == []
-    assert [tuple(shape) for shape in shapes] == [(128, 222), (40, 30)]
+    assert [tuple(shape) for shape in shapes] == seen
+
+
+def test_a_photos_draws_do_not_depend_on_the_others(tmp_path: Path) -> None:
+    made = []
+    for names in (["b.png"], ["a.png", "b.png"]):
+        root = tmp_path / str(len(names))
+        (root / "people").mkdir(parents=True)
+        for name in names:
+            as_picture(smooth(40, 60)).save(root / "people" / name)
+        words = overrides(root, root / "people", "stages=purify", "purifier=noise")
+        assert run.launch(words) == []
+        [place] = (root / "outputs").glob("purified-noise-*")
+        made.append(pixels(place / "people" / "b.png"))
+    assert (made[0] == made[1]).all()
 
 
 def test_an_attack_before_the_purification(folder: Path, tmp_path: Path) -> None:

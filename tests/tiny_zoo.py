@@ -57,7 +57,7 @@ def _tiny(value: Any, zoo: TinyZoo) -> Any:
     if not isinstance(value, dict):
         return value
     tiny = {k: _tiny(v, zoo) for k, v in value.items() if k not in STAGE_REFERENCES}
-    if "gamma" in tiny:
+    if str(tiny.get("_target_")).endswith(".GridPure"):
         tiny["iterations"] = min(tiny["iterations"], 2)  # GrIDPure's own are tens of seconds
     if "weights" in tiny:
         tiny["weights"] = f"file:{zoo[tiny['_target_']]}"

@@ -134,7 +134,7 @@ def costs(name: str, threads: int) -> list[str]:
     for batch in BATCHES:
         command = [sys.executable, "-m", __name__, "--cost-of", name, "--batch", str(batch)]
         done = subprocess.run(
-            [*command, "--threads", str(threads)], capture_output=True, text=True, check=True
+            [*command, "--threads", str(threads)], stdout=subprocess.PIPE, text=True, check=True
         )
         found = json.loads(done.stdout.splitlines()[-1])
         row += [f"{found[key]:.2f}" for key in ("load", "first", "next")]
@@ -143,7 +143,10 @@ def costs(name: str, threads: int) -> list[str]:
 
 
 def cost(name: str, images: Tensor) -> dict[str, float]:
-    """Seconds to load, seconds per image of the first call and of the next, bytes at the peak."""
+    """Seconds to load, seconds per image of the first call and of the next, bytes at the peak.
+
+    Of the whole process: Python and torch alone need about half a gigabyte.
+    """
     with provenance.cost() as spent:
         start = time.perf_counter()
         chain = links(name)

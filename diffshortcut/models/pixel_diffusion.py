@@ -38,6 +38,11 @@ class PixelDiffusion:
         """The side in pixels of the images it was trained on."""
         return int(self.unet.config.sample_size)
 
+    @property
+    def device(self) -> torch.device:
+        """Where the UNet computes."""
+        return self.unet.device
+
     def respaced(self, count: int) -> "PixelDiffusion":
         """The same denoiser on `count` timesteps spread evenly over the schedule.
 
@@ -46,7 +51,8 @@ class PixelDiffusion:
         total = len(self.alpha_bar)
         if not 2 <= count <= total:
             raise ValueError(f"a schedule of {total} timesteps cannot be respaced to {count}")
-        kept = (torch.arange(count).double() * (total - 1) / (count - 1)).round().long()
+        even = torch.arange(count, dtype=torch.float64, device="cpu")
+        kept = (even * (total - 1) / (count - 1)).round().long()
         return replace(self, alpha_bar=self.alpha_bar[kept], timesteps=self.timesteps[kept])
 
     def to_model(self, images: Tensor) -> Tensor:
@@ -59,16 +65,16 @@ class PixelDiffusion:
 
     def q_sample(self, x: Tensor, t: Tensor | int, noise: Tensor) -> Tensor:
         """x_t = sqrt(alpha_bar_t) x + sqrt(1 - alpha_bar_t) noise, with t (n,) or one for all."""
-        kept = _column(self.alpha_bar[t], x)
-        return kept.sqrt() * x + (1 - kept).sqrt() * noise.to(x)
+        signal, sigma = self._rates(t, x)
+        return signal * x + sigma * noise.to(x)
 
     def predict(self, x_t: Tensor, t: Tensor | int, *, clip: bool = True) -> Prediction:
         """The denoiser's view of x_t; the clean image is clipped to [-1, 1] unless told not to."""
         index = torch.as_tensor(t, device="cpu").expand(len(x_t))
         heard = self.timesteps[index].to(x_t.device)
         noise, fraction = self.unet(x_t, heard).sample.chunk(2, dim=1)
-        now = _column(self.alpha_bar[index], x_t)
-        clean = (x_t - (1 - now).sqrt() * noise) / now.sqrt()
+        signal, sigma = self._rates(index, x_t)
+        clean = (x_t - sigma * noise) / signal
         if clip:
             clean = clean.clamp(-1, 1)
         mean, smallest, largest = self.posterior(clean, x_t, index)
@@ -96,6 +102,11 @@ class PixelDiffusion:
         if t == 0:
             return found.mean
         return found.mean + (found.log_variance / 2).exp() * noise.to(x_t)
+
+    def _rates(self, t: Tensor | int, like: Tensor) -> tuple[Tensor, Tensor]:
+        """sqrt(alpha_bar_t) and sqrt(1 - alpha_bar_t), whose difference float32 would lose."""
+        kept = self.alpha_bar[t]
+        return _column(kept.sqrt(), like), _column((1 - kept).sqrt(), like)
 
 
 def _column(values: Tensor, like: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from diffshortcut.images import resize
 from diffshortcut.purifiers.diffpure import DiffPure, normal
+from diffshortcut.purifiers.storage import check_storage, stored
 from diffshortcut.seeding import Draws
 
 LEVELS = 255
@@ -23,8 +24,10 @@ class DDSPure:
     radius: float  # in 8-bit levels, of the attack that is expected
     one_shot: bool
     doubled: bool = True
+    storage: str = "float"  # of the small picture: float, uint8 or wrapped
 
     def __post_init__(self) -> None:
+        check_storage(self.storage)
         if self.radius < 0:
             raise ValueError(f"radius cannot be negative: {self.radius}")
 
@@ -40,4 +43,6 @@ class DDSPure:
         small = resize(images, self.diffpure.resolution)
         noise = normal(draws, small)
         purified = self.diffpure(small, self.t_star + 1, noise, one_shot=self.one_shot)
-        return resize(purified.clamp(0, 1), (images.shape[-2], images.shape[-1]))
+        return resize(
+            stored(purified, self.storage).clamp(0, 1), (images.shape[-2], images.shape[-1])
+        )

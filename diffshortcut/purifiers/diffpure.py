@@ -12,12 +12,11 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from diffshortcut.images import quantize, resize
+from diffshortcut.images import resize
 from diffshortcut.models.pixel_diffusion import PixelDiffusion
 from diffshortcut.seeding import Draws
 
 Noise = Callable[[str, int], Tensor]  # standard normal, of a purpose and a timestep
-STORAGES = ("float", "uint8", "wrapped")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +50,8 @@ class DiffPure:
         if not 1 <= t <= last:
             raise ValueError(f"t must be between 1 and {last}, not {t}")
         start, end = (t, 1) if self.skip_last else (t - 1, 0)
-        x = images if self.unit_range else model.to_model(images)
-        x = model.q_sample(x, start, noise("diffuse", 0))
+        x = images.to(model.device)
+        x = model.q_sample(x if self.unit_range else model.to_model(x), start, noise("diffuse", 0))
         parts = list(x.split(self.micro_batch or len(x)))
         if one_shot:
             x = torch.cat([model.predict(part, start).clean for part in parts])
@@ -62,25 +61,7 @@ class DiffPure:
                 pairs = zip(parts, drawn, strict=True)
                 parts = [model.p_sample(part, i, fresh) for part, fresh in pairs]
             x = torch.cat(parts)
-        return x if self.unit_range else model.to_images(x)
-
-
-def stored(images: Tensor, storage: str) -> Tensor:
-    """Images as they are kept between iterations: as they are, in 8 bit, or in 8 bit that wrap.
-
-    The last is what a cast of floats to bytes does: -0.01 becomes 254, 1.02 becomes 4.
-    """
-    if storage == "float":
-        return images
-    if storage == "uint8":
-        return quantize(images)
-    return (images * 255).trunc().remainder(256) / 255
-
-
-def check_storage(storage: str) -> None:
-    """ValueError for a word that `stored` does not know."""
-    if storage not in STORAGES:
-        raise ValueError(f"storage must be one of {', '.join(STORAGES)}, not {storage!r}")
+        return (x if self.unit_range else model.to_images(x)).to(images)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +75,7 @@ class PixelDiffPure:
         """(n, 3, h, w) in [0, 1] at the same size."""
         small = resize(images, self.diffpure.resolution)
         purified = self.diffpure(small, self.t, normal(draws, small))
-        return resize(purified, (images.shape[-2], images.shape[-1]))
+        return resize(purified.clamp(0, 1), (images.shape[-2], images.shape[-1]))
 
 
 def normal(draws: Draws, images: Tensor) -> Noise:

@@ -4,9 +4,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from diffshortcut.images import grown
 from diffshortcut.progress import track
-from diffshortcut.purifiers.diffpure import DiffPure, Noise, check_storage, stored
-from diffshortcut.purifiers.windows import Windows, grown
+from diffshortcut.purifiers.diffpure import DiffPure, Noise
+from diffshortcut.purifiers.storage import check_storage, stored
+from diffshortcut.purifiers.windows import Windows
 from diffshortcut.seeding import Draws
 
 PUBLISHED = 256  # pixels of the model for which window and stride are given
@@ -34,6 +36,8 @@ class GridPure:
             raise ValueError("gamma must be between 0 and 1, iterations at least 1")
         if not 1 <= self.stride <= self.window:
             raise ValueError("stride must be between 1 and window: windows must cover the image")
+        if self.windows.size != self.diffpure.resolution:
+            raise ValueError(f"window must be {PUBLISHED}: the model's own resolution")
 
     def __call__(self, images: Tensor, draws: Draws) -> Tensor:
         """(n, 3, h, w) in [0, 1] at the same size."""

@@ -1,17 +1,18 @@
 """IMPRESS (Cao et al. 2023): a picture that survives the autoencoder and looks the same."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from diffshortcut.images import quantize
+from diffshortcut.images import grown, quantize
 from diffshortcut.models.ldm import LatentDiffusion
 from diffshortcut.models.perceptual import Perceptual
 from diffshortcut.progress import track
-from diffshortcut.purifiers.windows import grown
 from diffshortcut.seeding import Draws
 
+Distance = Callable[[Tensor], Tensor]
 FLOOR = 1e-5  # learning rate at the end of the cosine
 HALVINGS = 12  # of the way back to the picture
 
@@ -43,7 +44,18 @@ class Impress:
     def __call__(self, images: Tensor, draws: Draws) -> Tensor:
         """(n, 3, h, w) in [0, 1] at the same size; each step's terms, and the
         distance in the end, are added to `history`."""
-        away = self.perceptual.toward(images)
+        self.history.clear()
+        given = images.to(self.model.device)
+        away = self.perceptual.toward(given)
+        purified = self._optimized(given, away, draws)
+        if self.constrained:
+            purified = self._moved_back(purified, given, away)
+        with torch.no_grad():
+            self._note(self.steps, distance=away(quantize(purified)))
+        return purified.to(images)
+
+    @torch.enable_grad()
+    def _optimized(self, images: Tensor, away: Distance, draws: Draws) -> Tensor:
         start = draws.normal("start", images.shape[1:], len(images)).to(images)
         p = (images * 2 - 1 + self.noise * start).clamp(-1, 1).requires_grad_()
         optimizer = torch.optim.Adam([p], lr=self.learning_rate, eps=self.epsilon)
@@ -60,12 +72,7 @@ class Impress:
             with torch.no_grad():
                 p.clamp_(-1, 1)
             self._note(step, reconstruction=reconstruction, hinge=hinge, distance=distance)
-        purified = (p.detach() / 2 + 0.5).clamp(0, 1)
-        if self.constrained:
-            purified = self._moved_back(purified, images)
-        with torch.no_grad():
-            self._note(self.steps, distance=away(purified))
-        return purified
+        return (p.detach() / 2 + 0.5).clamp(0, 1)
 
     def _reconstruction(self, p: Tensor) -> Tensor:
         """(n,) mean squared error of the round trip, in [-1, 1]."""
@@ -75,16 +82,15 @@ class Impress:
         return (p - decoded).square().mean((1, 2, 3))
 
     @torch.no_grad()
-    def _moved_back(self, purified: Tensor, images: Tensor) -> Tensor:
+    def _moved_back(self, purified: Tensor, images: Tensor, away: Distance) -> Tensor:
         """The farthest points of the lines from images to purified that the budget allows."""
-        away = self.perceptual.toward(images)
         near = torch.zeros(len(images), 1, 1, 1, device=images.device)
         far = torch.ones_like(near)
 
         def point(share: Tensor) -> Tensor:
             return quantize(images + share * (purified - images))
 
-        inside = (away(purified) <= self.budget).view_as(near)
+        inside = (away(quantize(purified)) <= self.budget).view_as(near)
         for _ in range(HALVINGS):
             middle = (near + far) / 2
             good = (away(point(middle)) <= self.budget).view_as(near)

@@ -6,9 +6,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from diffshortcut.images import grown
 from diffshortcut.models.ldm import LatentDiffusion
 from diffshortcut.progress import track
-from diffshortcut.purifiers.windows import grown
 from diffshortcut.samplers.classifier_free import guided
 from diffshortcut.seeding import Draws
 

@@ -31,3 +31,12 @@ class Sampling(Protocol):
     def __call__(self, images: Tensor, draws: Draws) -> Tensor: ...
 
     def trajectory_loss(self, images: Tensor, original: Tensor, draws: Draws) -> Tensor: ...
+
+
+@runtime_checkable
+class Noting(Protocol):
+    """A link that notes its steps, the newest call's; `stages/purify.py` keeps the notes."""
+
+    history: list[dict[str, float]]
+
+    def __call__(self, images: Tensor, draws: Draws) -> Tensor: ...

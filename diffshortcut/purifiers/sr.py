@@ -5,9 +5,8 @@ from typing import Any
 
 from torch import Tensor
 
-from diffshortcut.images import resize
+from diffshortcut.images import grown, resize
 from diffshortcut.models.upscaler import Upscaler
-from diffshortcut.purifiers.windows import grown
 from diffshortcut.seeding import Draws
 
 FACTOR = 4

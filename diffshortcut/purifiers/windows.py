@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 
 @dataclass(frozen=True)
@@ -19,6 +18,10 @@ class Windows:
     size: int
     stride: int
     corners: bool = False
+
+    def __post_init__(self) -> None:
+        if self.corners and self.size % 2:
+            raise ValueError(f"a window of four corners cannot be {self.size} pixels wide")
 
     def cut(self, images: Tensor) -> Tensor:
         """(n, 3, h, w), not smaller than a window, to (n, windows, 3, size, size)."""
@@ -59,13 +62,3 @@ def _starts(length: int, size: int, stride: int) -> list[int]:
 def _quartered(corners: list[Tensor]) -> Tensor:
     top, bottom = (torch.cat(corners[i : i + 2], dim=-1) for i in (0, 2))
     return torch.cat([top, bottom], dim=-2)
-
-
-def grown(images: Tensor, *, least: int = 1, multiple: int = 1) -> Tensor:
-    """Images with the border repeated to the right and below.
-
-    Their sides are then `least` pixels or more, and a multiple of `multiple`.
-    """
-    wanted = [-(-max(side, least) // multiple) * multiple for side in images.shape[-2:]]
-    below, right = (want - side for want, side in zip(wanted, images.shape[-2:], strict=True))
-    return pad(images, (0, right, 0, below), mode="replicate") if below or right else images

@@ -1,58 +1,74 @@
 """Stage: one link of the purification."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from diffshortcut import config as configs
+from diffshortcut import weights
 from diffshortcut.config import build
 from diffshortcut.errors import UserError
 from diffshortcut.images import files, quantize, read, read_files, resize, write_folder
+from diffshortcut.purifiers.purifier import Noting, Purifier
 from diffshortcut.seeding import Draws
 from diffshortcut.stages.inputs import Inputs
 
 LEVELS = 255
-Link = Callable[[Tensor, Draws], Tensor]
 ROUNDING = 0.1  # mean difference in levels that a batch of another size may make
 
 
 def run(*, config: dict[str, Any], inputs: Inputs, out: Path, draws: Draws) -> dict[str, Any]:
     """Write the purified images under the names of those read. `config`: link, resolution.
 
-    With `resolution` images are photos of any size, one purified after the other: shrunk until
-    their shorter side is so long, if it is longer, and enlarged to their size again.
+    With `resolution` images are photos of any size, one after the other: for a link with a model
+    they are shrunk until their shorter side is so long, if it is longer, and enlarged again.
     Facts: whether no image was changed, and unless they are photos whether other draws give another
     first image. What a link notes of its steps is in log.jsonl, the last note in the facts.
     UserError if the link gives anything but images of the same number and size.
     """
     paths = files(inputs.artifacts["images"] / "images")
-    link = build(config["link"], "purifier")
+    link, draws = build(config["link"], "purifier"), of_link(config["link"], draws)
     side = config.get("resolution")
-    images = [read(path)[None] for path in paths] if side else [read_files(paths)]
-    purified, notes = [], []
-    for number, batch in enumerate(images):
-        purified.append(_fitted(link, batch, draws.from_image(number), side))
-        notes += [{"batch": number, **row} for row in getattr(link, "history", [])]
-        getattr(link, "history", []).clear()
-    made = [image for batch in purified for image in batch]
-    write_folder(out / "images", made, [path.name for path in paths])
-    pairs = list(zip(purified, images, strict=True))
-    facts: dict[str, Any] = {"unchanged": all(torch.equal(quantize(a), b) for a, b in pairs)}
-    if notes:
-        lines = [json.dumps(note, allow_nan=False) for note in notes]
-        (out / "log.jsonl").write_text("".join(f"{line}\n" for line in lines))
-        facts["last"] = notes[-1]
-    if side is None:
-        again = _purified(link, images[0][:1], draws.scope("again"))
-        difference = (quantize(again) - quantize(purified[0][:1])).abs().mean() * LEVELS
-        facts["random"] = bool(difference > ROUNDING)
-    return facts
+    if side is not None:
+        return _photos(link, paths, out, draws, side if _has_model(config["link"]) else None)
+    images = read_files(paths)
+    purified = _purified(link, images, draws)
+    write_folder(out / "images", purified, [path.name for path in paths])
+    facts = {"unchanged": torch.equal(quantize(purified), images), **_noted(link, out)}
+    again = _purified(link, images[:1], draws.scope("again"))
+    difference = (quantize(again) - quantize(purified[:1])).abs().mean() * LEVELS
+    return {**facts, "random": bool(difference > ROUNDING)}
 
 
-def _fitted(link: Link, images: Tensor, draws: Draws, side: int | None) -> Tensor:
+def of_link(link: dict[str, Any], draws: Draws) -> Draws:
+    """A link's own draws: two of a chain add no equal noise, two arms with one link do."""
+    return draws.scope(link["_target_"].rpartition(".")[2])
+
+
+def _photos(
+    link: Purifier, paths: Sequence[Path], out: Path, draws: Draws, side: int | None
+) -> dict[str, Any]:
+    """One photo in memory at a time; its draws go by its name, whatever others there are."""
+    unchanged, facts = True, {}
+    for path in paths:
+        image = read(path)[None]
+        purified = _fitted(link, image, draws.scope(path.name), side)
+        write_folder(out / "images", purified, [path.name])
+        unchanged = unchanged and torch.equal(quantize(purified), image)
+        facts = _noted(link, out)
+    return {"unchanged": unchanged, **facts}
+
+
+def _has_model(link: dict[str, Any]) -> bool:
+    return any(weights.scheme(value) for _, value in configs.leaves(link))
+
+
+def _fitted(link: Purifier, images: Tensor, draws: Draws, side: int | None) -> Tensor:
     """Purified at a size that models can take, back at the images' own."""
     height, width = images.shape[-2:]
     shorter = min(height, width)
@@ -62,7 +78,24 @@ def _fitted(link: Link, images: Tensor, draws: Draws, side: int | None) -> Tenso
     return resize(_purified(link, resize(images, small), draws), (height, width))
 
 
-def _purified(link: Link, images: Tensor, draws: Draws) -> Tensor:
+def _noted(link: Purifier, out: Path) -> dict[str, Any]:
+    """Append the notes of a link's call to log.jsonl; the last one is a fact."""
+    if not isinstance(link, Noting) or not link.history:
+        return {}
+    with (out / "log.jsonl").open("a") as stream:
+        stream.writelines(f"{line}\n" for line in _lines(link.history))
+    return {"last": dict(link.history[-1])}
+
+
+def _lines(notes: Sequence[dict[str, float]]) -> Iterator[str]:
+    for note in notes:
+        for name, value in note.items():
+            if not isfinite(value):
+                raise UserError(f"step {note['step']}: {name} is {value}")
+        yield json.dumps(note)
+
+
+def _purified(link: Purifier, images: Tensor, draws: Draws) -> Tensor:
     purified = link(images, draws)
     if not isinstance(purified, Tensor) or purified.shape != images.shape:
         found = tuple(purified.shape) if isinstance(purified, Tensor) else type(purified).__name__

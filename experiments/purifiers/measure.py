@@ -27,6 +27,7 @@ from diffshortcut.metrics.identity import find, similarity
 from diffshortcut.report.table import interval
 from diffshortcut.schema import own
 from diffshortcut.seeding import Draws
+from diffshortcut.stages.purify import of_link
 from diffshortcut.statistics import mean
 
 RECORD = Path(__file__).parent / "faithfulness.jsonl"
@@ -65,10 +66,12 @@ def measure(person: Person, attack: str) -> None:
     protected = quantize(built(seen, Draws(cfg["seed"], "protect", person.name)))
     for name in todo:
         cfg = config.resolve(config.compose([f"attack={attack}", f"purifier={name}"]))
+        draws = Draws(cfg["seed"], "purify", person.name)
+        nodes = cfg["purifier"].values()
+        links = [(config.build(node, "purifier"), of_link(node, draws)) for node in nodes]
         purified, start = protected, time.perf_counter()
-        for link in cfg["purifier"].values():
-            draws = Draws(cfg["seed"], "purify", person.name)
-            purified = quantize(config.build(link, "purifier")(purified, draws))
+        for link, own_draws in links:
+            purified = quantize(link(purified, own_draws))
         seconds = (time.perf_counter() - start) / len(purified)
         row = {"person": person.name, "attack": attack, "purifier": name, "seconds": seconds}
         row |= score(cfg["zoo"], purified, protected, seen.images)
