@@ -44,7 +44,7 @@ def scheduler() -> DDPMScheduler:
 
 def shown(corpus: Corpus, t: Tensor, rng: torch.Generator) -> Tensor:
     """(n, 3, SIZE, SIZE) in [0, 1]: whole pictures, and windows of them for small t; mirrored."""
-    x = corpus.pixels(pick(corpus.where(degradation=None), len(t), rng))
+    x = corpus.pixels(pick(corpus.where(style="photo", degradation=None), len(t), rng))
     x = torch.where(torch.rand(len(t), 1, 1, 1, generator=rng) < 0.5, x, x.flip(-1))
     windows = (t < WINDOWS_BELOW) & (torch.rand(len(t), generator=rng) < WINDOWS)
     corner = torch.randint(x.shape[-1] - SIZE + 1, (len(t), 2), generator=rng).tolist()
@@ -71,7 +71,7 @@ def objective(model: PixelDiffusion, x: Tensor, t: Tensor, noise: Tensor) -> tup
 
 
 def train(work: Path, steps: int) -> tuple[UNet2DModel, float]:
-    """Train it on undamaged pictures, in bfloat16 products."""
+    """Train it on undamaged photos, in bfloat16 products."""
     corpus, unet = Corpus.load(work, "train"), build()
     model = with_schedule(unet, scheduler())
     weight = (GAMMA * (1 - model.alpha_bar) / model.alpha_bar).clamp(LEAST, 1).float()
