@@ -12,10 +12,11 @@ import pytest
 import torch
 from transformers import CLIPTokenizer
 
-from diffshortcut import weights
+from diffshortcut import config, weights
 from diffshortcut.data.portraits import people
 from diffshortcut.images import read_files
-from diffshortcut.models import clip, ldm, quality
+from diffshortcut.models import clip, ldm, pixel_diffusion, quality
+from diffshortcut.seeding import Draws
 
 RARE = ("sks", "bhj", "UNKNOWN", "XX", "without")  # untrained; on "without" see docs/mini.md
 KNOWN = ("noise", "noisy", "pattern", "artifact", "low", "quality", "with", "person")
@@ -75,6 +76,30 @@ def test_the_autoencoders_softness_is_no_damage() -> None:
     """CLIP-IQAC of portraits once through the VAE, which every generation goes through."""
     good, bad = clip.load(weights="mini:clip").probabilities(generated(portraits()), TEXTS).mean(0)
     assert good > bad
+
+
+@pytest.mark.parametrize(
+    ("purifier", "short", "floor"),
+    [("vae", [], 10), ("gridpure", ["purifier.gridpure.iterations=2"], 10)],
+)
+def test_a_constant_picture_stays_constant(purifier: str, short: list[str], floor: int) -> None:
+    """Within the models' noise, as mean absolute difference in 8-bit levels."""
+    resolved = config.resolve(config.compose([f"purifier={purifier}", *short]))["purifier"]
+    link = config.build(resolved[purifier], "purifier")
+    images = torch.tensor([0.3, 0.5, 0.7]).view(1, 3, 1, 1).expand(1, 3, 128, 128)
+    purified = link(images, Draws(0, "purify", "nobody"))
+    assert (purified - images).abs().mean() * 255 < floor
+
+
+def test_the_pixel_model_takes_noise_from_windows_of_portraits() -> None:
+    """Noise of timestep 100, in one step; windows as GrIDPure lays them."""
+    model, draws = pixel_diffusion.load(weights="mini:pixel"), Draws(0, "test", "nobody")
+    windows = model.to_model(portraits()[:8, :, 32:96, 32:96])
+    noise = draws.normal("noise", windows.shape[1:], len(windows))
+    with torch.no_grad():
+        guess = model.predict(model.q_sample(windows, 100, noise), 100).clean
+    left, added = ((x - windows).square().mean() for x in (guess, windows + 0.342 * noise))
+    assert left < 0.1 * added
 
 
 @pytest.mark.slow
