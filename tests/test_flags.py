@@ -100,5 +100,7 @@ def test_the_purify_stage_notes_both(
     monkeypatch.setattr(purify, "build", lambda *_: link)
     inputs = replace(Inputs(), artifacts={"images": tmp_path / "in"})
     out = tmp_path / "out"
-    found = purify.run(config={"link": {}}, inputs=inputs, out=out, draws=Draws(0, "purify", "a"))
+    found = purify.run(
+        config={"link": {"_target_": "x.Y"}}, inputs=inputs, out=out, draws=Draws(0, "purify", "a")
+    )
     assert found == facts

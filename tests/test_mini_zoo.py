@@ -78,17 +78,13 @@ def test_the_autoencoders_softness_is_no_damage() -> None:
     assert good > bad
 
 
-@pytest.mark.parametrize(
-    ("purifier", "short", "floor"),
-    [("vae", [], 10), ("gridpure", ["purifier.gridpure.iterations=2"], 10)],
-)
-def test_a_constant_picture_stays_constant(purifier: str, short: list[str], floor: int) -> None:
-    """Within the models' noise, as mean absolute difference in 8-bit levels."""
-    resolved = config.resolve(config.compose([f"purifier={purifier}", *short]))["purifier"]
-    link = config.build(resolved[purifier], "purifier")
+def test_gridpure_keeps_a_constant_picture_constant() -> None:
+    """Mean absolute difference in 8-bit levels; `vae` does not: docs/mini.md."""
+    short = ["purifier=gridpure", "purifier.gridpure.iterations=2"]
+    link = config.build(config.resolve(config.compose(short))["purifier"]["gridpure"], "purifier")
     images = torch.tensor([0.3, 0.5, 0.7]).view(1, 3, 1, 1).expand(1, 3, 128, 128)
     purified = link(images, Draws(0, "purify", "nobody"))
-    assert (purified - images).abs().mean() * 255 < floor
+    assert (purified - images).abs().mean() * 255 < 4
 
 
 def test_the_pixel_model_takes_noise_from_windows_of_portraits() -> None:
@@ -119,14 +115,14 @@ def test_noise_that_is_generated_is_damage() -> None:
 
 
 def test_sixteen_people_of_twelve_photos_are_shipped() -> None:
-    people = sorted((Path(weights.__file__).parent / "mini" / "portraits_data").iterdir())
+    people = sorted((weights.MINI.parent / "portraits_data").iterdir())
     assert len(people) == 16
     assert all(len(list(p.glob("set_[ABC]/*.png"))) == 12 for p in people)
 
 
 def launch(folder: Path, *words: str) -> None:
     """The command line in a folder, on one thread."""
-    package = str(Path(weights.__file__).parent.parent)
+    package = str(weights.MINI.parent.parent.parent)
     always = ["debug=quick", "logger=none", "runtime.threads=1"]
     done = subprocess.run(
         [sys.executable, "-m", "diffshortcut.run", *always, *words],
