@@ -85,7 +85,8 @@ def _note(into: Counts, module: Module, args: tuple[Any, ...], out: Any) -> None
         into.calls += 1
         into.denoised += len(args[0])
         # a loss of inner features has no gradient at the output, training has none at the input
-        differentiated = args[0] if args[0].requires_grad else out.sample
+        result = out[0] if isinstance(out, tuple) else out.sample
+        differentiated = args[0] if args[0].requires_grad else result
         if differentiated.requires_grad:
             differentiated.register_hook(lambda slope: _note_back(into, slope))
 
