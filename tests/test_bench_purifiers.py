@@ -10,7 +10,7 @@ from tiny_zoo import TinyZoo
 
 from diffshortcut import config
 from diffshortcut.bench import published_purifiers as published
-from diffshortcut.bench.purifiers import CASES, COSTS, DRAWS, Case, count, timed
+from diffshortcut.bench.purifiers import CASES, COSTS, DRAWS, Case, costs, count, timed
 
 IMAGES = tiny_zoo.pictures(3, seed=1)
 GRID = ("gridpure.t=2", "gridpure.iterations=2")
@@ -95,3 +95,9 @@ def test_every_case_and_every_cost_can_be_composed() -> None:
         config.compose([f"purifier={case.name}", *(f"purifier.{value}" for value in case.short)])
     purifier = Case("gaussian", published.one_by_one).purifier()
     assert timed(purifier, IMAGES).wall > 0
+
+
+def test_the_cost_of_a_purifier_is_measured_in_a_process_of_its_own() -> None:
+    name, *found = costs("jpeg", threads=1)
+    assert name == "jpeg" and len(found) == 8  # load, first, next, memory of two batches
+    assert all(float(value) >= 0 for value in found) and float(found[3]) > 0.1

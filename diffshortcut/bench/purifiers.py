@@ -32,6 +32,7 @@ from diffshortcut.seeding import Draws
 
 DRAWS = Draws(seed=0, stage="bench", person="nobody")
 BATCHES = (1, 4)
+MODULE = "diffshortcut.bench.purifiers"  # this one, whose __name__ may be __main__
 COLUMNS = {
     "calls of a denoiser": "calls",
     "windows": "windows",
@@ -132,7 +133,7 @@ def costs(name: str, threads: int) -> list[str]:
     """A row: seconds per image and memory, in fresh processes."""
     row = [name]
     for batch in BATCHES:
-        command = [sys.executable, "-m", __name__, "--cost-of", name, "--batch", str(batch)]
+        command = [sys.executable, "-m", MODULE, "--cost-of", name, "--batch", str(batch)]
         done = subprocess.run(
             [*command, "--threads", str(threads)], stdout=subprocess.PIPE, text=True, check=True
         )
