@@ -109,3 +109,13 @@ def grown(images: Tensor, *, least: int = 1, multiple: int = 1) -> Tensor:
     wanted = [-(-max(side, least) // multiple) * multiple for side in images.shape[-2:]]
     below, right = (want - side for want, side in zip(wanted, images.shape[-2:], strict=True))
     return pad(images, (0, right, 0, below), mode="replicate") if below or right else images
+
+
+def cropped(x: Tensor, like: Tensor) -> Tensor:
+    """What `grown` has added is cut off again: the height and width of `like`."""
+    return x[..., : like.shape[-2], : like.shape[-1]]
+
+
+def fraction(x: Tensor, divisor: int) -> tuple[int, int]:
+    """Height and width of (..., h, w) divided and rounded down, at least one pixel each."""
+    return max(x.shape[-2] // divisor, 1), max(x.shape[-1] // divisor, 1)

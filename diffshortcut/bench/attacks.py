@@ -11,7 +11,6 @@ times as fast as those of the denoiser, so that what saves only the former (Mist
 
 import argparse
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -28,7 +27,7 @@ from diffshortcut.attacks.scene import Scene
 from diffshortcut.bench import sd_size
 from diffshortcut.bench.cases import CASES, Case, person
 from diffshortcut.bench.counts import Counts, counting
-from diffshortcut.bench.measured import Measured, Times, quiet, sheets
+from diffshortcut.bench.measured import Measured, Times, clocked, in_turn, quiet, sheets
 from diffshortcut.checkpoint import Checkpoint, Variables
 from diffshortcut.progress import track
 from diffshortcut.seeding import Draws
@@ -57,10 +56,8 @@ def measure(case: Case, attack: Any, scene: Scene, seconds: float) -> Measured:
     theirs: Method = partial(case.published, attack)
     ours: Method = attack
     counts = (count(theirs, case.loop, scene), count(ours, case.loop, scene))
-    times: list[tuple[Times, Times]] = []
-    start = time.process_time()
-    while not times or time.process_time() - start < seconds:
-        times.append((timed(theirs, case.loop, scene), timed(ours, case.loop, scene)))
+    run = partial(timed, loop=case.loop, scene=scene)
+    times = in_turn(partial(run, theirs), partial(run, ours), seconds)
     return Measured(case.name, counts, times)
 
 
@@ -83,14 +80,7 @@ def count(method: Method, loop: str, scene: Scene, *, operations: bool = True) -
 def timed(method: Method, loop: str, scene: Scene) -> Times:
     """How long the shortest turn of a run takes."""
     found: list[Times] = []
-
-    @contextmanager
-    def around() -> Iterator[None]:
-        wall, processor = time.perf_counter(), time.process_time()
-        yield
-        found.append(Times(time.perf_counter() - wall, time.process_time() - processor))
-
-    watch(method, loop, scene, around)
+    watch(method, loop, scene, partial(clocked, found))
     return Times.shortest(found)
 
 

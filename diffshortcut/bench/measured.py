@@ -1,6 +1,8 @@
 """A published loop's operations and time beside ours, and the tables of them."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median
 
@@ -31,6 +33,25 @@ class Times:
     def shortest(cls, found: list["Times"]) -> "Times":
         """Of the turns of a run."""
         return cls(min(one.wall for one in found), min(one.processor for one in found))
+
+
+@contextmanager
+def clocked(into: list[Times]) -> Iterator[None]:
+    """Append the time that the block takes."""
+    wall, processor = time.perf_counter(), time.process_time()
+    yield
+    into.append(Times(time.perf_counter() - wall, time.process_time() - processor))
+
+
+def in_turn(
+    theirs: Callable[[], Times], ours: Callable[[], Times], seconds: float
+) -> list[tuple[Times, Times]]:
+    """Both timed one after the other, once or until `seconds` of the processor are up."""
+    times: list[tuple[Times, Times]] = []
+    start = time.process_time()
+    while not times or time.process_time() - start < seconds:
+        times.append((theirs(), ours()))
+    return times
 
 
 @dataclass(frozen=True)

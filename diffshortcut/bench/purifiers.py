@@ -23,7 +23,7 @@ from torch import Tensor
 from diffshortcut import config, provenance
 from diffshortcut.bench import published_purifiers as published
 from diffshortcut.bench.counts import Counts, counting
-from diffshortcut.bench.measured import Measured, Times, quiet, sheets
+from diffshortcut.bench.measured import Measured, Times, clocked, in_turn, quiet, sheets
 from diffshortcut.bench.scenes import scene
 from diffshortcut.data import portraits
 from diffshortcut.progress import track
@@ -104,13 +104,9 @@ def links(name: str, *values: str) -> list[Any]:
 def measure(case: Case, images: Tensor, seconds: float) -> Measured:
     """Count once each, which also warms up, then time in turn, once or until `seconds` are up."""
     purifier = case.purifier()
-    methods: tuple[Method, Method] = (partial(case.published, purifier), purifier)
-    theirs, ours = methods
-    counts = (count(theirs, images), count(ours, images))
-    times: list[tuple[Times, Times]] = []
-    start = time.process_time()
-    while not times or time.process_time() - start < seconds:
-        times.append((timed(theirs, images), timed(ours, images)))
+    theirs: Method = partial(case.published, purifier)
+    counts = (count(theirs, images), count(purifier, images))
+    times = in_turn(partial(timed, theirs, images), partial(timed, purifier, images), seconds)
     return Measured(case.name, counts, times)
 
 
@@ -124,9 +120,10 @@ def count(method: Method, images: Tensor) -> Counts:
 
 def timed(method: Method, images: Tensor) -> Times:
     """How long a purification takes."""
-    wall, processor = time.perf_counter(), time.process_time()
-    method(images, DRAWS)
-    return Times(time.perf_counter() - wall, time.process_time() - processor)
+    found: list[Times] = []
+    with clocked(found):
+        method(images, DRAWS)
+    return found[0]
 
 
 def costs(name: str, threads: int) -> list[str]:

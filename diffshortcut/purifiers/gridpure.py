@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from diffshortcut.images import grown
+from diffshortcut.images import cropped, grown
 from diffshortcut.progress import track
 from diffshortcut.purifiers.diffpure import DiffPure, Noise
 from diffshortcut.purifiers.storage import check_storage, stored
@@ -41,7 +41,6 @@ class GridPure:
 
     def __call__(self, images: Tensor, draws: Draws) -> Tensor:
         """(n, 3, h, w) in [0, 1] at the same size."""
-        height, width = images.shape[-2:]
         windows = self.windows
         x = grown(images, least=windows.size)
         for iteration in track(range(self.iterations), "gridpure"):
@@ -50,7 +49,7 @@ class GridPure:
             purified = self.diffpure(cut.flatten(0, 1), self.t, noise)
             merged = windows.merge(purified.view_as(cut), x.shape)
             x = stored((1 - self.gamma) * merged + self.gamma * x, self.storage)
-        return x[..., :height, :width].clamp(0, 1)
+        return cropped(x, images).clamp(0, 1)
 
     @property
     def windows(self) -> Windows:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from diffshortcut.images import grown, quantize
+from diffshortcut.images import cropped, grown, quantize
 from diffshortcut.models.ldm import LatentDiffusion
 from diffshortcut.models.perceptual import Perceptual
 from diffshortcut.progress import track
@@ -78,7 +78,7 @@ class Impress:
         """(n,) mean squared error of the round trip, in [-1, 1]."""
         unit = grown(p / 2 + 0.5, multiple=self.model.factor)
         decoded = self.model.decode(self.model.encode(unit), clip=False)
-        decoded = decoded[..., : p.shape[-2], : p.shape[-1]] * 2 - 1
+        decoded = cropped(decoded, p) * 2 - 1
         return (p - decoded).square().mean((1, 2, 3))
 
     @torch.no_grad()

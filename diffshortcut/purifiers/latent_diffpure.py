@@ -6,7 +6,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from diffshortcut.images import grown
+from diffshortcut.images import cropped, grown
 from diffshortcut.models.ldm import LatentDiffusion
 from diffshortcut.progress import track
 from diffshortcut.samplers.classifier_free import guided
@@ -43,8 +43,7 @@ class LatentDiffPure:
             prediction = guided(model, z, time, context, empty, self.guidance)
             fresh = draws.normal("denoise", z.shape[1:], count, int(t))
             z = model.previous(z, prediction, time, before.expand(count), fresh)
-        purified = model.decode(z)
-        return purified[..., : images.shape[-2], : images.shape[-1]].to(images)
+        return cropped(model.decode(z), images).to(images)
 
     @property
     def times(self) -> Tensor:

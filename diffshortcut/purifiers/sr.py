@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
-from diffshortcut.images import grown, resize
+from diffshortcut.images import fraction, grown, resize
 from diffshortcut.models.upscaler import Upscaler
 from diffshortcut.seeding import Draws
 
@@ -34,7 +34,7 @@ class SuperResolution:
 
     def __call__(self, images: Tensor, draws: Draws) -> Tensor:
         """(n, 3, h, w) in [0, 1] at the same size."""
-        upscaled = self.enlarged(self._shrunk(images), draws)
+        upscaled = self.enlarged(resize(images, fraction(images, self.shrink)), draws)
         return resize(upscaled, (images.shape[-2], images.shape[-1]))
 
     def enlarged(self, images: Tensor, draws: Draws) -> Tensor:
@@ -49,7 +49,9 @@ class SuperResolution:
 
     def with_gradient(self, images: Tensor, draws: Draws, *, steps: int) -> Tensor:
         """The same in `steps` unrolled steps of the sampler, which carry the gradient."""
-        upscaled = self.upscaler.unrolled(self._shrunk(images), **self._options(draws, steps))
+        upscaled = self.upscaler.unrolled(
+            resize(images, fraction(images, self.shrink)), **self._options(draws, steps)
+        )
         return resize(upscaled, (images.shape[-2], images.shape[-1]))
 
     def trajectory_loss(self, images: Tensor, original: Tensor, draws: Draws) -> Tensor:
@@ -57,7 +59,7 @@ class SuperResolution:
 
         At a random timestep of the sampler's own; the gradient reaches both.
         """
-        low = self._shrunk(images)
+        low = resize(images, fraction(images, self.shrink))
         high = resize(original, (FACTOR * low.shape[-2], FACTOR * low.shape[-1]))
         return self.upscaler.trajectory_loss(low, high, **self._options(draws, self.steps))
 
@@ -69,7 +71,3 @@ class SuperResolution:
             "guidance": self.guidance,
             "noise_level": self.noise_level,
         }
-
-    def _shrunk(self, images: Tensor) -> Tensor:
-        h, w = images.shape[-2:]
-        return resize(images, (max(h // self.shrink, 1), max(w // self.shrink, 1)))

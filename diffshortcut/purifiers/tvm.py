@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from diffshortcut.images import resize
+from diffshortcut.images import fraction, resize
 from diffshortcut.purifiers.sr import FACTOR, SuperResolution
 from diffshortcut.purifiers.storage import check_storage, stored
 from diffshortcut.seeding import Draws
@@ -36,18 +36,16 @@ class TotalVariation:
 
     def __call__(self, images: Tensor, draws: Draws) -> Tensor:
         """(n, 3, h, w) in [0, 1] at the same size."""
-        height, width = images.shape[-2:]
         x = stored(self.restored(self.small(images), draws), self.storage).clamp(0, 1)
         for number in range(self.enlargements):
             if number == self.enlargements - 1:
-                x = resize(x, (max(height // FACTOR, 1), max(width // FACTOR, 1)))
+                x = resize(x, fraction(images, FACTOR))
             x = self.enlarge.enlarged(x, draws.scope(f"enlargement {number}"))
-        return resize(x, (height, width))
+        return resize(x, (images.shape[-2], images.shape[-1]))
 
     def small(self, images: Tensor) -> Tensor:
         """The images shrunk."""
-        height, width = images.shape[-2:]
-        return resize(images, (max(height // self.shrink, 1), max(width // self.shrink, 1)))
+        return resize(images, fraction(images, self.shrink))
 
     def restored(self, small: Tensor, draws: Draws) -> Tensor:
         """The small images after dropping and minimization."""

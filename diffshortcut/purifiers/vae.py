@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from diffshortcut.images import grown
+from diffshortcut.images import cropped, grown
 from diffshortcut.models.ldm import LatentDiffusion
 from diffshortcut.seeding import Draws
 
@@ -20,4 +20,4 @@ class RoundTrip:
     def __call__(self, images: Tensor, draws: Draws) -> Tensor:
         """(n, 3, h, w) in [0, 1] at the same size."""
         decoded = self.model.decode(self.model.encode(grown(images, multiple=self.model.factor)))
-        return decoded[..., : images.shape[-2], : images.shape[-1]].to(images)
+        return cropped(decoded, images).to(images)

@@ -8,6 +8,7 @@ Dhariwal 2021): the squared error of the noise, and the variational bound for th
 
 from pathlib import Path
 
+import numpy as np
 import torch
 from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 from torch import Tensor
@@ -42,9 +43,9 @@ def scheduler() -> DDPMScheduler:
     return DDPMScheduler(beta_schedule="linear", variance_type="learned_range")
 
 
-def shown(corpus: Corpus, t: Tensor, rng: torch.Generator) -> Tensor:
+def shown(corpus: Corpus, index: np.ndarray, t: Tensor, rng: torch.Generator) -> Tensor:
     """(n, 3, SIZE, SIZE) in [0, 1]: whole pictures, and windows of them for small t; mirrored."""
-    x = corpus.pixels(pick(corpus.where(style="photo", degradation=None), len(t), rng))
+    x = corpus.pixels(pick(index, len(t), rng))
     x = torch.where(torch.rand(len(t), 1, 1, 1, generator=rng) < 0.5, x, x.flip(-1))
     windows = (t < WINDOWS_BELOW) & (torch.rand(len(t), generator=rng) < WINDOWS)
     corner = torch.randint(x.shape[-1] - SIZE + 1, (len(t), 2), generator=rng).tolist()
@@ -73,12 +74,13 @@ def objective(model: PixelDiffusion, x: Tensor, t: Tensor, noise: Tensor) -> tup
 def train(work: Path, steps: int) -> tuple[UNet2DModel, float]:
     """Train it on undamaged photos, in bfloat16 products."""
     corpus, unet = Corpus.load(work, "train"), build()
+    index = corpus.where(style="photo", degradation=None)
     model = with_schedule(unet, scheduler())
     weight = (GAMMA * (1 - model.alpha_bar) / model.alpha_bar).clamp(LEAST, 1).float()
 
     def loss(step: int, rng: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         t = torch.randint(1000, (BATCH,), generator=rng)
-        x = model.to_model(shown(corpus, t, rng))
+        x = model.to_model(shown(corpus, index, t, rng))
         noise = torch.randn(x.shape, generator=rng)
         with torch.autocast("cpu", torch.bfloat16):
             error, bound = objective(model, x, t, noise)
