@@ -1,6 +1,6 @@
 """DreamBooth with prior preservation (Ruiz et al. 2023; Eq. 2), for trainers and surrogates."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -89,7 +89,9 @@ class Training:
     def reset_optimizer(self) -> None:
         """Forget the moments of AdamW (beta 0.9 and 0.999, weight decay 0.01, epsilon 1e-8)."""
         parameters = self.model.trainable_parameters()
-        self.optimizer = new_optimizer(parameters, self.settings.learning_rate)
+        precision = self.model.precision
+        self.optimizer = precision.new_optimizer(parameters, self.settings.learning_rate)
+        self.scaler = precision.new_scaler(self.model.device)
 
     def restart_order(self) -> None:
         """From here on images come as they are listed, from the first, as in released attacks."""
@@ -119,7 +121,7 @@ class Training:
         t = self.draws.integers("timestep", self.model.num_timesteps, len(z), self.step)
         noise = self.draws.normal("noise", z.shape[1:], len(z), self.step)
         loss = dreambooth_loss(self.model, settings, z, t, noise)
-        descend(self.optimizer, loss, clip=settings.clip)
+        descend(self.optimizer, loss, clip=settings.clip, scaler=self.scaler)
         return loss.detach()
 
     def _sample(self, what: str, images: Instances, batch: int) -> Tensor:
@@ -140,20 +142,17 @@ class Training:
     def state_dict(self) -> dict[str, Tensor]:
         """Weights, moments of AdamW and the step count, for a checkpoint."""
         weights = self.model.trainable_parameters()
-        return {"step": torch.tensor(self.step), **trained_tensors(weights, self.optimizer)}
+        scaling = {f"scaler.{k}": torch.tensor(v) for k, v in self.scaler.state_dict().items()}
+        moments = trained_tensors(weights, self.optimizer)
+        return {"step": torch.tensor(self.step), **scaling, **moments}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Go on from a checkpoint."""
         self.step = int(state["step"])
         self.reset_optimizer()
+        scaling = self.scaler.state_dict()
+        self.scaler.load_state_dict({k: state[f"scaler.{k}"].item() for k in scaling})
         load_trained(self.model.trainable_parameters(), self.optimizer, state)
-
-
-def new_optimizer(parameters: Iterable[nn.Parameter], rate: float) -> torch.optim.AdamW:
-    """AdamW of all the published code: beta 0.9 and 0.999, weight decay 0.01, epsilon 1e-8."""
-    return torch.optim.AdamW(
-        parameters, lr=rate, betas=(0.9, 0.999), weight_decay=1e-2, eps=1e-8, fused=True
-    )
 
 
 def dreambooth_loss(
@@ -171,11 +170,23 @@ def dreambooth_loss(
     return instance.mean() + settings.prior_weight * prior.mean()
 
 
-def descend(optimizer: torch.optim.Optimizer, loss: Tensor, *, clip: bool = True) -> None:
-    """One step of the optimizer, the norm of the whole gradient clipped to 1 unless told not to."""
+def descend(
+    optimizer: torch.optim.Optimizer,
+    loss: Tensor,
+    *,
+    clip: bool = True,
+    scaler: torch.amp.GradScaler | None = None,
+) -> None:
+    """One step of the optimizer, the norm of the whole gradient clipped to 1 unless told not to.
+
+    A `scaler` enlarges the loss for the backward pass and skips a step whose gradient overflowed.
+    """
+    scaler = scaler or torch.amp.GradScaler(loss.device.type, enabled=False)
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()
+    scaler.scale(loss).backward()
     if clip:
-        torch.nn.utils.clip_grad_norm_(parameters, MAX_GRADIENT_NORM)
-    optimizer.step()
+        scaler.unscale_(optimizer)
+        nn.utils.clip_grad_norm_(parameters, MAX_GRADIENT_NORM)
+    scaler.step(optimizer)
+    scaler.update()

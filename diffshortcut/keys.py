@@ -13,7 +13,9 @@ from diffshortcut import weights
 from diffshortcut.errors import UserError
 
 PACKAGE = Path(__file__).parent
-NEUTRAL = {"device", "threads", "micro_batch"}  # change rounding at most; recorded instead
+# change rounding at most; recorded instead
+NEUTRAL = {"device", "threads", "micro_batch", "attention", "gradient_checkpointing"}
+NEUTRAL |= {"recompute_encoder", "channels_last", "compiled"}
 INERT = {"errors", "progress", "config", "weights", "store", "lease", "keys", "provenance"}
 DTYPE = "float32"
 _first: dict[Path, str] = {}  # source files as this process has read, and maybe imported, them
