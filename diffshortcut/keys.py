@@ -65,6 +65,11 @@ def targets(node: Any) -> Iterator[str]:
             yield from targets(child)
 
 
+def method(node: Any) -> str:
+    """The name of the first class or function that a config's node builds."""
+    return next(targets(node), "").rpartition(".")[2]
+
+
 def source_digest(names: Iterable[str]) -> str:
     """sha256 of the modules of dotted `names` and of all they import from the same packages.
 
