@@ -4,12 +4,14 @@ import gc
 import importlib
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from diffshortcut import config, provenance, weights
+from diffshortcut import config, parallel, provenance, weights
 from diffshortcut.errors import UserError
 from diffshortcut.store import Store
 
@@ -48,6 +50,15 @@ def do(
         _free()
 
 
+def train_along(tasks: Iterable["Task"], store: Store, runtime: Mapping[str, Any]) -> None:
+    """Run, and write nowhere, what the process in charge tells its helpers to run as well."""
+    by_key = {task.key: task for task in tasks}
+    for key in parallel.orders():
+        # an error is met by the process in charge as well, which says it
+        with TemporaryDirectory() as out, suppress(UserError):
+            _run(by_key[key], store, runtime, Path(out))
+
+
 def micro_batch(task: "Task") -> int:
     """How many images the task holds in memory at once; 0 if that cannot be set."""
     found = [
@@ -75,14 +86,36 @@ def device(wanted: str) -> str:
 def _make(
     task: "Task", store: Store, runtime: Mapping[str, Any], too_large: tuple[int, ...]
 ) -> None:
+    def make(out: Path) -> dict[str, Any]:
+        _check_unchanged(task)  # it was planned maybe hours ago
+        if task.stage in parallel.TOGETHER:
+            parallel.call(task.key)
+        with provenance.cost() as spent:
+            facts = _run(task, store, runtime, out)
+        _check_unchanged(task)
+        return {
+            **_identity(task),
+            "facts": facts,
+            "device": device(runtime["device"]),
+            "threads": runtime["threads"],
+            "processes": parallel.team().size if task.stage in parallel.TOGETHER else 1,
+            "out_of_memory": list(too_large),  # micro-batches
+            **spent,
+            **provenance.environment(),
+        }
+
+    store.write(task.stage, task.key, make)
+
+
+def _run(task: "Task", store: Store, runtime: Mapping[str, Any], out: Path) -> dict[str, Any]:
+    """Let the stage fill the folder `out`; its facts."""
     import torch
 
     from diffshortcut.checkpoint import Checkpoint
     from diffshortcut.seeding import Draws
     from diffshortcut.stages.inputs import Inputs
 
-    where = device(runtime["device"])
-    torch.set_default_device(where)
+    torch.set_default_device(device(runtime["device"]))
     torch.set_num_threads(runtime["threads"])
     stage = importlib.import_module(f"diffshortcut.stages.{task.stage}")
     artifacts = {role: store.path(t.stage, t.key) for role, t in task.inputs.items()}
@@ -90,23 +123,7 @@ def _make(
     checkpoint = Checkpoint(partial, runtime["checkpoint_minutes"])
     inputs = Inputs(person=task.person, artifacts=artifacts, checkpoint=checkpoint)
     draws = Draws(task.seed, task.stage, task.person.name if task.person else "")
-
-    def make(out: Path) -> dict[str, Any]:
-        _check_unchanged(task)  # it was planned maybe hours ago
-        with provenance.cost() as spent:
-            facts = stage.run(config=task.config, inputs=inputs, out=out, draws=draws)
-        _check_unchanged(task)
-        return {
-            **_identity(task),
-            "facts": facts,
-            "device": where,
-            "threads": torch.get_num_threads(),
-            "out_of_memory": list(too_large),  # micro-batches
-            **spent,
-            **provenance.environment(),
-        }
-
-    store.write(task.stage, task.key, make)
+    return stage.run(config=task.config, inputs=inputs, out=out, draws=draws)
 
 
 def _identity(task: "Task") -> dict[str, Any]:

@@ -12,7 +12,18 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from diffshortcut import arms, cells, config, index, own_photos, results, sweep, usage
+from diffshortcut import (
+    arms,
+    cells,
+    config,
+    execute,
+    index,
+    own_photos,
+    parallel,
+    results,
+    sweep,
+    usage,
+)
 from diffshortcut import launch as launch_plugin
 from diffshortcut.errors import UserError
 from diffshortcut.launch.graph import Grid
@@ -113,7 +124,25 @@ def _line(error: Exception, overrides: Sequence[str]) -> str:
 
 
 def launch(overrides: Sequence[str]) -> list[cells.Failure]:
-    """Compose the arms, run what is missing, report; what could not be done is returned."""
+    """Compose the arms, run what is missing, report; what could not be done is returned.
+
+    Of several processes under a launcher the first does so; the others only train along.
+    """
+    if not parallel.launched():
+        return _launch(overrides)
+    comparison = _grid.comparison(overrides)
+    parallel.meet(execute.device(comparison.runtime["device"]))
+    if not parallel.in_charge():
+        tasks = cells.merge(cell for _, _, cell in comparison)
+        execute.train_along(tasks, Store(Path(comparison.runtime["store"])), comparison.runtime)
+        return []
+    try:
+        return _launch(overrides)
+    finally:
+        parallel.call(None)
+
+
+def _launch(overrides: Sequence[str]) -> list[cells.Failure]:
     if entry := index.find(overrides):
         _show(entry)
         return []
