@@ -27,10 +27,14 @@ test: $(VENV)/.core ## lint, types and the fast tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow and not gpu"
 
 test-slow: $(VENV)/.slow ## the slow tests, with everything that they need
 	$(BIN)/python -m pytest -m slow
+
+test-gpu: $(VENV)/.slow ## every path that only a GPU can run (at most 20 minutes; skipped without CUDA)
+	$(BIN)/python -m pip install --quiet --editable '.[gpu]'
+	$(BIN)/python -m pytest -m gpu -rs
 
 mini: $(VENV)/.slow ## train the mini zoo from nothing (hours; resumable)
 	$(BIN)/python -m diffshortcut.mini.train.build
@@ -64,4 +68,4 @@ wheel: $(VENV)/.core ## build the wheel into dist/
 clean: ## remove the environment and what was built (results in outputs/ stay)
 	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache
 
-.PHONY: help setup run test test-slow mini mini-data mini-gates mini-audit quickstart bench-attacks bench-purifiers wheel clean
+.PHONY: help setup run test test-slow test-gpu mini mini-data mini-gates mini-audit quickstart bench-attacks bench-purifiers wheel clean

@@ -1,14 +1,13 @@
 """Cells as graphs of stages: equal stages of all arms and people are merged and run once."""
 
-import importlib
 import logging
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from diffshortcut import config, keys, provenance, weights
+from diffshortcut import execute, keys
 from diffshortcut.data.person import Person
 from diffshortcut.errors import UserError
 from diffshortcut.progress import track
@@ -69,6 +68,7 @@ class Failure:
 
     task: Task
     reason: str
+    log: Path | None = None  # where more is said
 
 
 def plan(cfg: Mapping[str, Any], person: Person) -> dict[str, Task]:
@@ -116,100 +116,53 @@ def merge(cells: Iterable[Mapping[str, Task]]) -> list[Task]:
     return sorted(found.values(), key=_order)
 
 
-def run(tasks: Iterable[Task], *, store: Store, runtime: Mapping[str, Any]) -> list[Failure]:
-    """Do what the store lacks, in order; a failed task stops only those that need it."""
+def run(
+    tasks: Iterable[Task],
+    *,
+    store: Store,
+    runtime: Mapping[str, Any],
+    known: Mapping[str, Failure] | None = None,
+    observe: Callable[[Task, str], None] = lambda task, state: None,
+) -> list[Failure]:
+    """Do what the store lacks, in order; a failed task stops only those that need it.
+
+    What has failed already is `known` by its key and not tried again. `observe` is told when a task
+    is running, done or failed.
+    """
     todo = [task for task in tasks if not store.find(task.stage, task.key)]
-    if not todo:
-        return []
-    for task in todo:  # loads the code at once, so that what runs is what the keys were made of
-        for part, node in task.config.items():
-            config.check_values(node, "purifier" if part == "link" else part)
-        importlib.import_module(f"diffshortcut.stages.{task.stage}")
-    device = _device(runtime["device"])
-    failures: dict[str, Failure] = {}
-    for task in track(todo, "stages"):
-        if any(parent.key in failures for parent in task.inputs.values()):
-            failures[task.key] = Failure(task, "it needs a stage that failed")
-            continue
-        try:
-            _execute(task, store, device, runtime)
-        except StoreError:
-            raise
-        except Exception as error:
-            if runtime["fail_fast"]:
-                raise
-            failures[task.key] = Failure(task, str(error) or type(error).__name__)
-            log.error("%s failed: %s", task.title, error, exc_info=not isinstance(error, UserError))
+    failures = {task.key: known[task.key] for task in todo if known and task.key in known}
+    todo = [task for task in todo if task.key not in failures]
+    for task in todo:
+        execute.load(task)
+    for task in track(todo, "stages") if todo else ():
+        observe(task, "running")
+        if failure := _attempt(task, failures, store, runtime):
+            failures[task.key] = failure
+        observe(task, "failed" if failure else "done")
     return list(failures.values())
 
 
-def _execute(task: Task, store: Store, device: str, runtime: Mapping[str, Any]) -> None:
-    import torch
-
-    from diffshortcut.checkpoint import Checkpoint
-    from diffshortcut.seeding import Draws
-    from diffshortcut.stages.inputs import Inputs
-
-    torch.set_default_device(device)
-    torch.set_num_threads(runtime["threads"])
-    stage = importlib.import_module(f"diffshortcut.stages.{task.stage}")
-    artifacts = {role: store.path(t.stage, t.key) for role, t in task.inputs.items()}
-    partial = store.partial(task.stage, task.key)
-    checkpoint = Checkpoint(partial, runtime["checkpoint_minutes"])
-    inputs = Inputs(person=task.person, artifacts=artifacts, checkpoint=checkpoint)
-    draws = Draws(task.seed, task.stage, task.person.name if task.person else "")
-    parents = {role: t.key for role, t in task.inputs.items()}
-
-    def make(out: Path) -> dict[str, Any]:
-        _check_unchanged(task)  # it was planned maybe hours ago
-        with provenance.cost() as spent:
-            facts = stage.run(config=task.config, inputs=inputs, out=out, draws=draws)
-        _check_unchanged(task)
-        return {
-            "stage": task.stage,
-            "key": task.key,
-            "parents": parents,
-            "person": task.person.name if task.person else None,
-            "seed": task.seed,
-            "config": task.config,
-            **_digests(task),
-            "facts": facts,
-            "device": device,
-            "threads": torch.get_num_threads(),
-            **spent,
-            **provenance.environment(),
-        }
-
-    store.write(task.stage, task.key, make)
+def blocked(task: Task, failures: Container[str]) -> Failure | None:
+    """The failure of a task that reads one that has failed."""
+    needed = any(parent.key in failures for parent in task.inputs.values())
+    return Failure(task, "it needs a stage that failed") if needed else None
 
 
-def _check_unchanged(task: Task) -> None:
-    """UserError if the key is no longer that of the pictures, weights and source on the disk."""
-    reason = "its inputs have changed while this ran: call the same command again"
+def _attempt(
+    task: Task, failures: Mapping[str, Failure], store: Store, runtime: Mapping[str, Any]
+) -> Failure | None:
+    if failure := blocked(task, failures):
+        return failure
     try:
-        if replace(task).key == task.key:
-            return
-    except (UserError, OSError) as error:
-        reason = str(error)
-    raise UserError(f"{task.title}: {reason}")
-
-
-def _digests(task: Task) -> dict[str, dict[str, str]]:
-    """sha256 of the sets of pictures and of the weights that a task reads."""
-    person, sets = task.person, task.sets
-    references = {value for _, value in config.leaves(task.config) if weights.scheme(value)}
-    return {
-        "pictures": {name: person.digest([name]) for name in sets} if person else {},
-        "weights": {reference: weights.digest(reference) for reference in sorted(references)},
-    }
-
-
-def _device(wanted: str) -> str:
-    import torch
-
-    if wanted == "cuda" and not torch.cuda.is_available():
-        raise UserError("runtime.device=cuda: this machine has no such device")
-    return "cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu"
+        execute.do(task, store, runtime)
+    except StoreError:
+        raise
+    except Exception as error:
+        if runtime["fail_fast"]:
+            raise
+        log.error("%s failed: %s", task.title, error, exc_info=not isinstance(error, UserError))
+        return Failure(task, str(error) or type(error).__name__)
+    return None
 
 
 def _order(task: Task) -> tuple[int, int, str, str]:

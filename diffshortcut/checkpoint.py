@@ -10,7 +10,7 @@ from typing import Any
 
 from safetensors import safe_open
 from safetensors.torch import save_file
-from torch import Tensor, device, nn
+from torch import Tensor, as_tensor, device, int64, nn
 from torch.optim import Optimizer
 
 from diffshortcut import progress
@@ -95,19 +95,33 @@ class Checkpoint:
 
 
 def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
-    """The moments and step counts of an optimizer, by parameter and name."""
-    state = optimizer.state_dict()["state"]
-    return {f"{i}.{key}": value for i, row in state.items() for key, value in row.items()}
+    """The moments and step counts of an optimizer, by parameter and name.
+
+    Counts that are integers, as those of 8-bit optimizers, become int64 tensors.
+    """
+    return dict(_flat(optimizer.state_dict()["state"]))
 
 
 def load_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
     """The reverse of `optimizer_tensors`."""
-    state: dict[int, dict[str, Tensor]] = {}
+    state: dict[Any, Any] = {}
     for name, value in tensors.items():
-        number, _, key = name.partition(".")
-        state.setdefault(int(number), {})[key] = value
+        number, *path, last = name.split(".")
+        row = state.setdefault(int(number), {})
+        for key in path:
+            row = row.setdefault(key, {})
+        is_count = value.ndim == 0 and value.dtype == int64
+        row[last] = int(value) if is_count else value
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def _flat(tree: Mapping[Any, Any], above: str = "") -> Iterator[tuple[str, Tensor]]:
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}", as_tensor(value)
 
 
 def trained_tensors(weights: Sequence[nn.Parameter], optimizer: Optimizer) -> dict[str, Tensor]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, Protocol
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from diffshortcut.checkpoint import load_trained, trained_tensors
 from diffshortcut.errors import UserError
 from diffshortcut.models.ldm import LatentDiffusion
+from diffshortcut.parallel import ALONE, Team
 from diffshortcut.seeding import Draws
 
 MAX_GRADIENT_NORM = 1.0
@@ -72,16 +74,23 @@ class Training:
     """One model in training: its own copy of the weights, AdamW's state and the step count.
 
     `train` may be called again and again: it goes on where it stopped, with other images too.
-    Images come in a new random order each pass, so every instance and prior image is seen.
+    Images come in a new random order each pass, so every instance and prior image is seen. The
+    processes of a `team` make the same draws and share each step's images among them.
     """
 
     def __init__(
-        self, model: LatentDiffusion, settings: Settings, prior: Posterior, draws: Draws
+        self,
+        model: LatentDiffusion,
+        settings: Settings,
+        prior: Posterior,
+        draws: Draws,
+        team: Team = ALONE,
     ) -> None:
         self.model = model.copy(getattr(torch, settings.weights_dtype))
         self.settings = settings
         self.prior = prior
         self.draws = draws
+        self.team = team
         self.step = 0
         self.first: int | None = None  # the step from which images come in order, 0, 1, 2 ...
         self.reset_optimizer()
@@ -89,7 +98,9 @@ class Training:
     def reset_optimizer(self) -> None:
         """Forget the moments of AdamW (beta 0.9 and 0.999, weight decay 0.01, epsilon 1e-8)."""
         parameters = self.model.trainable_parameters()
-        self.optimizer = new_optimizer(parameters, self.settings.learning_rate)
+        precision = self.model.precision
+        self.optimizer = precision.new_optimizer(parameters, self.settings.learning_rate)
+        self.scaler = precision.new_scaler(self.model.device)
 
     def restart_order(self) -> None:
         """From here on images come as they are listed, from the first, as in released attacks."""
@@ -118,9 +129,11 @@ class Training:
         )
         t = self.draws.integers("timestep", self.model.num_timesteps, len(z), self.step)
         noise = self.draws.normal("noise", z.shape[1:], len(z), self.step)
-        loss = dreambooth_loss(self.model, settings, z, t, noise)
-        descend(self.optimizer, loss, clip=settings.clip)
-        return loss.detach()
+        loss = dreambooth_loss(self.model, settings, z, t, noise, self.team.share(len(z)))
+        total = loss.detach()
+        share = partial(self.team.add_up, total)
+        descend(self.optimizer, loss, clip=settings.clip, scaler=self.scaler, share=share)
+        return total
 
     def _sample(self, what: str, images: Instances, batch: int) -> Tensor:
         indices = self._order(what, len(images), batch)
@@ -140,42 +153,61 @@ class Training:
     def state_dict(self) -> dict[str, Tensor]:
         """Weights, moments of AdamW and the step count, for a checkpoint."""
         weights = self.model.trainable_parameters()
-        return {"step": torch.tensor(self.step), **trained_tensors(weights, self.optimizer)}
+        scaling = {f"scaler.{k}": torch.tensor(v) for k, v in self.scaler.state_dict().items()}
+        moments = trained_tensors(weights, self.optimizer)
+        return {"step": torch.tensor(self.step), **scaling, **moments}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Go on from a checkpoint."""
         self.step = int(state["step"])
         self.reset_optimizer()
+        scaling = self.scaler.state_dict()
+        self.scaler.load_state_dict({k: state[f"scaler.{k}"].item() for k in scaling})
         load_trained(self.model.trainable_parameters(), self.optimizer, state)
 
 
-def new_optimizer(parameters: Iterable[nn.Parameter], rate: float) -> torch.optim.AdamW:
-    """AdamW of all the published code: beta 0.9 and 0.999, weight decay 0.01, epsilon 1e-8."""
-    return torch.optim.AdamW(
-        parameters, lr=rate, betas=(0.9, 0.999), weight_decay=1e-2, eps=1e-8, fused=True
-    )
-
-
 def dreambooth_loss(
-    model: LatentDiffusion, settings: Settings, z: Tensor, t: Tensor, noise: Tensor
+    model: LatentDiffusion,
+    settings: Settings,
+    z: Tensor,
+    t: Tensor,
+    noise: Tensor,
+    rows: Sequence[int] | None = None,
 ) -> Tensor:
     """L_db = mean instance loss + prior_weight * mean prior loss (Eq. 2), a scalar.
 
     `z` holds instance_batch latents of the person, then prior_batch latents of the class; one pass
-    of the denoiser serves both. The gradient reaches denoiser and text encoder.
+    of the denoiser serves both. The gradient reaches denoiser and text encoder. With `rows` only
+    those latents' part of the sum.
     """
-    counts = [settings.instance_batch, settings.prior_batch]
+    kinds = [0] * settings.instance_batch + [1] * settings.prior_batch
+    shares = [1 / settings.instance_batch, settings.prior_weight / max(settings.prior_batch, 1)]
+    rows = list(range(len(z)) if rows is None else rows)
     contexts = model.encode_prompt([settings.instance_prompt, settings.class_prompt])
-    context = contexts.repeat_interleave(torch.tensor(counts, device=contexts.device), dim=0)
-    instance, prior = model.denoising_loss(z, context, t, noise).split(counts)
-    return instance.mean() + settings.prior_weight * prior.mean()
+    losses = model.denoising_loss(z[rows], contexts[[kinds[i] for i in rows]], t[rows], noise[rows])
+    return (losses * losses.new_tensor([shares[kinds[i]] for i in rows])).sum()
 
 
-def descend(optimizer: torch.optim.Optimizer, loss: Tensor, *, clip: bool = True) -> None:
-    """One step of the optimizer, the norm of the whole gradient clipped to 1 unless told not to."""
+def descend(
+    optimizer: torch.optim.Optimizer,
+    loss: Tensor,
+    *,
+    clip: bool = True,
+    scaler: torch.amp.GradScaler | None = None,
+    share: Callable[[Iterable[Tensor]], None] = lambda parameters: None,
+) -> None:
+    """One step of the optimizer, the norm of the whole gradient clipped to 1 unless told not to.
+
+    A `scaler` enlarges the loss for the backward pass and skips a step whose gradient overflowed;
+    `share` may change the gradients before they are clipped.
+    """
+    scaler = scaler or torch.amp.GradScaler(loss.device.type, enabled=False)
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()
+    scaler.scale(loss).backward()
+    share(parameters)
     if clip:
-        torch.nn.utils.clip_grad_norm_(parameters, MAX_GRADIENT_NORM)
-    optimizer.step()
+        scaler.unscale_(optimizer)
+        nn.utils.clip_grad_norm_(parameters, MAX_GRADIENT_NORM)
+    scaler.step(optimizer)
+    scaler.update()

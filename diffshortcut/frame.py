@@ -14,6 +14,7 @@ TYPES = {  # as annotations; a Node has a _target_
     "zoo.name": "str",
     "zoo.resolution": "int",
     **dict.fromkeys(("model", "surrogate", "data", "attack", "trainer", "sampler"), "Node"),
+    "precision": "Node",
     **{f"prior.{key}": kind for key, kind in PRIOR.items()},
     **{f"surrogate_prior.{key}": kind for key, kind in PRIOR.items()},
     "eot": "Node | None",

@@ -13,7 +13,9 @@ from diffshortcut import weights
 from diffshortcut.errors import UserError
 
 PACKAGE = Path(__file__).parent
-NEUTRAL = {"device", "threads", "micro_batch"}  # change rounding at most; recorded instead
+# change rounding at most; recorded instead
+NEUTRAL = {"device", "threads", "micro_batch", "attention", "gradient_checkpointing"}
+NEUTRAL |= {"recompute_encoder", "channels_last", "compiled"}
 INERT = {"errors", "progress", "config", "weights", "store", "lease", "keys", "provenance"}
 DTYPE = "float32"
 _first: dict[Path, str] = {}  # source files as this process has read, and maybe imported, them
@@ -61,6 +63,11 @@ def targets(node: Any) -> Iterator[str]:
     if isinstance(node, list):
         for child in node:
             yield from targets(child)
+
+
+def method(node: Any) -> str:
+    """The name of the first class or function that a config's node builds."""
+    return next(targets(node), "").rpartition(".")[2]
 
 
 def source_digest(names: Iterable[str]) -> str:

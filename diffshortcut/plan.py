@@ -1,21 +1,22 @@
 """`python -m diffshortcut.plan attack=metacloak purifier=ours`: what would run, what is there.
 
-Takes the arguments of `diffshortcut.run` and runs nothing. Time, memory and disk are what like
-stages of this store took: of the same config for other people, else of the same method.
+Takes the arguments of `diffshortcut.run`, of a sweep too, and runs nothing. Time, memory and disk
+are what like stages of this store took: of the same config for other people, else of the method.
 """
 
 import json
 import sys
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Protocol
 
-from diffshortcut import cells, keys, run, usage
-from diffshortcut.cells import Task
+from diffshortcut import cells, index, keys, launch, sweep, usage
+from diffshortcut.cells import STAGES
 from diffshortcut.errors import UserError
+from diffshortcut.progress import track
 from diffshortcut.report.sheet import Sheet
 from diffshortcut.store import MARKER, Store
 
@@ -58,23 +59,45 @@ class Line:
         return [self.stage, self.method, str(self.there), todo, said, memory, disk]
 
 
-def lines(tasks: list[Task], store: Store) -> list[Line]:
-    """The plan, a line per stage and method in the order in which they run."""
-    history = _history(store.root)
-    groups: dict[Like, list[Task]] = defaultdict(list)
+class Staged(Protocol):
+    """What a plan has to know of a task."""
+
+    @property
+    def stage(self) -> str: ...
+    @property
+    def config(self) -> dict[str, Any]: ...
+    @property
+    def key(self) -> str: ...
+
+
+def lines(
+    tasks: Sequence[Staged], store: Store, finished: Iterable[Sequence[str]] = ()
+) -> list[Line]:
+    """The plan, a line per stage and method in the order in which they run.
+
+    `finished` are stages (stage, method, key) that are there besides the tasks, each once.
+    """
+    known = {task.key for task in tasks}
+    there = Counter((stage, name) for stage, name, key in finished if key not in known)
+    todo = [task for task in tasks if not store.path(task.stage, task.key).is_dir()]
+    history = _history(store.root) if todo else {}
+    expected: dict[Like, list[Took | None]] = {like: [] for like in there}
     for task in tasks:
-        groups[task.stage, method(task.config)].append(task)
-    found = []
-    for (stage, name), of_it in groups.items():
-        todo = [task for task in of_it if not store.path(stage, task.key).is_dir()]
-        expected = [_expected(task, history) for task in todo]
-        found.append(Line(stage, name, len(of_it) - len(todo), expected))
-    return found
+        expected.setdefault((task.stage, keys.method(task.config)), [])
+    for task in todo:
+        expected[task.stage, keys.method(task.config)].append(_expected(task, history))
+    of_tasks = Counter((task.stage, keys.method(task.config)) for task in tasks)
+    return [
+        Line(*like, there[like] + of_tasks[like] - len(of_it), of_it)
+        for like, of_it in sorted(expected.items(), key=lambda item: STAGES.index(item[0][0]))
+    ]
 
 
-def method(config: Mapping[str, Any]) -> str:
-    """The name of the class or function that a stage's config builds."""
-    return next(keys.targets(config), "").rpartition(".")[2]
+def expected_seconds(tasks: Sequence[Staged], store: Store) -> dict[str, float | None]:
+    """What each task will take, by its key; None if no stage like it has ever run in the store."""
+    history = _history(store.root)
+    found = {task.key: _expected(task, history) for task in tasks}
+    return {key: took.seconds if took else None for key, took in found.items()}
 
 
 def duration(seconds: float) -> str:
@@ -84,9 +107,9 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
-def _expected(task: Task, history: Mapping[Like, list[Took]]) -> Took | None:
+def _expected(task: Staged, history: Mapping[Like, list[Took]]) -> Took | None:
     same = history.get((task.stage, keys.digest(task.config)))
-    like = same or history.get((task.stage, method(task.config)))
+    like = same or history.get((task.stage, keys.method(task.config)))
     if not like:
         return None
     columns = ((took.seconds, took.memory, took.disk) for took in like)
@@ -98,7 +121,7 @@ def _history(root: Path) -> dict[Like, list[Took]]:
     found: dict[Like, list[Took]] = defaultdict(list)
     for stage, config, took in _records(root):
         found[stage, keys.digest(config)].append(took)
-        found[stage, method(config)].append(took)
+        found[stage, keys.method(config)].append(took)
     return found
 
 
@@ -126,23 +149,38 @@ def summary(found: list[Line]) -> str:
 
 def main() -> None:
     """Print the plan of a command line."""
-    overrides = sys.argv[1:]
+    words = sys.argv[1:]
     try:
-        comparison = run.plan(overrides)
-        of_arms = comparison.cells.values()
-        tasks = cells.merge(cell for of_arm in of_arms for cell in of_arm.values())
-        found = lines(tasks, Store(Path(comparison.config["runtime"]["store"])))
+        title, found = _planned(words)
     except UserError as error:
         sys.exit(f"error: {error}")
     except usage.CONFIG_ERRORS as error:
-        sys.exit(f"error: {usage.explain(error, overrides)}")
+        sys.exit(f"error: {usage.explain(error, words)}")
     from rich.console import Console
 
-    names = ", ".join(arm.name for arm in comparison.arms)
-    title = f"arms: {names} | people: {len(comparison.people)}"
     console = Console(width=None if sys.stdout.isatty() else 120)
     console.print(Sheet(title, HEADER, [line.cells() for line in found]).rich())
     console.print(summary(found), highlight=False)
+
+
+def _planned(words: Sequence[str]) -> tuple[str, list[Line]]:
+    """A title and the lines; finished jobs of a sweep are not composed."""
+    from diffshortcut import run
+
+    launch.register()
+    jobs = sweep.expand(words).jobs
+    entries = [entry for job in jobs if len(jobs) > 1 and (entry := index.find(job))]
+    finished = {tuple(stage) for entry in entries for stage in entry.stages}
+    done = [entry.overrides for entry in entries]
+    todo = [job for job in jobs if job not in done]
+    comparisons = [run.plan(job) for job in track(todo, "composing")]
+    tasks = cells.merge(cell for found in comparisons for _, _, cell in found)
+    root = comparisons[0].config["runtime"]["store"] if comparisons else ""
+    found = lines(tasks, Store(Path(root)), finished)
+    if len(jobs) > 1:
+        return f"jobs: {len(jobs)} | finished: {len(entries)}", found
+    names = ", ".join(arm.name for arm in comparisons[0].arms)
+    return f"arms: {names} | people: {len(comparisons[0].people)}", found
 
 
 if __name__ == "__main__":

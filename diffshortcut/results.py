@@ -35,6 +35,12 @@ class Comparison:
         """The command line's own config."""
         return self.arms[-1].config
 
+    @property
+    def runtime(self) -> dict[str, Any]:
+        """What stages are told that cannot change their results beyond rounding."""
+        minutes = self.config["checkpoint"]["minutes"]
+        return {**self.config["runtime"], "checkpoint_minutes": minutes}
+
     def folder(self, overrides: Sequence[str]) -> Path:
         """Named after the experiment or the last arm, and after the content of the results."""
         given = dict(o.split("=", 1) for o in overrides if "=" in o)

@@ -4,6 +4,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import hydra
@@ -11,13 +12,27 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from diffshortcut import arms, cells, config, own_photos, results, usage
+from diffshortcut import (
+    arms,
+    cells,
+    config,
+    execute,
+    index,
+    own_photos,
+    parallel,
+    results,
+    sweep,
+    usage,
+)
+from diffshortcut import launch as launch_plugin
 from diffshortcut.errors import UserError
+from diffshortcut.launch.graph import Grid
 from diffshortcut.own_photos import OwnPhotos
 from diffshortcut.results import Comparison
 from diffshortcut.store import Store, check_writable, user_errors
 
 log = logging.getLogger(__name__)
+VERIFY = "--verify"  # check the content of every artifact, whatever the index says
 QUIET = {  # the libraries' own bars and notes would hide ours
     "DIFFUSERS_VERBOSITY": "error",
     "TRANSFORMERS_VERBOSITY": "error",
@@ -34,11 +49,16 @@ def main() -> None:
     traced = bool(os.environ.get("HYDRA_FULL_ERROR"))
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra pass its errors on to here
     os.environ.update({name: value for name, value in QUIET.items() if name not in os.environ})
+    if VERIFY in sys.argv:
+        sys.argv.remove(VERIFY)
+        os.environ[index.VERIFY] = "1"  # for the jobs of a sweep too, wherever they run
     first = next((i for i, word in enumerate(sys.argv) if "=" in word), 1)
     try:
-        sys.argv[first:first] = config.search_path()
         config.refuse_null(overrides)  # before Hydra does in its own words
-        _app()
+        launch_plugin.register()
+        if not _answered(sys.argv[1:]):
+            sys.argv[first:first] = config.search_path()
+            _app()
     except (UserError, *usage.CONFIG_ERRORS) as error:
         if traced:
             raise
@@ -54,6 +74,24 @@ def main() -> None:
         sys.exit(f"error: {error.filename}: {error.strerror}" if known else f"error: {error}")
     except KeyboardInterrupt:
         sys.exit("interrupted: the same command goes on from here")
+
+
+def _answered(words: Sequence[str]) -> bool:
+    """Show what the index holds, if that is all of a sweep: Hydra would compose every job first."""
+    if not sweep.FLAGS & set(words) or {w for w in words if w.startswith("-")} - sweep.FLAGS:
+        return False
+    entries = [index.find(job) for job in sweep.expand(words).jobs]
+    found = [entry for entry in entries if entry]
+    if len(found) < len(entries):
+        return False
+    for entry in found:
+        _show(entry)
+    return True
+
+
+def _show(entry: index.Entry) -> None:
+    module = own_photos if entry.kind == OwnPhotos.__name__ else results
+    module.show(Path(entry.folder), complete=True)
 
 
 @hydra.main(version_base="1.3", config_path=str(config.folder()), config_name="config")
@@ -86,23 +124,53 @@ def _line(error: Exception, overrides: Sequence[str]) -> str:
 
 
 def launch(overrides: Sequence[str]) -> list[cells.Failure]:
-    """Compose the arms, run what is missing, report; what could not be done is returned."""
-    comparison = plan(overrides)
-    folder, runtime = comparison.folder(overrides), comparison.config["runtime"]
-    runtime = {**runtime, "checkpoint_minutes": comparison.config["checkpoint"]["minutes"]}
+    """Compose the arms, run what is missing, report; what could not be done is returned.
+
+    Of several processes under a launcher the first does so; the others only train along.
+    """
+    if not parallel.launched():
+        return _launch(overrides)
+    comparison = _grid.comparison(overrides)
+    parallel.meet(execute.device(comparison.runtime["device"]))
+    if not parallel.in_charge():
+        tasks = cells.merge(cell for _, _, cell in comparison)
+        execute.train_along(tasks, Store(Path(comparison.runtime["store"])), comparison.runtime)
+        return []
+    try:
+        return _launch(overrides)
+    finally:
+        parallel.call(None)
+
+
+def _launch(overrides: Sequence[str]) -> list[cells.Failure]:
+    if entry := index.find(overrides):
+        _show(entry)
+        return []
+    comparison = _grid.comparison(overrides)
+    folder, runtime = comparison.folder(overrides), comparison.runtime
     failures: list[cells.Failure] = []
-    if not results.is_complete(folder):
-        store = Store(Path(runtime["store"]))
+    store = Store(Path(runtime["store"]))
+    if os.environ.get(index.VERIFY) or not results.is_complete(folder):
         for place in (folder.parent, store.root):
             check_writable(place)
-        failures = cells.run(_tasks(comparison), store=store, runtime=runtime)
+        tasks = _tasks(comparison)
+        failures = cells.run(tasks, store=store, runtime=runtime, known=_grid.failures)
         for failure in failures:
             log.error("not done: %s: %s", failure.task.title, failure.reason)
         with user_errors(folder):
             _write(comparison, failures, store, folder, overrides)
+    if not failures:
+        _note(comparison, store, folder, overrides)
     module = own_photos if isinstance(comparison, OwnPhotos) else results
     module.show(folder, complete=not failures)
     return failures
+
+
+def _note(comparison: Comparison, store: Store, folder: Path, overrides: Sequence[str]) -> None:
+    tasks = cells.merge(cell for _, _, cell in comparison)
+    root, kind = comparison.config["data"].get("root"), type(comparison).__name__
+    with suppress(OSError):  # an index is only faster
+        index.note(overrides, folder, kind, tasks, store, root)
 
 
 def _write(
@@ -135,6 +203,10 @@ def _tasks(comparison: Comparison) -> list[cells.Task]:
     names = ", ".join(arm.name for arm in comparison.arms)
     log.info("arms: %s | people: %d | stages: %d", names, len(comparison.people), len(tasks))
     return tasks
+
+
+_grid = Grid(plan, _show)
+_app.__wrapped__.grid = _grid  # of the function that Hydra hands to its launchers
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 
 from diffshortcut.checkpoint import load_trained, trained_tensors
-from diffshortcut.dreambooth import new_optimizer
 from diffshortcut.models.ldm import LatentDiffusion
 from diffshortcut.seeding import Draws
 
@@ -25,7 +24,7 @@ class Adapted:
         model.unet.requires_grad_(False)
         for weight in weights:
             weight.requires_grad_(True)
-        self.optimizer = new_optimizer(weights, learning_rate)
+        self.optimizer = model.precision.new_optimizer(weights, learning_rate)
 
     def add_slopes(self, slopes: Sequence[Tensor]) -> None:
         """Add to the gradient of the weights."""

@@ -17,6 +17,10 @@ Gradient = Callable[[Tensor, range, int], tuple[Tensor, Tensor]]
 Move = Callable[[Tensor, int], Tensor]
 
 
+# A power of two, so exact in float32: in float16 a pixel's share of a mean would become zero.
+LOSS_SCALE = 2.0**12
+
+
 def gradient_of(loss: Loss) -> Gradient:
     """The gradient of a loss with respect to the images alone: no parameter gets a gradient."""
 
@@ -24,8 +28,8 @@ def gradient_of(loss: Loss) -> Gradient:
         x = x.detach().requires_grad_()
         with torch.enable_grad():
             values = loss(x, images, step)
-            (direction,) = torch.autograd.grad(values.sum(), x)
-        return values.detach(), direction
+            (direction,) = torch.autograd.grad(LOSS_SCALE * values.sum(), x)
+        return values.detach(), direction / LOSS_SCALE
 
     return gradient
 

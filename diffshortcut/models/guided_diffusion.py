@@ -15,6 +15,7 @@ from diffusers import DDPMScheduler, UNet2DModel
 from torch import Tensor
 
 from diffshortcut.models.pixel_diffusion import PixelDiffusion, with_schedule
+from diffshortcut.precision import Precision
 from diffshortcut.weights import locate
 
 LAYERS = 2  # residual blocks per level
@@ -36,20 +37,20 @@ RESIDUAL = {
 }
 
 
-def load(*, weights: str) -> PixelDiffusion:
+def load(*, weights: str, precision: Precision | None = None) -> PixelDiffusion:
     """The model of a weight reference (the released .pt file), read once per process."""
-    return _load(locate(weights), torch.get_default_device())
+    return _load(locate(weights), torch.get_default_device(), precision or Precision())
 
 
 @cache
-def _load(file: Path, device: torch.device) -> PixelDiffusion:
+def _load(file: Path, device: torch.device, precision: Precision) -> PixelDiffusion:
     released = torch.load(file, weights_only=True, mmap=True, map_location="cpu")
     with torch.device("meta"):
         unet = build()
     unet.load_state_dict(converted(released, unet), assign=True)
     unet = unet.to(device, torch.float32).eval().requires_grad_(False)
     schedule = DDPMScheduler(beta_schedule="linear", variance_type="learned_range")
-    return with_schedule(unet, schedule)
+    return with_schedule(precision.prepare(unet), schedule, precision)
 
 
 def build(attentive: int = ATTENTIVE, **options: Any) -> UNet2DModel:

@@ -17,6 +17,7 @@ from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from diffshortcut.precision import Precision
 from diffshortcut.weights import locate
 
 
@@ -34,6 +35,7 @@ class LatentDiffusion:
     tokenizer: CLIPTokenizer
     scheduler: DDPMScheduler  # of training
     solver: str = "DDIMScheduler"  # of sampling: the class the checkpoint names
+    precision: Precision = Precision()
 
     @property
     def num_timesteps(self) -> int:
@@ -66,12 +68,18 @@ class LatentDiffusion:
             truncation=True,
             return_tensors="pt",
         )
-        return self.text_encoder(tokens.input_ids.to(self.device)).last_hidden_state
+        with self.precision.computing(self.device):
+            context = self.text_encoder(tokens.input_ids.to(self.device)).last_hidden_state
+        return context.to(self.text_encoder.dtype)
 
     def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of q(z | images), unscaled; both carry the gradient."""
-        latent = self.vae.encode(images.to(self.device) * 2 - 1).latent_dist
-        return latent.mean, latent.std
+        return self.precision.recomputed(self._posterior, images.to(self.device) * 2 - 1)
+
+    def _posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        with self.precision.computing(self.device):
+            latent = self.vae.encode(x).latent_dist
+        return latent.mean.to(x), latent.std.to(x)
 
     def reparameterize(self, mean: Tensor, std: Tensor, noise: Tensor) -> Tensor:
         """A scaled sample z of a posterior, given its standard normal draw."""
@@ -84,7 +92,9 @@ class LatentDiffusion:
 
     def decode(self, z: Tensor, *, clip: bool = True) -> Tensor:
         """Images of scaled latents, clipped to [0, 1] unless told not to."""
-        decoded = self.vae.decode(z / self.vae.config.scaling_factor).sample / 2 + 0.5
+        with self.precision.computing(self.device):
+            decoded = self.vae.decode(z / self.vae.config.scaling_factor).sample
+        decoded = decoded.to(z) / 2 + 0.5
         return decoded.clamp(0, 1) if clip else decoded
 
     def add_noise(self, z: Tensor, noise: Tensor, t: Tensor) -> Tensor:
@@ -104,7 +114,9 @@ class LatentDiffusion:
         dtype = self.unet.dtype  # of training in pure bfloat16, as released attacks do
         context = context.expand(len(z_t), -1, -1).to(dtype)
         t = t.to(z_t.device)
-        return self.unet(z_t.to(dtype), t, encoder_hidden_states=context).sample.to(z_t)
+        with self.precision.computing(self.device):
+            found = self.unet(z_t.to(dtype), t, encoder_hidden_states=context).sample
+        return found.to(z_t)
 
     def previous(
         self,
@@ -148,7 +160,7 @@ class LatentDiffusion:
         nets = {"unet": copy.deepcopy(self.unet), "text_encoder": copy.deepcopy(self.text_encoder)}
         for net in nets.values():
             nn.Module.to(net, dtype)
-            net.requires_grad_(True)
+            self.precision.prepare(net).requires_grad_(True)
         return replace(self, **nets)
 
     def save(self, folder: Path) -> None:
@@ -159,7 +171,7 @@ class LatentDiffusion:
 
     def with_weights(self, folder: Path) -> "LatentDiffusion":
         """This model with the denoiser and the text encoder that `save` wrote; read-only."""
-        return replace(self, **_trained_parts(folder, self.device))
+        return replace(self, **_trained_parts(folder, self.device, self.precision))
 
     def _rates(self, t: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
         t = t.to(like.device)
@@ -168,34 +180,40 @@ class LatentDiffusion:
         return alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
 
 
-def load(*, weights: str, autoencoder: str | None = None) -> LatentDiffusion:
+def load(
+    *, weights: str, autoencoder: str | None = None, precision: Precision | None = None
+) -> LatentDiffusion:
     """The model of a weight reference (a diffusers pipeline folder), read once per process.
 
     `autoencoder` refers to another pipeline whose VAE this one shares. The model is shared and
     read-only: train a `copy()`. UserError if the weights are missing.
     """
-    return _load(locate(weights), locate(autoencoder or weights), torch.get_default_device())
+    folder, shared = locate(weights), locate(autoencoder or weights)
+    return _load(folder, shared, torch.get_default_device(), precision or Precision())
 
 
 @cache
-def _load(folder: Path, shared: Path, device: torch.device) -> LatentDiffusion:
+def _load(
+    folder: Path, shared: Path, device: torch.device, precision: Precision
+) -> LatentDiffusion:
     schedule = json.loads((folder / "scheduler" / "scheduler_config.json").read_text())
     return LatentDiffusion(
         solver=schedule["_class_name"],
-        vae=_frozen(AutoencoderKL, shared, "vae", device),
+        precision=precision,
+        vae=_frozen(AutoencoderKL, shared, "vae", device, precision),
         tokenizer=CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True),
         scheduler=DDPMScheduler.from_pretrained(folder / "scheduler", local_files_only=True),
-        **_trained_parts(folder, device),
+        **_trained_parts(folder, device, precision),
     )
 
 
-def _trained_parts(folder: Path, device: torch.device) -> dict[str, Any]:
+def _trained_parts(folder: Path, device: torch.device, precision: Precision) -> dict[str, Any]:
     return {
-        "unet": _frozen(UNet2DConditionModel, folder, "unet", device),
-        "text_encoder": _frozen(CLIPTextModel, folder, "text_encoder", device),
+        "unet": _frozen(UNet2DConditionModel, folder, "unet", device, precision),
+        "text_encoder": _frozen(CLIPTextModel, folder, "text_encoder", device, precision),
     }
 
 
-def _frozen(kind: Any, folder: Path, part: str, device: torch.device) -> Any:
+def _frozen(kind: Any, folder: Path, part: str, device: torch.device, precision: Precision) -> Any:
     net = kind.from_pretrained(folder / part, local_files_only=True, use_safetensors=True)
-    return net.to(device, torch.float32).eval().requires_grad_(False)
+    return precision.prepare(net.to(device, torch.float32).eval().requires_grad_(False))

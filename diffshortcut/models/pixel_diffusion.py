@@ -13,6 +13,7 @@ import torch
 from diffusers import DDPMScheduler, UNet2DModel
 from torch import Tensor
 
+from diffshortcut.precision import Precision
 from diffshortcut.weights import locate
 
 
@@ -32,6 +33,7 @@ class PixelDiffusion:
     unet: UNet2DModel
     alpha_bar: Tensor  # (T,) float64
     timesteps: Tensor  # (T,) what the UNet was trained to hear at each index
+    precision: Precision = Precision()
 
     @property
     def resolution(self) -> int:
@@ -72,7 +74,8 @@ class PixelDiffusion:
         """The denoiser's view of x_t; the clean image is clipped to [-1, 1] unless told not to."""
         index = torch.as_tensor(t, device="cpu").expand(len(x_t))
         heard = self.timesteps[index].to(x_t.device)
-        noise, fraction = self.unet(x_t, heard).sample.chunk(2, dim=1)
+        with self.precision.computing(self.device):
+            noise, fraction = self.unet(x_t, heard).sample.to(x_t).chunk(2, dim=1)
         signal, sigma = self._rates(index, x_t)
         clean = (x_t - sigma * noise) / signal
         if clip:
@@ -114,22 +117,26 @@ def _column(values: Tensor, like: Tensor) -> Tensor:
     return values.to(like.device, like.dtype).reshape(-1, 1, 1, 1)
 
 
-def load(*, weights: str) -> PixelDiffusion:
+def load(*, weights: str, precision: Precision | None = None) -> PixelDiffusion:
     """The model of a weight reference (a DDPMPipeline folder), read once per process."""
-    return _load(locate(weights), torch.get_default_device())
+    return _load(locate(weights), torch.get_default_device(), precision or Precision())
 
 
 @cache
-def _load(folder: Path, device: torch.device) -> PixelDiffusion:
+def _load(folder: Path, device: torch.device, precision: Precision) -> PixelDiffusion:
     unet = UNet2DModel.from_pretrained(
         folder, subfolder="unet", local_files_only=True, use_safetensors=True
     )
     scheduler = DDPMScheduler.from_pretrained(folder / "scheduler", local_files_only=True)
-    return with_schedule(unet.to(device, torch.float32).requires_grad_(False), scheduler)
+    unet = precision.prepare(unet.to(device, torch.float32).requires_grad_(False))
+    return with_schedule(unet, scheduler, precision)
 
 
-def with_schedule(unet: UNet2DModel, scheduler: DDPMScheduler) -> PixelDiffusion:
+def with_schedule(
+    unet: UNet2DModel, scheduler: DDPMScheduler, precision: Precision | None = None
+) -> PixelDiffusion:
     """The model of a UNet and the betas of a scheduler."""
     with torch.device("cpu"):
         alpha_bar = torch.cumprod(1 - scheduler.betas.double(), 0)
-        return PixelDiffusion(unet, alpha_bar, torch.arange(len(alpha_bar)))
+        timesteps = torch.arange(len(alpha_bar))
+        return PixelDiffusion(unet, alpha_bar, timesteps, precision or Precision())

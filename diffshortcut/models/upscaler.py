@@ -11,6 +11,7 @@ from diffusers import DDIMScheduler, StableDiffusionUpscalePipeline
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from diffshortcut.precision import Precision
 from diffshortcut.seeding import Draws
 from diffshortcut.weights import locate
 
@@ -18,8 +19,11 @@ from diffshortcut.weights import locate
 class Upscaler:
     """StableDiffusionUpscalePipeline on batches in [0, 1], with named draws."""
 
-    def __init__(self, pipeline: StableDiffusionUpscalePipeline) -> None:
+    def __init__(
+        self, pipeline: StableDiffusionUpscalePipeline, precision: Precision | None = None
+    ) -> None:
         self.pipeline = pipeline
+        self.precision = precision or Precision()
 
     @torch.no_grad()
     def __call__(
@@ -43,15 +47,16 @@ class Upscaler:
         parts = []
         for start in range(0, len(images), size):
             part = images[start : start + size]
-            upscaled = self.pipeline(
-                prompt=[prompt] * len(part),
-                image=part,
-                num_inference_steps=steps,
-                guidance_scale=guidance,
-                noise_level=noise_level,
-                generator=generators[start : start + size],
-                output_type="pt",
-            )
+            with self.precision.computing(self.pipeline.device):
+                upscaled = self.pipeline(
+                    prompt=[prompt] * len(part),
+                    image=part,
+                    num_inference_steps=steps,
+                    guidance_scale=guidance,
+                    noise_level=noise_level,
+                    generator=generators[start : start + size],
+                    output_type="pt",
+                )
             parts.append(upscaled.images.to(images))
         return torch.cat(parts)
 
@@ -151,13 +156,13 @@ class Condition:
     contexts: tuple[Tensor, Tensor]  # of the prompt and of no prompt
 
 
-def load(*, weights: str) -> Upscaler:
+def load(*, weights: str, precision: Precision | None = None) -> Upscaler:
     """The upscaler of a weight reference (a pipeline folder), read once per process."""
-    return _load(locate(weights), torch.get_default_device())
+    return _load(locate(weights), torch.get_default_device(), precision or Precision())
 
 
 @cache
-def _load(folder: Path, device: torch.device) -> Upscaler:
+def _load(folder: Path, device: torch.device, precision: Precision) -> Upscaler:
     with warnings.catch_warnings(action="ignore", category=FutureWarning):
         pipeline = StableDiffusionUpscalePipeline.from_pretrained(
             folder, local_files_only=True, use_safetensors=True
@@ -167,5 +172,5 @@ def _load(folder: Path, device: torch.device) -> Upscaler:
     pipeline.vae.register_to_config(scaling_factor=factor)
     pipeline.set_progress_bar_config(disable=True)
     for net in (pipeline.vae, pipeline.unet, pipeline.text_encoder):
-        net.requires_grad_(False)
-    return Upscaler(pipeline.to(device, torch.float32))
+        precision.prepare(net.to(device, torch.float32).requires_grad_(False))
+    return Upscaler(pipeline, precision)

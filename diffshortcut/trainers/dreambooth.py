@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from diffshortcut import parallel
 from diffshortcut.dreambooth import LOG_EVERY, Instances, Log, Posterior, Settings, Training
 from diffshortcut.filters import gaussian_blur
 from diffshortcut.models.ldm import LatentDiffusion
@@ -67,7 +68,8 @@ class DreamBooth:
             instance_batch=self.instance_batch,
             prior_batch=self.prior_batch,
         )
-        training = Training(self.model, settings, Posterior.of(self.model, prior), draws)
+        encoded = Posterior.of(self.model, prior)
+        training = Training(self.model, settings, encoded, draws, parallel.team())
         instances = self._instances(images, draws)
         for start in track(range(0, self.steps, LOG_EVERY), "personalize"):
             training.train(instances, min(LOG_EVERY, self.steps - start), log)

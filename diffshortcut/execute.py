@@ -1,0 +1,183 @@
+"""One stage made: its code, its device, its record, and what is tried when memory runs out."""
+
+import gc
+import importlib
+import logging
+import sys
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from diffshortcut import config, parallel, provenance, weights
+from diffshortcut.errors import UserError
+from diffshortcut.store import Store
+
+if TYPE_CHECKING:
+    from diffshortcut.cells import Task
+
+log = logging.getLogger(__name__)
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory")  # CUDA's, PyTorch's on the CPU
+
+
+def load(task: "Task") -> None:
+    """Import the task's code, so that what runs is what its key was made of; judge its values."""
+    for part, node in task.config.items():
+        config.check_values(node, "purifier" if part == "link" else part)
+    importlib.import_module(f"diffshortcut.stages.{task.stage}")
+
+
+def do(
+    task: "Task", store: Store, runtime: Mapping[str, Any], too_large: tuple[int, ...] = ()
+) -> None:
+    """Make the task's artifact unless it is there.
+
+    When memory runs out the micro-batch is halved, as often as it can be. `too_large` are those
+    for which memory ran out before, in another process; all of them are recorded.
+    """
+    while True:
+        attempt = with_micro_batch(task, too_large[-1] // 2) if too_large else task
+        try:
+            _make(attempt, store, runtime, too_large)
+            return
+        except Exception as error:
+            if not _out_of_memory(error) or micro_batch(attempt) < 2:
+                raise
+        too_large = (*too_large, micro_batch(attempt))
+        log.warning("%s: out of memory with micro-batches of %d", task.title, too_large[-1])
+        _free()
+
+
+def train_along(tasks: Iterable["Task"], store: Store, runtime: Mapping[str, Any]) -> None:
+    """Run, and write nowhere, what the process in charge tells its helpers to run as well."""
+    by_key = {task.key: task for task in tasks}
+    for key in parallel.orders():
+        # an error is met by the process in charge as well, which says it
+        with TemporaryDirectory() as out, suppress(UserError):
+            _run(by_key[key], store, runtime, Path(out))
+
+
+def micro_batch(task: "Task") -> int:
+    """How many images the task holds in memory at once; 0 if that cannot be set."""
+    found = [
+        value or _images(task)
+        for name, value in config.leaves(task.config)
+        if name.rpartition(".")[2] == "micro_batch"
+    ]
+    return max(found, default=0)
+
+
+def with_micro_batch(task: "Task", size: int) -> "Task":
+    """The same task, so of the same key, that holds at most `size` images in memory at once."""
+    return replace(task, config=_limited(task.config, size))
+
+
+def device(wanted: str) -> str:
+    """cpu or cuda, as wanted and as there is; UserError if there is no such device."""
+    import torch
+
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise UserError("runtime.device=cuda: this machine has no such device")
+    return "cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu"
+
+
+def _make(
+    task: "Task", store: Store, runtime: Mapping[str, Any], too_large: tuple[int, ...]
+) -> None:
+    def make(out: Path) -> dict[str, Any]:
+        _check_unchanged(task)  # it was planned maybe hours ago
+        if task.stage in parallel.TOGETHER:
+            parallel.call(task.key)
+        with provenance.cost() as spent:
+            facts = _run(task, store, runtime, out)
+        _check_unchanged(task)
+        return {
+            **_identity(task),
+            "facts": facts,
+            "device": device(runtime["device"]),
+            "threads": runtime["threads"],
+            "processes": parallel.team().size if task.stage in parallel.TOGETHER else 1,
+            "out_of_memory": list(too_large),  # micro-batches
+            **spent,
+            **provenance.environment(),
+        }
+
+    store.write(task.stage, task.key, make)
+
+
+def _run(task: "Task", store: Store, runtime: Mapping[str, Any], out: Path) -> dict[str, Any]:
+    """Let the stage fill the folder `out`; its facts."""
+    import torch
+
+    from diffshortcut.checkpoint import Checkpoint
+    from diffshortcut.seeding import Draws
+    from diffshortcut.stages.inputs import Inputs
+
+    torch.set_default_device(device(runtime["device"]))
+    torch.set_num_threads(runtime["threads"])
+    stage = importlib.import_module(f"diffshortcut.stages.{task.stage}")
+    artifacts = {role: store.path(t.stage, t.key) for role, t in task.inputs.items()}
+    partial = store.partial(task.stage, task.key)
+    checkpoint = Checkpoint(partial, runtime["checkpoint_minutes"])
+    inputs = Inputs(person=task.person, artifacts=artifacts, checkpoint=checkpoint)
+    draws = Draws(task.seed, task.stage, task.person.name if task.person else "")
+    return stage.run(config=task.config, inputs=inputs, out=out, draws=draws)
+
+
+def _identity(task: "Task") -> dict[str, Any]:
+    """What the artifact is made of."""
+    person, sets = task.person, task.sets
+    references = {value for _, value in config.leaves(task.config) if weights.scheme(value)}
+    return {
+        "stage": task.stage,
+        "key": task.key,
+        "parents": {role: parent.key for role, parent in task.inputs.items()},
+        "person": person.name if person else None,
+        "seed": task.seed,
+        "config": task.config,
+        "pictures": {name: person.digest([name]) for name in sets} if person else {},
+        "weights": {reference: weights.digest(reference) for reference in sorted(references)},
+    }
+
+
+def _check_unchanged(task: "Task") -> None:
+    """UserError if the key is no longer that of the pictures, weights and source on the disk."""
+    reason = "its inputs have changed while this ran: call the same command again"
+    try:
+        if replace(task).key == task.key:
+            return
+    except (UserError, OSError) as error:
+        reason = str(error)
+    raise UserError(f"{task.title}: {reason}")
+
+
+def _out_of_memory(error: Exception) -> bool:
+    said = isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY)
+    return said or isinstance(error, MemoryError)
+
+
+def _images(task: "Task") -> int:
+    """How many images a stage works on when it is not told otherwise."""
+    sampler = task.config.get("sampler") or {}
+    return sampler.get("images") or len(task.person.set_B if task.person else ())
+
+
+def _limited(node: Any, size: int) -> Any:
+    if isinstance(node, list):
+        return [_limited(child, size) for child in node]
+    if not isinstance(node, Mapping):
+        return node
+    return {
+        key: min(child or size, size) if key == "micro_batch" else _limited(child, size)
+        for key, child in node.items()
+    }
+
+
+def _free() -> None:
+    """Give back what the failed attempt held; loaded models stay."""
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()

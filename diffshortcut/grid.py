@@ -1,0 +1,79 @@
+"""`python -m diffshortcut.grid status [store or run]`: how far a grid is, from another shell."""
+
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from diffshortcut import plan
+from diffshortcut.errors import UserError
+from diffshortcut.launch.board import sheet
+from diffshortcut.launch.record import GRID, Record
+from diffshortcut.lease import STALE
+from diffshortcut.store import MARKER, Store
+
+USAGE = "python -m diffshortcut.grid status [a store, a grid's folder in it, or outputs]"
+
+
+@dataclass(frozen=True)
+class Told:
+    """A task as the grid's record tells it."""
+
+    stage: str
+    config: dict[str, Any]
+    key: str
+
+
+def main() -> None:
+    """Print the state of a grid, by default of the newest in outputs/store."""
+    words = sys.argv[1:]
+    try:
+        if words[:1] != ["status"] or len(words) > 2:
+            raise UserError(USAGE)
+        show(_newest(Path(words[1] if words[1:] else "outputs")))
+    except UserError as error:
+        sys.exit(f"error: {error}")
+
+
+def show(record: Record) -> None:
+    """Print a table of the states, then what failed."""
+    from rich.console import Console
+
+    store = Store(record.folder.parents[1])
+    tasks = [Told(t["stage"], t["config"], key) for key, t in record.content["tasks"].items()]
+    states = {task.key: _state(task, store, record.failures) for task in tasks}
+    ended = sum(state in ("done", "failed") for state in states.values())
+    title = f"{record.folder}: {ended} of {len(tasks)} ({len(record.content['jobs'])} jobs)"
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    console.print(sheet(title, tasks, states, plan.expected_seconds(tasks, store)).rich())
+    for failure in record.failures.values():
+        where = f" ({failure['log']})" if failure["log"] else ""
+        console.print(f"not done: {failure['title']}: {failure['reason']}{where}", markup=False)
+
+
+def _newest(place: Path) -> Record:
+    """The grid of a folder, or the newest of the store that it is or holds."""
+    if (place / GRID).is_file():
+        return Record(place)
+    found = [file for root in (place, place / "store") for file in root.glob(f"grids/*/{GRID}")]
+    if not found:
+        raise UserError(f"{place}: there is no grid here; {USAGE}")
+    return Record(max(found, key=lambda file: file.stat().st_mtime).parent)
+
+
+def _state(task: Told, store: Store, failures: Mapping[str, Any]) -> str:
+    if (store.path(task.stage, task.key) / MARKER).is_file():
+        return "done"
+    if task.key in failures:
+        return "failed"
+    lease = store.root / "leases" / f"{task.stage}-{task.key}"
+    try:
+        return "running" if time.time() - lease.stat().st_mtime < STALE else "waiting"
+    except OSError:
+        return "waiting"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,144 @@
+"""What is finished, by the words of a command line: a cell is answered without composing it.
+
+An entry is found by everything that decides what the words mean: the words, the config's folders,
+the source of this package and of the plug-ins, and where it is called. It holds if every file that
+the result was made of or consists of has the size and the time that it had then.
+"""
+
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from pathlib import Path
+
+import yaml
+
+import diffshortcut
+from diffshortcut import config, keys, weights
+from diffshortcut.cells import Task
+from diffshortcut.schema import plugins
+from diffshortcut.store import MARKER, Store
+
+VERIFY = "DIFFSHORTCUT_VERIFY"  # in the environment: trust no entry, as --verify asks
+ENVIRONMENT = ("DIFFSHORTCUT_PLUGINS", "DIFFSHORTCUT_WEIGHTS")
+
+State = tuple[int, int]  # of a file: size, time of the last change in nanoseconds
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A finished comparison: its folder, its stages (stage, method, key), the files it rests on."""
+
+    overrides: list[str]
+    folder: str
+    kind: str  # of comparison
+    stages: list[list[str]]
+    files: dict[str, list[int]]
+
+
+def find(overrides: Sequence[str]) -> Entry | None:
+    """The entry of a command line that is finished and untouched."""
+    if os.environ.get(VERIFY):
+        return None
+    try:
+        entry = Entry(**json.loads(_place(overrides).read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+    return entry if all(_state(path) == tuple(s) for path, s in entry.files.items()) else None
+
+
+def note(
+    overrides: Sequence[str],
+    folder: Path,
+    kind: str,
+    tasks: Sequence[Task],
+    store: Store,
+    data: str | None,
+) -> None:
+    """Remember that a comparison is finished, unless what it was made of has changed since.
+
+    `data` is the folder whose pictures the people are, if there is one.
+    """
+    watched = {path.absolute() for path in _files(tasks, store, folder)}
+    watched |= {path.absolute() for path in _tree(Path(data))} if data else set()
+    states = {str(path): list(state) for path in sorted(watched) if (state := _state(str(path)))}
+    if any(replace(task).key != task.key for task in tasks):
+        return
+    stages = [[task.stage, keys.method(task.config), task.key] for task in tasks]
+    entry = Entry(list(overrides), str(folder.absolute()), kind, stages, states)
+    place = _place(overrides)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    aside = place.with_name(f".{place.name}-{uuid.uuid4().hex[:8]}")
+    aside.write_text(json.dumps(asdict(entry), allow_nan=False))
+    aside.replace(place)
+
+
+def _place(overrides: Sequence[str]) -> Path:
+    """Where the entry is, in the store that the words name; a function of the words alone."""
+    given = dict(word.split("=", 1) for word in overrides if "=" in word)
+    content = {
+        # of two words about one key the order counts
+        "overrides": sorted(overrides) if len(given) == len(overrides) else list(overrides),
+        "config": _conf(),
+        "source": _source(),
+        "version": diffshortcut.__version__,
+        "environment": [os.environ.get(name, "") for name in ENVIRONMENT],
+        "folder": os.getcwd(),
+    }
+    store = given.get("runtime.store", _default_store())
+    return Path(store) / "index" / f"{keys.digest(content)[:32]}.json"
+
+
+@cache
+def _default_store() -> str:
+    return yaml.safe_load((config.folder() / "config.yaml").read_text())["runtime"]["store"]
+
+
+@cache
+def _conf() -> str:
+    return _digest(path for root in config.roots() for path in sorted(root.rglob("*.yaml")))
+
+
+@cache
+def _source() -> str:
+    """Of all modules that a stage may come from."""
+    found = (keys.module_file(name) for name in ("diffshortcut", *plugins()))
+    files = (file for one in found if one for file in sorted(one[1].parent.rglob("*.py")))
+    return _digest(files)
+
+
+def _digest(files: Iterable[Path]) -> str:
+    total = hashlib.sha256()
+    for file in files:
+        content = hashlib.sha256(file.read_bytes()).hexdigest()
+        total.update(f"{file}\0{content}\n".encode())
+    return total.hexdigest()
+
+
+def _files(tasks: Iterable[Task], store: Store, folder: Path) -> Iterator[Path]:
+    """What the result consists of, then the pictures and weights it was made of."""
+    yield from (path for path in folder.rglob("*") if path.is_file())
+    for task in tasks:
+        yield store.path(task.stage, task.key) / MARKER
+        for name in task.sets if task.person else ():
+            yield from getattr(task.person, name)
+        for _, value in config.leaves(task.config):
+            if weights.scheme(value):
+                yield from _tree(weights.locate(value))
+
+
+def _tree(root: Path) -> Iterator[Path]:
+    """A file, or a folder with all in it: a folder's time tells of a new file."""
+    yield root
+    yield from root.rglob("*")
+
+
+def _state(path: str) -> State | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns

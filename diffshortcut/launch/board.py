@@ -1,0 +1,106 @@
+"""How far a grid is: a live table on a terminal, a line per stage elsewhere."""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from diffshortcut import keys, plan
+from diffshortcut.cells import Task
+from diffshortcut.progress import console
+from diffshortcut.report.sheet import Sheet
+from diffshortcut.store import Store
+
+if TYPE_CHECKING:
+    from rich.live import Live
+    from rich.table import Table
+
+log = logging.getLogger(__name__)
+STATES = ("done", "running", "failed", "waiting")
+HEADER = ["stage", "method", *STATES, "left"]
+
+
+class Board:
+    """The states of the tasks; a context within which they are shown.
+
+    Time left is what like stages took, in this store or since, over the number of `workers`.
+    """
+
+    def __init__(self, tasks: Sequence[Task], store: Store) -> None:
+        self.tasks = tasks
+        self.workers = 1
+        self.states = {task.key: "waiting" for task in tasks}
+        self._expected = plan.expected_seconds(tasks, store)
+        self._begun: dict[str, float] = {}
+        self._live: Live | None = None
+
+    def __enter__(self) -> "Board":
+        if console().is_terminal:
+            from rich.live import Live
+
+            self._live = Live(self._table(), console=console(), auto_refresh=False)
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._live:
+            self._live.update(self._table(), refresh=True)
+            self._live.stop()
+
+    def tell(self, task: Task, state: str) -> None:
+        """Note and show a task's new state."""
+        self.states[task.key] = state
+        if state == "running":
+            self._begun[task.key] = time.monotonic()
+        elif state != "waiting":
+            took = time.monotonic() - self._begun.get(task.key, time.monotonic())
+            if self._expected.get(task.key) is None and state == "done":
+                self._learn(task, took)
+            if not self._live:
+                log.info("%s: %s (%s, %.0f s)", self._count(), task.title, state, took)
+        if self._live:
+            self._live.update(self._table(), refresh=True)
+
+    def _learn(self, task: Task, took: float) -> None:
+        """What no stage of this store told, the first like it does."""
+        for other in self.tasks:
+            like = other.stage == task.stage and keys.method(other.config) == keys.method(
+                task.config
+            )
+            if like and self._expected[other.key] is None:
+                self._expected[other.key] = took
+
+    def _count(self) -> str:
+        ended = sum(state in ("done", "failed") for state in self.states.values())
+        return f"{ended} of {len(self.tasks)}"
+
+    def _table(self) -> "Table":
+        return sheet(self._count(), self.tasks, self.states, self._expected, self.workers).rich()
+
+
+def sheet(
+    title: str,
+    tasks: Sequence[plan.Staged],
+    states: Mapping[str, str],
+    expected: Mapping[str, float | None],
+    workers: int = 1,
+) -> Sheet:
+    """A row per stage and method: how many tasks are in which state, and the time they need yet."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for task in tasks:
+        groups.setdefault((task.stage, keys.method(task.config)), []).append(task.key)
+    rows = []
+    for (stage, name), of_it in groups.items():
+        count = Counter(states[key] for key in of_it)
+        left = [expected.get(key) for key in of_it if states[key] in ("waiting", "running")]
+        known = [seconds for seconds in left if seconds is not None]
+        said = plan.duration(sum(known) / workers) if known or not left else "-"
+        rows.append([stage, name, *(str(count[state]) for state in STATES), said])
+    return Sheet(title, HEADER, rows)

@@ -1,0 +1,164 @@
+"""Ray's side of a grid: a cluster, its workers and what becomes of their calls."""
+
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType, TracebackType
+from typing import Any
+
+from diffshortcut.cells import Task
+from diffshortcut.errors import UserError
+from diffshortcut.launch.worker import PASSED_ON, Outcome, Worker
+from diffshortcut.store import Store
+
+LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # Ray then binds 127.0.0.1, on Linux too
+QUIET = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}  # what Ray would warn of at every start
+
+Shape = Mapping[str, float]  # of a worker: what it asks of the cluster
+
+
+@dataclass(eq=False)
+class Resident:
+    """A worker that answers: its actor, its shape, what it has just done."""
+
+    actor: Any
+    shape: Shape
+    light: bool
+    kind: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Event:
+    """A call that has ended. Without outcome and task a worker has started, or failed to."""
+
+    task: str | None = None
+    outcome: Outcome | None = None  # None: the worker is lost
+    error: Exception | None = None
+    out_of_memory: bool = False
+    start_failed: bool = False
+
+
+@dataclass
+class _Call:
+    worker: Resident
+    task: Task | None = None  # None: its start
+
+
+@dataclass
+class Cluster:
+    """A context with workers on a local Ray, or on the cluster at `options["address"]`."""
+
+    store: Store
+    runtime: Mapping[str, Any]
+    options: Mapping[str, Any]
+    logs: Path
+    workers: list[Resident] = field(default_factory=list)  # those that have answered
+    shapes: list[tuple[Shape, bool]] = field(default_factory=list)
+
+    def __enter__(self) -> "Cluster":
+        self._ray = _begin(self.options, self.runtime["threads"])
+        self._calls: dict[Any, _Call] = {}
+        self.shapes = shapes(self._ray.nodes(), self.options, self.runtime["threads"])
+        if not self.shapes:
+            raise UserError("hydra/launcher=graph: the cluster has no room for a single worker")
+        for shape, light in self.shapes:
+            self._start(shape, light)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._ray.shutdown()  # of a cluster only our workers end
+
+    @property
+    def has_light(self) -> bool:
+        """Whether some workers are for light stages."""
+        return any(light for _, light in self.shapes)
+
+    def idle(self) -> list[Resident]:
+        """Workers without a call, those for light stages first."""
+        busy = {id(call.worker) for call in self._calls.values()}
+        free = [worker for worker in self.workers if id(worker) not in busy]
+        return sorted(free, key=lambda worker: not worker.light)
+
+    def give(self, worker: Resident, task: Task, too_large: tuple[int, ...]) -> None:
+        """Have a worker do a task."""
+        call = worker.actor.do.remote(task, too_large, self.log(task))
+        self._calls[call] = _Call(worker, task)
+
+    def log(self, task: Task) -> Path:
+        """Where a task's worker says what it does."""
+        return (self.logs / f"{task.stage}-{task.key[:8]}.log").absolute()
+
+    def wait(self, seconds: float) -> Iterator[Event]:
+        """The calls that end within some seconds; a worker that is lost is replaced."""
+        done, _ = self._ray.wait(list(self._calls), num_returns=1, timeout=seconds)
+        for reference in done:
+            call = self._calls.pop(reference)
+            key = call.task.key if call.task else None
+            try:
+                outcome = self._ray.get(reference)
+            except self._ray.exceptions.RayError as error:
+                if call.worker in self.workers:
+                    self.workers.remove(call.worker)
+                self._start(call.worker.shape, call.worker.light)
+                starved = isinstance(error, self._ray.exceptions.OutOfMemoryError)
+                yield Event(key, None, error, starved, start_failed=call.task is None)
+                continue
+            if call.task is None:
+                self.workers.append(call.worker)
+                yield Event()
+            else:
+                yield Event(key, outcome)
+
+    def _start(self, shape: Shape, light: bool) -> None:
+        environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+        maker = self._ray.remote(Worker).options(**shape, max_restarts=0)
+        store = str(self.store.root.absolute())
+        actor = maker.remote(os.getcwd(), environment, store, dict(self.runtime))
+        self._calls[actor.ready.remote()] = _Call(Resident(actor, shape, light))
+
+
+def shapes(
+    nodes: Sequence[Mapping[str, Any]], options: Mapping[str, Any], threads: int
+) -> list[tuple[Shape, bool]]:
+    """The workers that a cluster has room for, and whether each is for light stages only.
+
+    One per GPU, and one that shares it; without GPUs one per `threads` cores.
+    """
+    alive = [node["Resources"] for node in nodes if node["Alive"]]
+    cards = sum(int(node.get("GPU", 0)) for node in alive)
+    wanted = options["workers"]
+    if not cards:
+        room = sum(int(node.get("CPU", 0) // threads) for node in alive)
+        return [({"num_cpus": threads}, False)] * (room if wanted is None else wanted)
+    cards, part = (cards if wanted is None else wanted), options["light_gpu"]
+    heavy: Shape = {"num_gpus": 1 - part, "num_cpus": 1}
+    light: Shape = {"num_gpus": part, "num_cpus": 1}
+    return [(heavy, False)] * cards + ([(light, True)] * cards if part else [])
+
+
+def _begin(options: Mapping[str, Any], threads: int) -> ModuleType:
+    os.environ.update(QUIET)
+    if options["address"] is None:
+        os.environ.update(LOOPBACK)  # read when Ray is imported
+    try:
+        import ray
+    except ImportError as error:
+        raise UserError(
+            "hydra/launcher=graph needs Ray: pip install 'diffshortcut[grid]', or do without it"
+            " in this process: hydra.launcher.workers=0"
+        ) from error
+    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if options["address"] is not None:
+        ray.init(address=options["address"], **quiet)
+        return ray
+    workers = options["workers"]
+    cores = None if workers is None else max(workers * threads, os.cpu_count() or 1)
+    ray.init(num_cpus=cores, include_dashboard=False, **quiet)
+    return ray

@@ -1,0 +1,110 @@
+"""The merged graph of a sweep's jobs: planned, run once, and then looked up by each job."""
+
+import logging
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from diffshortcut import cells, index, plan, usage
+from diffshortcut.cells import Failure, Task
+from diffshortcut.errors import UserError
+from diffshortcut.launch.board import Board
+from diffshortcut.launch.record import Record
+from diffshortcut.progress import track
+from diffshortcut.results import Comparison
+from diffshortcut.store import Store, check_writable
+
+log = logging.getLogger(__name__)
+LONG = 3600  # seconds of work that are not begun without a question
+
+
+class Grid:
+    """What the jobs of a sweep have in common. The launcher calls prepare, answer and finish."""
+
+    def __init__(
+        self,
+        compose: Callable[[Sequence[str]], Comparison],
+        show: Callable[[index.Entry], None],
+    ) -> None:
+        self._compose = compose
+        self._show = show
+        self._planned: dict[tuple[str, ...], Comparison] = {}
+        self._record: Record | None = None
+        self.failures: dict[str, Failure] = {}  # by stage key: not to be tried again by the jobs
+
+    def comparison(self, overrides: Sequence[str]) -> Comparison:
+        """A job's comparison, composed now if the sweep has not done so."""
+        return self._planned.get(tuple(overrides)) or self._compose(overrides)
+
+    def answer(self, job: Sequence[str]) -> bool:
+        """Show the result of a job that the index holds."""
+        if entry := index.find(job):
+            self._show(entry)
+        return entry is not None
+
+    def prepare(self, jobs: Sequence[Sequence[str]], options: Mapping[str, Any]) -> None:
+        """Run all stages that the jobs lack, each once; what cannot be done is in `failures`."""
+        for job in track([job for job in jobs if not index.find(job)], "composing"):
+            try:
+                self._planned[tuple(job)] = self._compose(job)
+            except (UserError, *usage.CONFIG_ERRORS):
+                pass  # the job itself will say it
+        if not self._planned:
+            return
+        store, runtime = self._runtime()
+        tasks = cells.merge(cell for found in self._planned.values() for _, _, cell in found)
+        todo = [task for task in tasks if not store.find(task.stage, task.key)]
+        log.info("jobs: %d | stages: %d, to do: %d", len(jobs), len(tasks), len(todo))
+        self._record = record = Record.of(jobs, store)
+        for line in record.differences(self._planned):
+            log.warning("since this command last ran: %s", line)
+        record.write(self._planned)
+        if todo:
+            _announce(todo, store, ask=options["confirm"])
+            failures = _run(todo, store, runtime, options, record)
+            self.failures = {failure.task.key: failure for failure in failures}
+        record.write_failures(list(self.failures.values()))
+
+    def finish(self) -> None:
+        """Say what could not be done, why, and where more is said."""
+        for failure in self.failures.values():
+            where = f" ({failure.log})" if failure.log else ""
+            log.error("not done: %s: %s%s", failure.task.title, failure.reason, where)
+        if self.failures and self._record:
+            log.error("not done: %d stages of %s", len(self.failures), self._record.folder)
+
+    def _runtime(self) -> tuple[Store, dict[str, Any]]:
+        """Of all jobs: UserError unless they agree."""
+        found = [comparison.runtime for comparison in self._planned.values()]
+        if any(other != found[0] for other in found):
+            raise UserError("hydra/launcher=graph: runtime must be the same for all jobs")
+        store = Store(Path(found[0]["store"]))
+        check_writable(store.root)
+        return store, found[0]
+
+
+def _announce(todo: list[Task], store: Store, *, ask: bool) -> None:
+    """Say how long it will take; if it is long, ask whoever sits at a terminal."""
+    found = plan.lines(todo, store)
+    log.info(plan.summary(found))
+    long = sum(line.seconds for line in found) > LONG
+    if long and ask and sys.stdin.isatty() and input("Begin? [y/N] ").lower() not in ("y", "yes"):
+        raise UserError("not begun: python -m diffshortcut.plan says what there is to do")
+
+
+def _run(
+    todo: list[Task],
+    store: Store,
+    runtime: Mapping[str, Any],
+    options: Mapping[str, Any],
+    record: Record,
+) -> list[Failure]:
+    with Board(todo, store) as board:
+        if options["workers"] == 0:
+            return cells.run(todo, store=store, runtime=runtime, observe=board.tell)
+        from diffshortcut.launch import workers
+
+        return workers.run(
+            todo, store=store, runtime=runtime, options=options, board=board, logs=record.logs
+        )

@@ -1,0 +1,55 @@
+"""hydra/launcher=graph: Hydra's basic launcher, after the application has run its merged graph.
+
+Every application can be launched. One that shares work between its jobs says so by an attribute
+`grid` of its task function (diffshortcut.launch.graph.Grid).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hydra._internal.core_plugins.basic_launcher import BasicLauncher
+from hydra.core.config_store import ConfigStore
+from hydra.core.utils import JobReturn, JobStatus
+
+
+@dataclass
+class GraphConf:
+    """Options of the launcher: hydra.launcher.workers=4 ..."""
+
+    _target_: str = "hydra_plugins.diffshortcut_graph.GraphLauncher"
+    workers: int | None = None  # null: one per GPU, or per runtime.threads cores; 0: no Ray
+    address: str | None = None  # of a Ray cluster, such as auto; null: a local one, on loopback
+    retries: int = 3  # of a stage whose worker was lost
+    light_gpu: float = 0.25  # of a GPU, for a second worker of stages without a model; 0: none
+    confirm: bool = True  # on a terminal, ask before more than an hour of work
+
+
+ConfigStore.instance().store(
+    group="hydra/launcher", name="graph", node=GraphConf, provider="diffshortcut"
+)
+
+
+class GraphLauncher(BasicLauncher):
+    """Let the application's grid do the shared work, then launch what is not answered by it."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__()
+        self.options = options
+
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
+        """One return per job, in order; a job that has been answered already is complete."""
+        grid = getattr(self.task_function, "grid", None)
+        if grid is None:
+            return super().launch(job_overrides, initial_job_idx)
+        grid.prepare(job_overrides, self.options)
+        returns: list[JobReturn] = []
+        for number, job in enumerate(job_overrides, initial_job_idx):
+            if grid.answer(job):
+                returns.append(JobReturn(overrides=list(job), status=JobStatus.COMPLETED))
+            else:
+                returns += super().launch([job], number)
+        grid.finish()
+        return returns

@@ -1,0 +1,127 @@
+"""What a grid is about, in its own folder of the store: for its resumption and for others' eyes."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from diffshortcut import config, keys
+from diffshortcut.cells import Failure, Task
+from diffshortcut.results import Comparison
+from diffshortcut.store import Store
+
+GRID = "grid.json"
+FAILURES = "failures.json"
+SHOWN = 20  # differences that are said one by one
+
+Planned = Mapping[tuple[str, ...], Comparison]
+
+
+@dataclass(frozen=True)
+class Record:
+    """The folder of a grid; the same command has the same."""
+
+    folder: Path
+
+    @classmethod
+    def of(cls, jobs: Sequence[Sequence[str]], store: Store) -> "Record":
+        """Of the jobs of a command."""
+        return cls(store.root / "grids" / keys.digest([list(job) for job in jobs])[:12])
+
+    @cached_property
+    def content(self) -> dict[str, Any]:
+        """What was written when the command last ran; empty if it never has."""
+        return _read(self.folder / GRID) or {}
+
+    @property
+    def logs(self) -> Path:
+        """Where workers say what they do, a file per stage."""
+        return self.folder / "logs"
+
+    @property
+    def failures(self) -> dict[str, dict[str, str]]:
+        """What could not be done: stage key -> title, reason, log."""
+        return _read(self.folder / FAILURES) or {}
+
+    def write(self, planned: Planned) -> None:
+        """Note what there is to do; failures of an earlier run are forgotten."""
+        self.logs.mkdir(parents=True, exist_ok=True)
+        tasks = {task.key: task for _, task in _places(planned)}
+        _write(
+            self.folder / GRID,
+            {
+                "jobs": [list(job) for job in planned],
+                "places": {place: task.key for place, task in _places(planned)},
+                "tasks": {key: _told(task) for key, task in tasks.items()},
+            },
+        )
+        _write(self.folder / FAILURES, {})
+
+    def write_failures(self, failures: Sequence[Failure]) -> None:
+        """Note what could not be done."""
+        told = {
+            failure.task.key: {
+                "title": failure.task.title,
+                "reason": failure.reason,
+                "log": str(failure.log or ""),
+            }
+            for failure in failures
+        }
+        _write(self.folder / FAILURES, told)
+
+    def differences(self, planned: Planned) -> list[str]:
+        """What has changed since the command last ran, in words."""
+        places, tasks = self.content.get("places", {}), self.content.get("tasks", {})
+        now = dict(_places(planned))
+        shared = [place for place in now if place in places and now[place].key != places[place]]
+        found: dict[str, None] = {}
+        for place in shared:
+            old, new = tasks[places[place]]["config"], now[place].config
+            found |= dict.fromkeys(f"{now[place].stage}: {line}" for line in _changed(old, new))
+        lines = list(found)
+        if shared and not lines:
+            stages = ", ".join(dict.fromkeys(now[place].stage for place in shared))
+            lines = [f"source, weights or pictures of {stages}"]
+        if len(lines) > SHOWN:
+            lines = [*lines[:SHOWN], f"and {len(lines) - SHOWN} more"]
+        return lines
+
+
+def _places(planned: Planned) -> Iterator[tuple[str, Task]]:
+    """Each task with where it stands: job, arm, person and name of the stage."""
+    for job, comparison in planned.items():
+        for arm, person, cell in comparison:
+            for name, task in cell.items():
+                yield json.dumps([*job, arm, person, name]), task
+
+
+def _told(task: Task) -> dict[str, Any]:
+    return {
+        "stage": task.stage,
+        "method": keys.method(task.config),
+        "title": task.title,
+        "config": task.config,
+    }
+
+
+def _changed(old: Any, new: Any) -> Iterator[str]:
+    before, after = dict(config.leaves(old)), dict(config.leaves(new))
+    for name in sorted(before.keys() | after.keys()):
+        if name.rpartition(".")[2] in keys.NEUTRAL or before.get(name) == after.get(name):
+            continue
+        yield f"{name}: {before.get(name, 'not there')} -> {after.get(name, 'not there')}"
+
+
+def _read(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _write(file: Path, content: Any) -> None:
+    aside = file.with_name(f".{file.name}")
+    aside.write_text(json.dumps(content, allow_nan=False))
+    aside.replace(file)

@@ -1,0 +1,78 @@
+"""What a worker process does with one task after the other. Imports nothing of Ray."""
+
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+PASSED_ON = ("DIFFSHORTCUT_PLUGINS", "DIFFSHORTCUT_WEIGHTS", "HF_HUB_OFFLINE", "PYTHONPATH")
+FORMAT = logging.Formatter("%(asctime)s %(levelname)s %(message)s")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a task ended: no reason means that it is done; `stop` that nothing can go on."""
+
+    reason: str = ""
+    log: Path | None = None
+    stop: bool = False
+
+
+class Worker:
+    """A process that keeps its models between tasks: the loaders cache them.
+
+    Ray makes an actor of it, which starts in the folder and with the variables of the driver,
+    whatever machine it is on.
+    """
+
+    def __init__(
+        self, folder: str, environment: Mapping[str, str], store: str, runtime: Mapping[str, Any]
+    ) -> None:
+        os.chdir(folder)
+        os.environ.update(environment)
+        sys.path[:0] = [p for p in environment.get("PYTHONPATH", "").split(os.pathsep) if p]
+        logging.getLogger().setLevel(logging.INFO)
+        self.store, self.runtime = Path(store), runtime
+
+    def ready(self) -> int:
+        """The process id, once it can be called."""
+        return os.getpid()
+
+    def do(self, task: Any, too_large: tuple[int, ...], log: Path) -> Outcome:
+        """Make one artifact; everything that is said on the way, and a traceback, go to `log`."""
+        from diffshortcut import execute
+        from diffshortcut.errors import UserError
+        from diffshortcut.store import Store, StoreError
+
+        with _logging_to(log):
+            logging.info("%s in process %d", task.title, os.getpid())
+            try:
+                execute.load(task)
+                execute.do(task, Store(self.store), self.runtime, too_large)
+            except StoreError as error:
+                return Outcome(str(error), log, stop=True)
+            except UserError as error:
+                logging.error("%s", error)
+                return Outcome(str(error), log)
+            except Exception as error:
+                logging.error("%s", traceback.format_exc())
+                return Outcome(str(error) or type(error).__name__, log)
+        return Outcome()
+
+
+@contextmanager
+def _logging_to(file: Path) -> Iterator[None]:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(file)
+    handler.setFormatter(FORMAT)
+    logging.getLogger().addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)
+        handler.close()

@@ -1,0 +1,171 @@
+"""The graph on Ray: resident workers, each with its own models in memory, on one or many machines.
+
+Ray places the workers (a GPU or some cores each), starts them, sees them die and carries calls to
+them; the standard library's TopologicalSorter says what is ready. Plain Ray tasks that depend on
+each other's ObjectRefs would need no loop here, but Ray ends the process of a GPU task with the
+task, or reuses it with another GPU: either way the loaded models are lost, which cost more than
+most stages. So there is an actor per GPU, and a free one gets the next ready task, if there is one
+of the kind that it has just done (same stage, same models).
+"""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from graphlib import TopologicalSorter
+from pathlib import Path
+from typing import Any
+
+from diffshortcut import cells, config, execute, weights
+from diffshortcut.cells import Failure, Task
+from diffshortcut.errors import UserError
+from diffshortcut.launch.board import Board
+from diffshortcut.launch.cluster import Cluster
+from diffshortcut.launch.worker import Outcome
+from diffshortcut.store import Store, StoreError
+
+log = logging.getLogger(__name__)
+WAIT = 1.0  # seconds between two looks at what runs
+PATIENCE = 60.0  # seconds without any worker until it is said
+STARTS = 3  # failed starts of workers, one after the other, that end the grid
+
+
+def run(
+    tasks: Sequence[Task],
+    *,
+    store: Store,
+    runtime: Mapping[str, Any],
+    options: Mapping[str, Any],
+    board: Board,
+    logs: Path,
+) -> list[Failure]:
+    """Do all tasks on Ray's workers; what could not be done is returned.
+
+    UserError if Ray is not installed, if no worker starts, or with fail_fast for the first failure.
+    """
+    for task in tasks:
+        execute.load(task)
+    with Cluster(store, runtime, options, logs) as cluster:
+        board.workers = len(cluster.shapes)
+        return _Run(tasks, cluster, runtime, options, board).all()
+
+
+class _Run:
+    """One pass over the graph."""
+
+    def __init__(
+        self,
+        tasks: Sequence[Task],
+        cluster: Cluster,
+        runtime: Mapping[str, Any],
+        options: Mapping[str, Any],
+        board: Board,
+    ) -> None:
+        self.tasks = {task.key: task for task in tasks}  # in the order of preference
+        self.cluster, self.board = cluster, board
+        self.fail_fast, self.retries = runtime["fail_fast"], options["retries"]
+        self.graph: TopologicalSorter[str] = TopologicalSorter()
+        for task in tasks:
+            parents = (parent.key for parent in task.inputs.values())
+            self.graph.add(task.key, *(key for key in parents if key in self.tasks))
+        self.graph.prepare()
+        self.ready: dict[str, None] = {}
+        self.failures: dict[str, Failure] = {}
+        self.lost: Counter[str] = Counter()
+        self.too_large: dict[str, tuple[int, ...]] = {}
+
+    def all(self) -> list[Failure]:
+        """Every task's end."""
+        failed_starts, seen = 0, time.monotonic()
+        while self.graph.is_active():
+            self._collect()
+            self._feed()
+            for event in self.cluster.wait(WAIT):
+                seen = time.monotonic()
+                failed_starts = failed_starts + 1 if event.start_failed else 0
+                if failed_starts >= STARTS:
+                    raise UserError(f"hydra/launcher=graph: no worker starts: {event.error}")
+                if event.task:
+                    self._ended(self.tasks[event.task], event.outcome, event.out_of_memory)
+            if not self.cluster.workers and time.monotonic() - seen > PATIENCE:
+                seen = time.monotonic()
+                log.warning("waiting for a worker: the cluster has no room for one")
+        return list(self.failures.values())
+
+    def _collect(self) -> None:
+        """What is ready now; of that, what reads a failed stage has failed."""
+        while found := self.graph.get_ready():
+            for key in found:
+                if failure := cells.blocked(self.tasks[key], self.failures):
+                    self._fail(failure)
+                else:
+                    self.ready[key] = None
+
+    def _feed(self) -> None:
+        for worker in self.cluster.idle():
+            fitting = [key for key in self.ready if not worker.light or is_light(self.tasks[key])]
+            if not fitting:
+                continue
+            places = {key: place for place, key in enumerate(self.tasks)}
+            key = min(
+                fitting,
+                key=lambda key: (
+                    is_light(self.tasks[key]) and self.cluster.has_light,
+                    kind(self.tasks[key]) != worker.kind,
+                    places[key],
+                ),
+            )
+            del self.ready[key]
+            task = self.tasks[key]
+            worker.kind = kind(task)
+            self.board.tell(task, "running")
+            self.cluster.give(worker, task, self.too_large.get(key, ()))
+
+    def _ended(self, task: Task, outcome: Outcome | None, out_of_memory: bool) -> None:
+        if outcome is None:
+            self._was_lost(task, out_of_memory)
+        elif outcome.stop:
+            raise StoreError(outcome.reason)
+        elif outcome.reason:
+            self._fail(Failure(task, outcome.reason, outcome.log))
+        else:
+            self.graph.done(task.key)
+            self.board.tell(task, "done")
+
+    def _was_lost(self, task: Task, out_of_memory: bool) -> None:
+        """Its worker died: again elsewhere, and smaller if it was for want of memory."""
+        self.lost[task.key] += 1
+        before = self.too_large.get(task.key, ())
+        size = before[-1] // 2 if before else execute.micro_batch(task)
+        if out_of_memory and size > 1:
+            self.too_large[task.key] = (*before, size)
+        if self.lost[task.key] > self.retries:
+            reason = f"its worker died {self.lost[task.key]} times"
+            if out_of_memory:
+                reason += ", killed for want of memory"
+            self._fail(Failure(task, reason, self.cluster.log(task)))
+        else:
+            log.warning("%s: its worker died; it is tried again", task.title)
+            self.board.tell(task, "waiting")
+            self.ready[task.key] = None
+
+    def _fail(self, failure: Failure) -> None:
+        if self.fail_fast:
+            raise UserError(f"fail_fast: {failure.task.title}: {failure.reason}")
+        self.failures[failure.task.key] = failure
+        self.graph.done(failure.task.key)
+        self.board.tell(failure.task, "failed")
+
+
+def is_light(task: Task) -> bool:
+    """Whether a part of a GPU is enough: scores, and methods without a model."""
+    return task.stage == "score" or not _models(task)
+
+
+def kind(task: Task) -> tuple[str, ...]:
+    """Tasks of one kind use the same models in the same way."""
+    return (task.stage, *_models(task))
+
+
+def _models(task: Task) -> list[str]:
+    return sorted({str(value) for _, value in config.leaves(task.config) if weights.scheme(value)})
