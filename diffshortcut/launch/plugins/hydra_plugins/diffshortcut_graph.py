@@ -4,6 +4,7 @@ Every application can be launched. One that shares work between its jobs says so
 `grid` of its task function (diffshortcut.launch.graph.Grid).
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -45,6 +46,7 @@ class GraphLauncher(BasicLauncher):
         if grid is None:
             return super().launch(job_overrides, initial_job_idx)
         grid.prepare(job_overrides, self.options)
+        logging.getLogger(BasicLauncher.__module__).setLevel(logging.WARNING)  # "1 jobs" each time
         returns: list[JobReturn] = []
         for number, job in enumerate(job_overrides, initial_job_idx):
             if grid.answer(job):
