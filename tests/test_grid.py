@@ -236,7 +236,7 @@ def test_jobs_are_those_that_hydra_launches(monkeypatch: pytest.MonkeyPatch) -> 
     assert found.many and [" ".join(job) for job in found.jobs] == [
         "attack=aspl seed=0", "attack=aspl seed=1", "attack=pid seed=0", "attack=pid seed=1",
     ]  # fmt: skip
-    unswept = ["hydra.mode=MULTIRUN", "+hydra.sweeper.params.attack='aspl,pid'"]
+    unswept = ["hydra.mode=MULTIRUN", "hydra.sweeper.params={attack: 'aspl,pid'}"]
     assert sweep.expand(unswept).jobs == [["attack=aspl"], ["attack=pid"]]
 
 
