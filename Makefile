@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 ARGS   ?= attack=metacloak purifier=ours
-SLOW_EXTRAS := test,mini
+SLOW_EXTRAS := test,mini,grid
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,10 +62,13 @@ bench-purifiers: $(VENV)/.core ## the purifiers' speed beside plain versions of 
 	OMP_NUM_THREADS=2 $(BIN)/python -m diffshortcut.bench.purifiers --only gridpure --threads 2
 	OMP_NUM_THREADS=1 $(BIN)/python -m diffshortcut.bench.purifiers --costs
 
+grid-kills: $(VENV)/.slow ## a grid on Ray whose workers and driver are killed twenty times ends with equal bytes
+	GRID_KILLS=20 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s -m slow tests/test_ray.py -k "same_bytes or kills"
+
 wheel: $(VENV)/.core ## build the wheel into dist/
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
 clean: ## remove the environment and what was built (results in outputs/ stay)
 	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache
 
-.PHONY: help setup run test test-slow test-gpu mini mini-data mini-gates mini-audit quickstart bench-attacks bench-purifiers wheel clean
+.PHONY: $(shell sed -n 's/^\([a-z-]*\):.*## .*/\1/p' $(MAKEFILE_LIST))

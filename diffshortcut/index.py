@@ -68,7 +68,7 @@ def note(
     if any(replace(task).key != task.key for task in tasks):
         return
     stages = [[task.stage, keys.method(task.config), task.key] for task in tasks]
-    entry = Entry(list(overrides), str(folder.absolute()), kind, stages, states)
+    entry = Entry(list(overrides), str(folder), kind, stages, states)
     place = _place(overrides)
     place.parent.mkdir(parents=True, exist_ok=True)
     aside = place.with_name(f".{place.name}-{uuid.uuid4().hex[:8]}")

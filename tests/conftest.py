@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from world import world  # noqa: F401  # a fixture
 
 torch.set_num_threads(1)
 os.environ["DIFFSHORTCUT_WEIGHTS"] = "/nonexistent/weights"  # whatever this machine has

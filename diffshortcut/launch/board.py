@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from diffshortcut import keys, plan
-from diffshortcut.cells import Task
+from diffshortcut.cells import STAGES, Task
 from diffshortcut.progress import console
 from diffshortcut.report.sheet import Sheet
 from diffshortcut.store import Store
@@ -97,7 +97,7 @@ def sheet(
     for task in tasks:
         groups.setdefault((task.stage, keys.method(task.config)), []).append(task.key)
     rows = []
-    for (stage, name), of_it in groups.items():
+    for (stage, name), of_it in sorted(groups.items(), key=lambda g: STAGES.index(g[0][0])):
         count = Counter(states[key] for key in of_it)
         left = [expected.get(key) for key in of_it if states[key] in ("waiting", "running")]
         known = [seconds for seconds in left if seconds is not None]

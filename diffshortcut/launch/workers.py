@@ -20,7 +20,7 @@ from diffshortcut import cells, config, execute, weights
 from diffshortcut.cells import Failure, Task
 from diffshortcut.errors import UserError
 from diffshortcut.launch.board import Board
-from diffshortcut.launch.cluster import Cluster
+from diffshortcut.launch.cluster import Cluster, Resident
 from diffshortcut.launch.worker import Outcome
 from diffshortcut.store import Store, StoreError
 
@@ -61,7 +61,8 @@ class _Run:
         options: Mapping[str, Any],
         board: Board,
     ) -> None:
-        self.tasks = {task.key: task for task in tasks}  # in the order of preference
+        self.tasks = {task.key: task for task in tasks}
+        self.place = {key: place for place, key in enumerate(self.tasks)}
         self.cluster, self.board = cluster, board
         self.fail_fast, self.retries = runtime["fail_fast"], options["retries"]
         self.graph: TopologicalSorter[str] = TopologicalSorter()
@@ -106,20 +107,18 @@ class _Run:
             fitting = [key for key in self.ready if not worker.light or is_light(self.tasks[key])]
             if not fitting:
                 continue
-            places = {key: place for place, key in enumerate(self.tasks)}
-            key = min(
-                fitting,
-                key=lambda key: (
-                    is_light(self.tasks[key]) and self.cluster.has_light,
-                    kind(self.tasks[key]) != worker.kind,
-                    places[key],
-                ),
-            )
+            key = min(fitting, key=lambda key: self._rank(key, worker))
             del self.ready[key]
             task = self.tasks[key]
             worker.kind = kind(task)
             self.board.tell(task, "running")
             self.cluster.give(worker, task, self.too_large.get(key, ()))
+
+    def _rank(self, key: str, worker: Resident) -> tuple[bool, bool, int]:
+        """What a worker had better do comes first: what others cannot, then what it is warm for."""
+        task = self.tasks[key]
+        left_to_others = self.cluster.has_light and is_light(task)
+        return left_to_others, kind(task) != worker.kind, self.place[key]
 
     def _ended(self, task: Task, outcome: Outcome | None, out_of_memory: bool) -> None:
         if outcome is None:

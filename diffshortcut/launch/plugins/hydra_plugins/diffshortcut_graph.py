@@ -4,13 +4,14 @@ Every application can be launched. One that shares work between its jobs says so
 `grid` of its task function (diffshortcut.launch.graph.Grid).
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.config_store import ConfigStore
-from hydra.core.utils import JobReturn, JobStatus
+from hydra.core.utils import JobReturn, JobStatus, configure_log
 
 
 @dataclass
@@ -44,12 +45,20 @@ class GraphLauncher(BasicLauncher):
         grid = getattr(self.task_function, "grid", None)
         if grid is None:
             return super().launch(job_overrides, initial_job_idx)
+        self._log_as_a_job()
         grid.prepare(job_overrides, self.options)
+        logging.getLogger(BasicLauncher.__module__).setLevel(logging.WARNING)  # "1 jobs" each time
         returns: list[JobReturn] = []
         for number, job in enumerate(job_overrides, initial_job_idx):
             if grid.answer(job):
                 returns.append(JobReturn(overrides=list(job), status=JobStatus.COMPLETED))
             else:
                 returns += super().launch([job], number)
+        self._log_as_a_job()
         grid.finish()
         return returns
+
+    def _log_as_a_job(self) -> None:
+        """What the grid says is for the eyes that read what its jobs say."""
+        assert self.config is not None
+        configure_log(self.config.hydra.job_logging, self.config.hydra.verbose)

@@ -1,0 +1,301 @@
+"""A sweep as one graph: equal stages once, failures known, finished cells answered by the index."""
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from world import World
+
+from diffshortcut import cells, execute, grid, index, launch, plan, run, sweep
+from diffshortcut.errors import UserError
+from diffshortcut.launch import board, graph
+from diffshortcut.launch.record import Record
+from diffshortcut.store import MARKER, Store
+
+ATTACKS, PURIFIERS = ("random", "pid", "advdm"), ("none", "jpeg", "gaussian", "[gaussian,jpeg]")
+HERE = {"workers": 0, "confirm": False}
+
+
+def jobs(
+    world: World, attacks: Sequence[str], purifiers: Sequence[str] = PURIFIERS[:1]
+) -> list[list[str]]:
+    alone = ["compare.arms=[]", "compare.clean=null", "metric=ims", "data.people=2"]
+    return [
+        world.overrides(f"attack={attack}", f"purifier={purifier}", *alone)
+        for attack in attacks
+        for purifier in purifiers
+    ]
+
+
+def prepared(swept: list[list[str]], options: dict[str, Any] = HERE) -> graph.Grid:
+    made = graph.Grid(run.plan, run._show)
+    made.prepare(swept, options)
+    return made
+
+
+def finish(world: World, monkeypatch: pytest.MonkeyPatch, *attacks: str) -> list[list[str]]:
+    swept = jobs(world, attacks)
+    monkeypatch.setattr(run, "_grid", prepared(swept))
+    for job in swept:
+        assert run.launch(job) == []
+    return swept
+
+
+def test_equal_stages_of_a_sweep_run_once(world: World) -> None:
+    swept = jobs(world, ATTACKS, PURIFIERS)
+    prepared(swept)
+    count = {name: sum(stage == name for stage, _ in world.calls) for name in cells.STAGES}
+    # the links of a chain are shared too: gaussian alone, and gaussian before jpeg
+    links = 3 * 2 * 3
+    assert count == {
+        "prior": 1, "protect": 6, "purify": links, "personalize": 24, "generate": 24, "score": 24,
+    }  # fmt: skip
+    world.calls.clear()
+    prepared(swept)
+    assert world.calls == []
+
+
+def test_jobs_do_not_try_again_what_the_graph_could_not_do(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: Any, capsys: Any
+) -> None:
+    world.failing = {("personalize", "bob")}
+    swept = jobs(world, ("random",), PURIFIERS[:2])
+    made = prepared(swept)
+    monkeypatch.setattr(run, "_grid", made)
+    world.calls.clear()
+    for job in swept:
+        failures = run.launch(job)
+        assert {f.reason for f in failures} == {"it broke", "it needs a stage that failed"}
+    assert world.calls == []
+    made.finish()
+    assert "not done: personalize bob" in caplog.text and "it broke" in caplog.text
+    monkeypatch.setattr(sys, "argv", ["grid", "status", str(world.root / "store")])
+    capsys.readouterr()
+    grid.main()
+    said = capsys.readouterr().out
+    assert "not done: personalize bob" in said and "(2 jobs)" in said
+    world.failing = set()
+    prepared(swept)  # the same command tries them again
+    assert {person for _, person in world.calls} == {"bob"}
+    assert Record.of(swept, Store(world.root / "store")).failures == {}
+
+
+def test_a_job_that_cannot_be_composed_stops_no_other(world: World) -> None:
+    wrong = world.overrides("attack=nothing")
+    made = prepared([wrong, *jobs(world, ("random",))])
+    assert made.failures == {} and ("score", "ann") in world.calls
+    with pytest.raises(Exception, match="nothing"):
+        run.launch(wrong)
+
+
+def test_a_changed_config_says_what_is_different(world: World, caplog: Any) -> None:
+    swept = jobs(world, ("random",))
+    prepared(swept)
+    [record] = (world.root / "store" / "grids").iterdir()
+    known = json.loads((record / "grid.json").read_text())
+    place = next(p for p in known["places"] if json.loads(p)[-1] == "protect")
+    old = {**known["tasks"][known["places"][place]], "config": {"attack": {"radius": 4}}}
+    known["tasks"]["before"] = old
+    known["places"][place] = "before"
+    (record / "grid.json").write_text(json.dumps(known))
+    caplog.clear()
+    prepared(swept)
+    assert "since this command last ran: protect: attack.radius: 4 -> 11" in caplog.text
+    Image.new("RGB", (8, 8), "white").save(world.root / "people" / "ann" / "11.png")
+    caplog.clear()
+    prepared(swept)
+    assert "last ran: source, weights or pictures of score" in caplog.text
+
+
+def test_an_hour_of_work_is_asked_for_on_a_terminal(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    swept = jobs(world, ("random",))
+    monkeypatch.setattr(plan, "_expected", lambda task, history: plan.Took(1000.0, 1, 1))
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
+    monkeypatch.setattr("builtins.input", lambda said: "n")
+    with pytest.raises(UserError, match="not begun"):
+        prepared(swept, {"workers": 0, "confirm": True})
+    assert world.calls == []
+    monkeypatch.setattr("builtins.input", lambda said: "y")
+    prepared(swept, {"workers": 0, "confirm": True})
+    assert world.calls
+
+
+def test_without_ray_the_extra_is_named(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UserError, match=r"pip install 'diffshortcut\[grid\]'"):
+        prepared(jobs(world, ("random",)), {**HERE, "workers": None, "address": None})
+
+
+def test_all_jobs_share_one_store(world: World) -> None:
+    other = world.overrides("runtime.threads=1")
+    with pytest.raises(UserError, match="the same for all jobs"):
+        prepared([*jobs(world, ("random",)), other])
+
+
+def test_a_finished_sweep_is_answered_without_composing(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    swept = finish(world, monkeypatch, "random", "pid")
+    first = capsys.readouterr().out
+    monkeypatch.setattr(run, "_app", lambda: pytest.fail("composed"))
+    words = [word for word in swept[0] if not word.startswith(("attack=", "purifier="))]
+    chosen = ["attack=random,pid", "purifier=none"]
+    monkeypatch.setattr(sys, "argv", ["run", "--multirun", *chosen, *words])
+    run.main()
+    assert capsys.readouterr().out == first
+    start = time.process_time()
+    assert all(index.find(list(reversed(job))) for job in swept)  # in any order of the words
+    assert (time.process_time() - start) / len(swept) < 0.05
+
+
+def _marker(entry: index.Entry) -> Path:
+    return next(Path(file) for file in entry.files if file.endswith(MARKER))
+
+
+def _touch(file: Path) -> None:
+    file.write_bytes(file.read_bytes() + b" ")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda world, entry: _touch(world.root / "people" / "ann" / "00.png"),
+        lambda world, entry: _touch(world.root / "weights" / "mini_a" / "model.safetensors"),
+        lambda world, entry: (world.root / "people" / "cid").mkdir(),
+        lambda world, entry: _touch(Path(entry.folder) / "table.txt"),
+        lambda world, entry: _touch(_marker(entry)),
+        lambda world, entry: _marker(entry).unlink(),
+    ],
+    ids=["picture", "weights", "person", "table", "marker", "no marker"],
+)
+def test_what_is_touched_is_not_answered(
+    world: World, monkeypatch: pytest.MonkeyPatch, change: Callable[[World, index.Entry], object]
+) -> None:
+    [job, *_] = finish(world, monkeypatch, "random")
+    entry = index.find(job)
+    assert entry
+    change(world, entry)
+    assert index.find(job) is None
+
+
+@pytest.mark.parametrize("part", ["_conf", "_source"])
+def test_another_config_or_source_is_not_answered(
+    world: World, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    [job, *_] = finish(world, monkeypatch, "random")
+    assert index.find(job) and not index.find([*job, "seed=1"])
+    with monkeypatch.context() as changed:
+        changed.setattr(index, part, lambda: "other")
+        assert index.find(job) is None
+    with monkeypatch.context() as changed:
+        changed.setenv("DIFFSHORTCUT_PLUGINS", "outside")
+        assert index.find(job) is None
+    monkeypatch.chdir(world.root)  # where the words may mean other files
+    assert index.find(job) is None
+
+
+def test_verify_looks_at_the_content(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    [job, *_] = finish(world, monkeypatch, "random")
+    monkeypatch.setattr(run, "_grid", graph.Grid(run.plan, run._show))
+    rows = next((world.root / "store" / "score").glob("*/rows.jsonl"))
+    rows.write_bytes(rows.read_bytes()[::-1])  # the marker is as it was
+    world.calls.clear()
+    run.launch(job)
+    assert world.calls == []
+    monkeypatch.setenv(index.VERIFY, "1")
+    run.launch(job)
+    assert [stage for stage, _ in world.calls] == ["score"]
+
+
+def test_the_plan_of_a_sweep(world: World, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    swept = finish(world, monkeypatch, "random")
+    words = [word for word in swept[0] if not word.startswith(("attack=", "purifier="))]
+    monkeypatch.setattr(sys, "argv", ["plan", "-m", "attack=random,pid", "purifier=none", *words])
+    capsys.readouterr()
+    plan.main()
+    said = capsys.readouterr().out
+    assert "jobs: 2 | finished: 1" in said
+    trained = next(line for line in said.splitlines() if "personalize" in line)
+    assert [cell.strip() for cell in trained.split("│")][3:5] == ["2", "2"]
+
+
+def test_jobs_are_those_that_hydra_launches(monkeypatch: pytest.MonkeyPatch) -> None:
+    launch.register()
+    assert sweep.expand(["attack=aspl", "hydra.verbose=true"]) == sweep.Sweep(
+        [["attack=aspl"]], False
+    )
+    found = sweep.expand(["-m", "attack=aspl,pid", "hydra/launcher=graph", "seed=range(2)"])
+    assert found.many and [" ".join(job) for job in found.jobs] == [
+        "attack=aspl seed=0", "attack=aspl seed=1", "attack=pid seed=0", "attack=pid seed=1",
+    ]  # fmt: skip
+    unswept = ["hydra.mode=MULTIRUN", "hydra.sweeper.params={attack: 'aspl,pid'}"]
+    assert sweep.expand(unswept).jobs == [["attack=aspl"], ["attack=pid"]]
+
+
+def test_lines_tell_of_every_stage_without_a_terminal(world: World, caplog: Any) -> None:
+    caplog.set_level(logging.INFO)
+    prepared(jobs(world, ("random",)))
+    lines = [r.message for r in caplog.records if r.name == board.__name__]
+    assert len(lines) == 9 and lines[0].startswith("1 of 9: prior ") and "(done, " in lines[0]
+
+
+def test_memory_that_runs_out_halves_the_micro_batch(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int | None] = []
+
+    def starve(**given: Any) -> dict[str, Any]:
+        size = given["config"]["attack"]["micro_batch"]
+        seen.append(size)
+        if size is None or size > 1:
+            raise MemoryError
+        return world.do("protect", **given)
+
+    monkeypatch.setattr(sys.modules["diffshortcut.stages.protect"], "run", starve)
+    [job] = jobs(world, ("pid",))
+    comparison = run.plan(job)
+    tasks = cells.merge(cell for _, _, cell in comparison)
+    store = Store(world.root / "store")
+    assert cells.run(tasks, store=store, runtime=comparison.runtime) == []
+    ann = next(task for task in tasks if task.stage == "protect")
+    assert seen == [None, 2, 1, None, 2, 1]  # of four pictures
+    told = store.provenance("protect", ann.key)
+    assert told["out_of_memory"] == [4, 2] and told["config"]["attack"]["micro_batch"] == 1
+    assert execute.with_micro_batch(ann, 1).key == ann.key
+
+
+def test_workers_fit_the_cluster() -> None:
+    from diffshortcut.launch.cluster import shapes
+
+    def node(**resources: float) -> dict[str, Any]:
+        return {"Alive": True, "Resources": resources}
+
+    options = {"workers": None, "light_gpu": 0.25}
+    dead = {"Alive": False, "Resources": {"CPU": 64.0}}
+    assert (
+        shapes([node(CPU=5.0), node(CPU=2.0), dead], options, 2) == [({"num_cpus": 2}, False)] * 3
+    )
+    cards = shapes([node(CPU=8.0, GPU=2.0)], options, 2)
+    assert [shape["num_gpus"] for shape, _ in cards] == [0.75, 0.75, 0.25, 0.25]
+    assert [light for _, light in cards] == [False, False, True, True]
+    whole = shapes([node(CPU=8.0, GPU=2.0)], {"workers": 1, "light_gpu": 0}, 2)
+    assert [shape["num_gpus"] for shape, _ in whole] == [1]
+    assert shapes([node(CPU=1.0)], options, 2) == []
+
+
+def test_light_stages_have_no_model(world: World) -> None:
+    from diffshortcut.launch.workers import is_light, kind
+
+    [job] = jobs(world, ("pid",), ["jpeg"])
+    cell = run.plan(job).cells["pid+jpeg"]["ann"]
+    light = {name for name, task in cell.items() if is_light(task)}
+    assert light == {"purify.jpeg", "score.ims"}
+    assert kind(cell["personalize"]) == ("personalize", "mini:mini_a")
