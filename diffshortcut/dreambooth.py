@@ -55,7 +55,8 @@ class Posterior:
 class Settings:
     """How to train: prompts, learning rate, weight of the prior loss, images per step.
 
-    `prior_batch` 0 is a loss without class images. `weights_dtype` bfloat16 without float32 masters, and no `clip`, are what released attacks do.
+    `prior_batch` 0 is a loss without class images. `weights_dtype` bfloat16 without float32
+    masters, and no `clip`, are what released attacks do.
     """
 
     instance_prompt: str

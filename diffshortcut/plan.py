@@ -15,7 +15,6 @@ from typing import Any
 
 from diffshortcut import cells, keys, run, usage
 from diffshortcut.cells import Task
-from diffshortcut.errors import UserError
 from diffshortcut.report.sheet import Sheet
 from diffshortcut.store import MARKER, Store
 
@@ -127,15 +126,11 @@ def summary(found: list[Line]) -> str:
 def main() -> None:
     """Print the plan of a command line."""
     overrides = sys.argv[1:]
-    try:
+    with usage.one_line(overrides):
         comparison = run.plan(overrides)
         of_arms = comparison.cells.values()
         tasks = cells.merge(cell for of_arm in of_arms for cell in of_arm.values())
         found = lines(tasks, Store(Path(comparison.config["runtime"]["store"])))
-    except UserError as error:
-        sys.exit(f"error: {error}")
-    except usage.CONFIG_ERRORS as error:
-        sys.exit(f"error: {usage.explain(error, overrides)}")
     from rich.console import Console
 
     names = ", ".join(arm.name for arm in comparison.arms)

@@ -1,21 +1,24 @@
 """The few weights that a small personalization trains, and its files as plain diffusers reads them.
 
-`pytorch_lora_weights.safetensors` is for `load_lora_weights` of a pipeline,
-`learned_embeds.safetensors` for `load_textual_inversion` (with `token=` a word that is new to the
-tokenizer) and `pytorch_custom_diffusion_weights.safetensors` for `load_attn_procs` of its denoiser.
+A pipeline's `load_lora_weights` reads `pytorch_lora_weights.safetensors`, `load_textual_inversion`
+`learned_embeds.safetensors` (with `token=` a word that is new to the tokenizer). The names inside
+`pytorch_custom_diffusion_weights.safetensors` are those of diffusers' Custom Diffusion.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import torch
+from diffusers import UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import CLIPTokenizer
+from transformers import CLIPTextModel, CLIPTokenizer
 
 from diffshortcut.errors import UserError
 from diffshortcut.seeding import Draws
 
+Net: TypeAlias = UNet2DConditionModel | CLIPTextModel
 LORA = "pytorch_lora_weights.safetensors"
 EMBEDDINGS = "learned_embeds.safetensors"
 KEYS_AND_VALUES = "pytorch_custom_diffusion_weights.safetensors"
@@ -26,7 +29,7 @@ DOWN, UP = ".down.weight", ".up.weight"
 
 
 def add_lora(
-    net: nn.Module,
+    net: Net,
     targets: Sequence[str],
     *,
     rank: int,
@@ -49,14 +52,14 @@ def add_lora(
     return [p for _, p in named]
 
 
-def keys_and_values(denoiser: nn.Module) -> dict[str, nn.Parameter]:
+def keys_and_values(denoiser: UNet2DConditionModel) -> dict[str, nn.Parameter]:
     """The key and value projections of every cross-attention (attn2), by name."""
     ends = ("attn2.to_k.weight", "attn2.to_v.weight")
     return {name: p for name, p in denoiser.named_parameters() if name.endswith(ends)}
 
 
 def learn_word(
-    text_encoder: nn.Module, tokenizer: CLIPTokenizer, word: str, initial_word: str
+    text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer, word: str, initial_word: str
 ) -> nn.Parameter:
     """Make the embedding of `word` a parameter of its own, (dim,), that starts as another's."""
     embedding = text_encoder.get_input_embeddings()
@@ -84,13 +87,13 @@ def token_index(tokenizer: CLIPTokenizer, word: str) -> int:
     indices = tokenizer(word, add_special_tokens=False).input_ids
     if len(indices) != 1:
         raise UserError(
-            f"'{word}' is {len(indices)} tokens of the model's vocabulary, and a trainer of embeddings"
-            " needs a word that is one: such as prompts.identifier=sks"
+            f"'{word}' is {len(indices)} tokens of the model's vocabulary, and a trainer of"
+            " embeddings needs a word that is one: such as prompts.identifier=sks"
         )
     return indices[0]
 
 
-def save_lora(folder: Path, *, unet: nn.Module, text_encoder: nn.Module) -> None:
+def save_lora(folder: Path, *, unet: UNet2DConditionModel, text_encoder: CLIPTextModel) -> None:
     """Write the LoRA of the denoiser and, if it has one, of the text encoder."""
     found = {"unet": _lora_of(unet)}
     if getattr(text_encoder, "peft_config", None):
@@ -112,7 +115,11 @@ def save_keys_and_values(folder: Path, weights: Mapping[str, Tensor]) -> None:
 
 @torch.no_grad()
 def apply(
-    folder: Path, *, unet: nn.Module, text_encoder: nn.Module, tokenizer: CLIPTokenizer
+    folder: Path,
+    *,
+    unet: UNet2DConditionModel,
+    text_encoder: CLIPTextModel,
+    tokenizer: CLIPTokenizer,
 ) -> None:
     """Change two networks in place by every such file of a folder; UserError if it has none."""
     found = {name: load_file(folder / name) for name in FILES if (folder / name).is_file()}
@@ -128,7 +135,7 @@ def apply(
         weight.copy_(stored[_published(name)])
 
 
-def _lora_of(net: nn.Module) -> dict[str, Tensor]:
+def _lora_of(net: Net) -> dict[str, Tensor]:
     from diffusers.utils import convert_state_dict_to_diffusers
     from peft.utils import get_peft_model_state_dict
 

@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 
+from torch import nn
+
 from diffshortcut.models import adapters
-from diffshortcut.models.adapters import ATTENTION, TEXT_ATTENTION, add_lora
+from diffshortcut.models.adapters import ATTENTION, TEXT_ATTENTION, Net, add_lora
 from diffshortcut.models.ldm import LatentDiffusion
 from diffshortcut.models.partly_trained import PartlyTrained
 from diffshortcut.seeding import Draws
@@ -28,12 +30,11 @@ class LoRA(DreamBooth):
     def start(self, draws: Draws) -> LatentDiffusion:
         """A copy with a LoRA that changes nothing yet."""
         model = self.model.frozen_copy()
-        shape = {"rank": self.rank, "deviation": 1 / self.rank}
-        weights = add_lora(model.unet, ATTENTION, draws=draws.scope("unet"), **shape)
+        weights = self._add(model.unet, ATTENTION, draws.scope("unet"))
         if self.text_encoder:
-            scope = draws.scope("text_encoder")
-            weights += add_lora(model.text_encoder, TEXT_ATTENTION, draws=scope, **shape)
+            weights += self._add(model.text_encoder, TEXT_ATTENTION, draws.scope("text_encoder"))
         nets = {"unet": model.unet, "text_encoder": model.text_encoder}
-        return PartlyTrained.of(
-            model, weights, lambda folder: adapters.save_lora(folder, **nets)
-        )
+        return PartlyTrained.of(model, weights, lambda folder: adapters.save_lora(folder, **nets))
+
+    def _add(self, net: Net, targets: list[str], draws: Draws) -> list[nn.Parameter]:
+        return add_lora(net, targets, rank=self.rank, draws=draws, deviation=1 / self.rank)

@@ -25,6 +25,4 @@ class TextualInversion(DreamBooth):
         """A copy to which `word` means what `initial_word` does."""
         model = self.model.frozen_copy()
         row = learn_word(model.text_encoder, model.tokenizer, self.word, self.initial_word)
-        return PartlyTrained.of(
-            model, [row], lambda folder: save_embedding(folder, self.word, row)
-        )
+        return PartlyTrained.of(model, [row], lambda folder: save_embedding(folder, self.word, row))
