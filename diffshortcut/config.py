@@ -40,12 +40,15 @@ def roots() -> tuple[Path, ...]:
 
 
 def groups() -> dict[str, list[str]]:
-    """Every config group with all its options, nested presets such as `gaussian/legacy` too."""
+    """Every config group with all its options, nested presets such as `gaussian/legacy` too.
+
+    A file whose name starts with _ is a part of options, not one.
+    """
     found: dict[str, set[str]] = {}
     for root in roots():
         for file in root.glob("*/**/*.yaml"):
             group, *option = file.relative_to(root).with_suffix("").parts
-            if group != "hydra":
+            if group != "hydra" and not file.name.startswith("_"):
                 found.setdefault(group, set()).add("/".join(option))
     return {group: sorted(options) for group, options in sorted(found.items())}
 

@@ -57,7 +57,8 @@ class Posterior:
 class Settings:
     """How to train: prompts, learning rate, weight of the prior loss, images per step.
 
-    `weights_dtype` bfloat16 without float32 masters, and no `clip`, are what released attacks do.
+    `prior_batch` 0 is a loss without class images. `weights_dtype` bfloat16 without float32
+    masters, and no `clip`, are what released attacks do.
     """
 
     instance_prompt: str
@@ -73,6 +74,8 @@ class Settings:
 class Training:
     """One model in training: its own copy of the weights, AdamW's state and the step count.
 
+    Without `copy` the model itself is trained, all that it names its trainable parameters.
+
     `train` may be called again and again: it goes on where it stopped, with other images too.
     Images come in a new random order each pass, so every instance and prior image is seen. The
     processes of a `team` make the same draws and share each step's images among them.
@@ -82,11 +85,13 @@ class Training:
         self,
         model: LatentDiffusion,
         settings: Settings,
-        prior: Posterior,
+        prior: Posterior | None,
         draws: Draws,
+        *,
+        copy: bool = True,
         team: Team = ALONE,
     ) -> None:
-        self.model = model.copy(getattr(torch, settings.weights_dtype))
+        self.model = model.copy(getattr(torch, settings.weights_dtype)) if copy else model
         self.settings = settings
         self.prior = prior
         self.draws = draws
@@ -121,12 +126,9 @@ class Training:
 
     def _step(self, instances: Instances) -> Tensor:
         settings = self.settings
-        z = torch.cat(
-            [
-                self._sample("instance", instances, settings.instance_batch),
-                self._sample("prior", self.prior, settings.prior_batch),
-            ]
-        )
+        z = self._sample("instance", instances, settings.instance_batch)
+        if self.prior is not None and settings.prior_batch:
+            z = torch.cat([z, self._sample("prior", self.prior, settings.prior_batch)])
         t = self.draws.integers("timestep", self.model.num_timesteps, len(z), self.step)
         noise = self.draws.normal("noise", z.shape[1:], len(z), self.step)
         loss = dreambooth_loss(self.model, settings, z, t, noise, self.team.share(len(z)))
@@ -177,8 +179,8 @@ def dreambooth_loss(
     """L_db = mean instance loss + prior_weight * mean prior loss (Eq. 2), a scalar.
 
     `z` holds instance_batch latents of the person, then prior_batch latents of the class; one pass
-    of the denoiser serves both. The gradient reaches denoiser and text encoder. With `rows` only
-    those latents' part of the sum.
+    of the denoiser serves both. The gradient reaches denoiser and text encoder. Without latents of
+    the class it is the instance loss alone. With `rows` only those latents' part of the sum.
     """
     kinds = [0] * settings.instance_batch + [1] * settings.prior_batch
     shares = [1 / settings.instance_batch, settings.prior_weight / max(settings.prior_batch, 1)]

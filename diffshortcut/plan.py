@@ -15,7 +15,6 @@ from typing import Any, Protocol
 
 from diffshortcut import cells, index, keys, launch, sweep, usage
 from diffshortcut.cells import STAGES
-from diffshortcut.errors import UserError
 from diffshortcut.progress import track
 from diffshortcut.report.sheet import Sheet
 from diffshortcut.store import MARKER, Store
@@ -150,12 +149,8 @@ def summary(found: list[Line]) -> str:
 def main() -> None:
     """Print the plan of a command line."""
     words = sys.argv[1:]
-    try:
+    with usage.one_line(words):
         title, found = _planned(words)
-    except UserError as error:
-        sys.exit(f"error: {error}")
-    except usage.CONFIG_ERRORS as error:
-        sys.exit(f"error: {usage.explain(error, words)}")
     from rich.console import Console
 
     console = Console(width=None if sys.stdout.isatty() else 120)

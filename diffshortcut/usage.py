@@ -1,15 +1,16 @@
 """What the command line says: help, and one line for each mistake."""
 
 import re
-from collections.abc import Sequence
-from contextlib import suppress
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from diffshortcut import config, frame
-from diffshortcut.errors import suggest
+from diffshortcut.errors import UserError, suggest
 
 CONFIG_ERRORS = (HydraException, OmegaConfBaseException)
 HELP = """DiffShortcut: does a protection against personalized diffusion survive a defense?
@@ -52,6 +53,17 @@ def explain(error: Exception, overrides: Sequence[str]) -> str:
     if isinstance(error, OverrideParseException):
         return _unreadable(error)
     return f"{message.splitlines()[0]} ({' '.join(overrides)})"
+
+
+@contextmanager
+def one_line(overrides: Sequence[str]) -> Iterator[None]:
+    """End the program with one line for a mistake in its command line."""
+    try:
+        yield
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    except CONFIG_ERRORS as error:
+        sys.exit(f"error: {explain(error, overrides)}")
 
 
 def _unreadable(error: OverrideParseException) -> str:

@@ -57,6 +57,12 @@ def test_a_defense_that_trains_otherwise_is_not_known(attack: str) -> None:
     assert known(f"attack={attack}", "trainer.class_prompt=a face") == ["model", "prompt"]
 
 
+@pytest.mark.parametrize("attack", ["aspl", "fsmg"])
+@pytest.mark.parametrize("trainer", ["lora", "textual_inversion", "custom_diffusion"])
+def test_surrogates_that_are_trained_whole_know_no_other_trainer(attack: str, trainer: str) -> None:
+    assert known(f"attack={attack}", f"trainer={trainer}") == ["model", "prompt"]
+
+
 def test_the_purifier_is_known_only_if_the_very_chain_is_the_target() -> None:
     def aimed(target: Any, purifier: Any) -> bool:
         attack = {"_target_": "a", "surrogate": {"weights": "x"}, "target": target}

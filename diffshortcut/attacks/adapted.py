@@ -2,14 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 
-import torch
 from torch import Tensor, nn
 
 from diffshortcut.checkpoint import load_trained, trained_tensors
+from diffshortcut.models.adapters import ATTENTION, add_lora, keys_and_values
 from diffshortcut.models.ldm import LatentDiffusion
 from diffshortcut.seeding import Draws
-
-ATTENTION = ["to_q", "to_k", "to_v", "to_out.0"]  # as diffusers names them
 
 
 class Adapted:
@@ -51,21 +49,10 @@ class Adapted:
 def cross_attention(model: LatentDiffusion, learning_rate: float) -> Adapted:
     """The key and value projections of every cross-attention (attn2), as in Custom Diffusion."""
     model = model.copy()
-    ends = ("attn2.to_k.weight", "attn2.to_v.weight")
-    weights = [p for name, p in model.unet.named_parameters() if name.endswith(ends)]
-    return Adapted(model, weights, learning_rate)
+    return Adapted(model, list(keys_and_values(model.unet).values()), learning_rate)
 
 
 def lora(model: LatentDiffusion, *, rank: int, learning_rate: float, draws: Draws) -> Adapted:
     """A LoRA of every attention projection of the denoiser, which starts as no change."""
-    from peft import LoraConfig
-
     model = model.copy()
-    with torch.random.fork_rng():  # peft draws from the global generator; ours come below
-        model.unet.add_adapter(LoraConfig(r=rank, lora_alpha=rank, target_modules=ATTENTION))
-    named = [(name, p) for name, p in model.unet.named_parameters() if "lora_" in name]
-    for name, weight in named:
-        if "lora_A" in name:
-            draw = draws.normal(name, weight.shape, images=1)[0]
-            weight.data.copy_(draw / weight.shape[1] ** 0.5)
-    return Adapted(model, [p for _, p in named], learning_rate)
+    return Adapted(model, add_lora(model.unet, ATTENTION, rank=rank, draws=draws), learning_rate)

@@ -15,7 +15,7 @@ class Evidence:
 
     `references` (set_C) and `clean` (set_B) are the person's own pictures, `protected` and
     `purified` are set_B after those stages, `generated` maps each prompt to its images,
-    `model` is the folder of the personalized weights (unet/, text_encoder/).
+    `model` is the folder of the personalized weights, for `LatentDiffusion.with_weights`.
     """
 
     generated: dict[str, Tensor]

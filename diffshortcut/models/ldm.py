@@ -17,6 +17,7 @@ from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from diffshortcut.models import adapters
 from diffshortcut.precision import Precision
 from diffshortcut.weights import locate
 
@@ -157,10 +158,17 @@ class LatentDiffusion:
 
     def copy(self, dtype: torch.dtype = torch.float32) -> "LatentDiffusion":
         """A trainable copy of denoiser and text encoder; autoencoder and tokenizer are shared."""
+        copied = self.frozen_copy()
+        for net in (copied.unet, copied.text_encoder):
+            nn.Module.to(net, dtype)
+            net.requires_grad_(True)
+        return copied
+
+    def frozen_copy(self) -> "LatentDiffusion":
+        """The same without gradients, for changes of a few weights."""
         nets = {"unet": copy.deepcopy(self.unet), "text_encoder": copy.deepcopy(self.text_encoder)}
         for net in nets.values():
-            nn.Module.to(net, dtype)
-            self.precision.prepare(net).requires_grad_(True)
+            self.precision.prepare(net).requires_grad_(False)
         return replace(self, **nets)
 
     def save(self, folder: Path) -> None:
@@ -170,8 +178,13 @@ class LatentDiffusion:
         self.text_encoder.save_pretrained(folder / "text_encoder")
 
     def with_weights(self, folder: Path) -> "LatentDiffusion":
-        """This model with the denoiser and the text encoder that `save` wrote; read-only."""
-        return replace(self, **_trained_parts(folder, self.device, self.precision))
+        """This model with what a trainer wrote: both networks, or small changes; read-only."""
+        if (folder / "unet").is_dir():
+            return replace(self, **_trained_parts(folder, self.device, self.precision))
+        changed = self.frozen_copy()
+        nets = {"unet": changed.unet, "text_encoder": changed.text_encoder}
+        adapters.apply(folder, **nets, tokenizer=self.tokenizer)
+        return changed
 
     def _rates(self, t: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
         t = t.to(like.device)

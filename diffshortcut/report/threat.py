@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 Node = Mapping[str, Any]
+WHOLE = "diffshortcut.trainers.dreambooth.DreamBooth"  # how attacks train their surrogates
 PARTS = ("model", "prompt", "trainer", "purifier")
 
 
@@ -44,13 +45,13 @@ def _prompts(attack: Node) -> list[str]:
 
 
 def _trains(attack: Node, trainer: Node) -> bool:
-    """Whether surrogates are trained, on the two prompts of the victim's trainer."""
+    """Whether surrogates are trained as the victim is: all weights or few, on the two prompts."""
     personalized = attack.get("personalized")
     if not personalized and not {"class_prompt", "learning_rate"} <= attack.keys():
         return False
-    own = personalized or attack
-    prompts = ("instance_prompt", "class_prompt")
-    return all(key in trainer and own.get(key) == trainer[key] for key in prompts)
+    own = personalized or {**attack, "_target_": WHOLE}
+    same = ("_target_", "instance_prompt", "class_prompt")
+    return all(key in trainer and own.get(key) == trainer[key] for key in same)
 
 
 def _aims(target: Node | None, purifier: Node | None) -> bool:

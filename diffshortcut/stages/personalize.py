@@ -11,14 +11,17 @@ from diffshortcut.stages.inputs import Inputs
 
 
 def run(*, config: dict[str, Any], inputs: Inputs, out: Path, draws: Draws) -> dict[str, Any]:
-    """Write unet/, text_encoder/ and log.jsonl (step, loss). `config`: trainer.
+    """Write what was trained and log.jsonl (step, loss). `config`: trainer.
+
+    That is unet/ and text_encoder/, or the small files of `models/adapters.py`.
 
     The victim's model learns the artifact `images`; without one it is an attack's surrogate and
     learns set_A at `resolution`.
     """
     assert inputs.person is not None
     trainer = build(config["trainer"], "trainer")
-    prior = read_folder(inputs.artifacts["prior"] / "images")
+    classes = inputs.artifacts.get("prior")
+    prior = read_folder(classes / "images") if classes else None
     if "images" in inputs.artifacts:
         images = read_files(inputs.pictures("images"))
         clean = quantize(read_files(inputs.person.set_B, images.shape[-1]))

@@ -2,7 +2,7 @@
 
 CDL (section 4.2, Algorithm 1) adds a noise token to both prompts: "with" it for the person, so
 that the token and not the identifier learns the perturbation, "without" it for the class. The loss
-is Eq. 2 in both.
+is Eq. 2 in both. The other trainers have the same loss and train other weights.
 """
 
 from collections.abc import Sequence
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from diffshortcut import parallel
 from diffshortcut.dreambooth import LOG_EVERY, Instances, Log, Posterior, Settings, Training
+from diffshortcut.errors import UserError
 from diffshortcut.filters import gaussian_blur
 from diffshortcut.models.ldm import LatentDiffusion
 from diffshortcut.progress import track
@@ -25,7 +26,8 @@ SIGMA = (0.1, 2.0)  # of the augmentation's blur, in pixels at 512
 class DreamBooth:
     """Full fine-tuning of denoiser and text encoder with prior preservation.
 
-    Each step takes `instance_batch` images of the person and `prior_batch` of the class.
+    Each step takes `instance_batch` images of the person and `prior_batch` of the class (0: no
+    prior preservation).
     `protected_fraction` p < 1 replaces the first int(n (1 - p)) images by clean ones. MetaCloak's
     trainer blurs (`blur_kernel` 7 pixels at 512, 0 = off) and mirrors (`flip_probability` 0.5);
     both are drawn anew each step. `inference_suffix` is what samplers append to their prompts.
@@ -49,16 +51,27 @@ class DreamBooth:
             raise ValueError("steps must be at least 0 and learning_rate above 0")
         if not 0 <= self.protected_fraction <= 1:
             raise ValueError("protected_fraction must be between 0 and 1")
+        if self.instance_batch < 1 or self.prior_batch < 0:
+            raise ValueError("instance_batch must be at least 1 and prior_batch at least 0")
+
+    def start(self, draws: Draws) -> LatentDiffusion:
+        """A copy of the model that has a gradient for what is trained; `draws` initialize it."""
+        return self.model.copy()
 
     def __call__(
         self,
         images: Tensor,
-        prior: Tensor,
+        prior: Tensor | None,
         draws: Draws,
         clean: Tensor | None = None,
         log: Log | None = None,
     ) -> LatentDiffusion:
-        """A trained copy of the model. All images are (n, 3, h, w) in [0, 1]."""
+        """A trained copy of the model. All images are (n, 3, h, w) in [0, 1].
+
+        UserError if there are no images of the class for `prior_batch`.
+        """
+        if self.prior_batch and prior is None:
+            raise UserError("trainer.prior_batch needs images of the class: trainer.prior=${prior}")
         images = self.mix(images, clean)
         settings = Settings(
             instance_prompt=self.instance_prompt,
@@ -68,8 +81,9 @@ class DreamBooth:
             instance_batch=self.instance_batch,
             prior_batch=self.prior_batch,
         )
-        encoded = Posterior.of(self.model, prior)
-        training = Training(self.model, settings, encoded, draws, parallel.team())
+        classes = Posterior.of(self.model, prior) if prior is not None else None
+        model, team = self.start(draws), parallel.team()
+        training = Training(model, settings, classes, draws, copy=False, team=team)
         instances = self._instances(images, draws)
         for start in track(range(0, self.steps, LOG_EVERY), "personalize"):
             training.train(instances, min(LOG_EVERY, self.steps - start), log)
