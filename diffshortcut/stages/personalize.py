@@ -18,12 +18,12 @@ def run(*, config: dict[str, Any], inputs: Inputs, out: Path, draws: Draws) -> d
     """
     assert inputs.person is not None
     trainer = build(config["trainer"], "trainer")
-    prior = read_folder(inputs.artifacts["prior"] / "images")
     if "images" in inputs.artifacts:
         images = read_files(inputs.pictures("images"))
         clean = quantize(read_files(inputs.person.set_B, images.shape[-1]))
     else:
         images = clean = quantize(read_files(inputs.person.set_A, config["resolution"]))
+    prior = read_folder(inputs.artifacts["prior"] / "images", images.shape[-1])
     losses: list[dict[str, float]] = []
     trained = trainer(
         images, prior, draws, clean, lambda step, loss: losses.append({"step": step, "loss": loss})
