@@ -16,6 +16,7 @@ from torch import Tensor
 
 from diffshortcut.models.pixel_diffusion import PixelDiffusion, with_schedule
 from diffshortcut.weights import locate
+from diffshortcut.weights.unpickle import unpickled
 
 LAYERS = 2  # residual blocks per level
 ADM_256 = {
@@ -38,12 +39,12 @@ RESIDUAL = {
 
 def load(*, weights: str) -> PixelDiffusion:
     """The model of a weight reference (the released .pt file), read once per process."""
-    return _load(locate(weights), torch.get_default_device())
+    return _load(locate(weights), weights, torch.get_default_device())
 
 
 @cache
-def _load(file: Path, device: torch.device) -> PixelDiffusion:
-    released = torch.load(file, weights_only=True, mmap=True, map_location="cpu")
+def _load(_: Path, weights: str, device: torch.device) -> PixelDiffusion:
+    released = unpickled(weights)
     with torch.device("meta"):
         unet = build()
     unet.load_state_dict(converted(released, unet), assign=True)
