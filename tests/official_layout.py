@@ -18,9 +18,10 @@ from torch import Tensor
 from diffshortcut.models import released
 
 SIDE = 8  # of the latents of a model of 512 pixels
-UNET = {"block_out_channels": [32, 64, 64, 64], "layers_per_block": 1, "cross_attention_dim": 16}
+GROUPS = {"layers_per_block": 1, "norm_num_groups": 8}
+UNET = {**GROUPS, "block_out_channels": [16, 32, 32, 32], "cross_attention_dim": 16}
 HEADS = {"sd14": 8, "sd15": 8, "sd_x4_upscaler": 8}  # of the second models one for each level
-VAE = {"layers_per_block": 1, "sample_size": 64}
+VAE = {**GROUPS, "sample_size": 64}
 TEXT = {
     "vocab_size": 514,
     "hidden_size": 16,
@@ -187,7 +188,7 @@ def _sizes(name: str, part: str) -> dict[str, Any]:
         return TEXT
     if part == "vae":
         levels = len(released.config(name, "vae")["block_out_channels"])
-        return {**VAE, "block_out_channels": [32] * levels}
+        return {**VAE, "block_out_channels": [8] * levels}
     side = released.config(name, "unet")["sample_size"] * SIDE // 64
     return {**UNET, "sample_size": side, "attention_head_dim": HEADS.get(name, [1, 2, 4, 4])}
 
