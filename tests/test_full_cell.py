@@ -28,6 +28,7 @@ from diffshortcut.weights import registry
 PIXEL = "guided_diffusion_256_uncond"
 LDMS = ("sd14", "sd15", "sd20base", "sd21base", "sd21")
 NODES = ("model", "surrogate", "zoo.purifier_ldm", *(f"zoo.ensemble.{n}" for n in LDMS[:2]))
+SLOW = pytest.mark.slow
 RUNTIME = {"device": "cpu", "threads": 1, "fail_fast": True, "checkpoint_minutes": 10}
 ALL = (
     "vae",
@@ -40,7 +41,13 @@ ALL = (
     "noise",
     "sr",
 )
-SHORT = ("pixel_diffpure.t=3", "gridpure.iterations=1", "tvm.iterations=5")
+SHORT = (
+    "pixel_diffpure.t=2",
+    "ddspure.one_shot=true",
+    "gridpure.iterations=1",
+    "gridpure.t=2",
+    "tvm.iterations=5",
+)
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +139,7 @@ def test_every_family_of_purifiers_in_one_walk(walk: Callable, home: Path) -> No
     assert any(not a.equal(b) for a, b in pairs)
 
 
-@pytest.mark.parametrize("name", ["sd14", "sd15", "sd20base", "sd21"])
+@pytest.mark.parametrize("name", [*(pytest.param(n, marks=SLOW) for n in LDMS[:3]), "sd21"])
 def test_every_model_walks_through_all_stages(walk: Callable, name: str) -> None:
     made = walk(name, "attack=aspl", "purifier=vae")
     side = official.resolution(name)
@@ -149,12 +156,14 @@ def test_a_surrogate_of_another_resolution(walk: Callable) -> None:
     assert images.read_folder(made["protect"] / "images").shape[-1] == 96
 
 
+@SLOW
 @pytest.mark.parametrize("attack", ["metacloak", "mist", "photoguard_diffusion", "sds"])
 def test_attacks_of_other_kinds(walk: Callable, attack: str) -> None:
     made = walk("sd21base", f"attack={attack}", "purifier=none")
     assert json.loads((made["protect"] / "facts.json").read_text())["max"] > 0
 
 
+@SLOW
 def test_an_ensemble_of_models_of_both_generations(walk: Callable) -> None:
     """SD 1.4, 1.5 and 2.1-base, whose text encoders differ, attack at once."""
     made = walk("sd21base", "attack=easpl", "zoo.ensemble.sd21base.resolution=64", "purifier=none")
