@@ -1,12 +1,12 @@
-"""Names and shapes of the released checkpoints' weights, in the words of the code that trained them.
+"""Names and shapes of the released checkpoints' weights, in the words of the code that made them.
 
 Transcribed, not computed from this project's or diffusers' classes:
 * `unet_1`, `unet_2`, `vae`, `clip_l`, `open_clip`: the lists UNET-v1-SD.txt, UNET-v2-SD.txt,
   VAE-v1-SD.txt, CLIP-v1-SD.txt and CLIP-v2-SD.txt in components/ of
   github.com/arenasys/stable-diffusion-webui-model-toolkit (commit f51c956).
 * `unet_x4`, `vae_x4`: UNVERIFIED, no list was found. By hand from configs/stable-diffusion/
-  x4-upscaling.yaml of github.com/Stability-AI/stablediffusion (commit ca86da3), block by block as the
-  lists above show that its UNetModel and Encoder number them.
+  x4-upscaling.yaml of github.com/Stability-AI/stablediffusion (commit ca86da3), block by block as
+  the lists above show that its UNetModel and Encoder number them.
 """
 
 from collections.abc import Iterator, Mapping

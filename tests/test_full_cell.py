@@ -1,9 +1,8 @@
 """A cell of the full zoo, every stage to the generated pictures, on small stand-ins.
 
 The stand-ins hold random weights in the released layouts (official_layout.py), so the numbers mean
-nothing: what is tested is that `zoo=full` finds, loads, trains, saves and reads them. The roles
-that are no diffusion model are the mini zoo's kind here (`OTHERS`); scoring needs all of them and is
-left out.
+nothing: what is tested is that `zoo=full` finds, loads, trains, saves, reads them. The only other
+role that is read is of the mini zoo's kind (`others`); scoring needs all roles and is left out.
 """
 
 import hashlib
@@ -180,4 +179,3 @@ def test_what_was_trained_is_a_folder_that_diffusers_reads(walk: Callable, home:
         read = kind.from_pretrained(made["personalize"] / part, local_files_only=True)
         ours = getattr(trained, part).state_dict()
         assert all(value.equal(ours[key]) for key, value in read.state_dict().items())
-

@@ -37,9 +37,7 @@ def small_pixel(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("name", (*LDMS, "sd_x4_upscaler"))
-def test_the_files_are_those_that_the_registry_fetches(
-    folders: dict[str, Path], name: str
-) -> None:
+def test_the_files_are_those_that_the_registry_fetches(folders: dict[str, Path], name: str) -> None:
     assert all((folders[name] / file.path).is_file() for file in registry.entry(name).files)
 
 

@@ -1,6 +1,6 @@
 """One step of each kind at the size of Stable Diffusion 2.1-base, with random weights, on the CPU.
 
-It shows that the steps run at full size and in how much memory; docs/full.md holds what was measured.
+It shows that the steps run at full size and in how much memory; docs/full.md holds what was seen.
 Each test needs up to 16 GB and minutes: run them one at a time,
 `python -m pytest -s -m slow tests/test_full_size.py -k pgd`.
 """

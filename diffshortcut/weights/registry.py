@@ -111,7 +111,7 @@ def locate(name: str) -> Path:
 
 
 def refuse_changed(name: str) -> None:
-    """UserError if a file of an entry, or its file NAME/FILE, is not the one whose hash is known."""
+    """UserError if a file of an entry, or its file NAME/FILE, has another hash than is known."""
     name, _, inner = name.partition("/")
     found = entry(name)
     for file in found.files:

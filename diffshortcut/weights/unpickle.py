@@ -1,4 +1,4 @@
-"""Released .pt and .pth files: compared with their hash, then read without running what they hold."""
+"""Released .pt and .pth files: compared with their hash, then read without running anything."""
 
 from typing import Any
 from zipfile import is_zipfile
