@@ -24,7 +24,7 @@ def model() -> LatentDiffusion:
     """Stable Diffusion 2.1-base's shapes without values; schedule and tokens are the mini zoo's."""
     mini = load(weights="mini:mini_a")
     with torch.device("meta"):
-        nets = {part: released.net("sd21base", part) for part in released.NETS}
+        nets: dict[str, Any] = {part: released.net("sd21base", part) for part in released.NETS}
     return LatentDiffusion(**nets, tokenizer=mini.tokenizer, scheduler=mini.scheduler)
 
 
