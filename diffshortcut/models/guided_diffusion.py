@@ -17,6 +17,7 @@ from torch import Tensor
 from diffshortcut.models.pixel_diffusion import PixelDiffusion, with_schedule
 from diffshortcut.precision import Precision
 from diffshortcut.weights import locate
+from diffshortcut.weights.unpickle import unpickled
 
 LAYERS = 2  # residual blocks per level
 ADM_256 = {
@@ -39,12 +40,13 @@ RESIDUAL = {
 
 def load(*, weights: str, precision: Precision | None = None) -> PixelDiffusion:
     """The model of a weight reference (the released .pt file), read once per process."""
-    return _load(locate(weights), torch.get_default_device(), precision or Precision())
+    precision = precision or Precision()
+    return _load(locate(weights), weights, torch.get_default_device(), precision)
 
 
 @cache
-def _load(file: Path, device: torch.device, precision: Precision) -> PixelDiffusion:
-    released = torch.load(file, weights_only=True, mmap=True, map_location="cpu")
+def _load(_: Path, weights: str, device: torch.device, precision: Precision) -> PixelDiffusion:
+    released = unpickled(weights)
     with torch.device("meta"):
         unet = build()
     unet.load_state_dict(converted(released, unet), assign=True)

@@ -17,6 +17,7 @@ from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from diffshortcut.errors import UserError
 from diffshortcut.models import adapters
 from diffshortcut.precision import Precision
 from diffshortcut.weights import locate
@@ -194,15 +195,24 @@ class LatentDiffusion:
 
 
 def load(
-    *, weights: str, autoencoder: str | None = None, precision: Precision | None = None
+    *,
+    weights: str,
+    autoencoder: str | None = None,
+    resolution: int | None = None,
+    precision: Precision | None = None,
 ) -> LatentDiffusion:
     """The model of a weight reference (a diffusers pipeline folder), read once per process.
 
-    `autoencoder` refers to another pipeline whose VAE this one shares. The model is shared and
-    read-only: train a `copy()`. UserError if the weights are missing.
+    `autoencoder` refers to another pipeline whose VAE this one shares, `resolution` is the side in
+    pixels that the model is expected to have. The model is shared and read-only: train a `copy()`.
+    UserError if the weights are missing or of another resolution.
     """
     folder, shared = locate(weights), locate(autoencoder or weights)
-    return _load(folder, shared, torch.get_default_device(), precision or Precision())
+    model = _load(folder, shared, torch.get_default_device(), precision or Precision())
+    own = model.latent_shape[-1] * model.factor
+    if resolution not in (None, own):
+        raise UserError(f"{weights} makes pictures of {own} pixels, not {resolution}")
+    return model
 
 
 @cache
@@ -228,5 +238,10 @@ def _trained_parts(folder: Path, device: torch.device, precision: Precision) -> 
 
 
 def _frozen(kind: Any, folder: Path, part: str, device: torch.device, precision: Precision) -> Any:
-    net = kind.from_pretrained(folder / part, local_files_only=True, use_safetensors=True)
-    return precision.prepare(net.to(device, torch.float32).eval().requires_grad_(False))
+    net = kind.from_pretrained(
+        folder / part,
+        local_files_only=True,
+        use_safetensors=True,
+        torch_dtype=torch.float32,  # else that of config.json, which says float16 of SD 2's float32
+    )
+    return precision.prepare(net.to(device).eval().requires_grad_(False))

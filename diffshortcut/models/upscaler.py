@@ -15,6 +15,8 @@ from diffshortcut.precision import Precision
 from diffshortcut.seeding import Draws
 from diffshortcut.weights import locate
 
+FACTOR = 0.08333  # of the released model's latents
+
 
 class Upscaler:
     """StableDiffusionUpscalePipeline on batches in [0, 1], with named draws."""
@@ -165,12 +167,13 @@ def load(*, weights: str, precision: Precision | None = None) -> Upscaler:
 def _load(folder: Path, device: torch.device, precision: Precision) -> Upscaler:
     with warnings.catch_warnings(action="ignore", category=FutureWarning):
         pipeline = StableDiffusionUpscalePipeline.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True
+            folder, local_files_only=True, use_safetensors=True, torch_dtype=torch.float32
         )
-    # the pipeline overwrites every factor but that of the released model
-    factor = json.loads((folder / "vae" / "config.json").read_text())["scaling_factor"]
-    pipeline.vae.register_to_config(scaling_factor=factor)
+    # the pipeline overwrites every factor but that of the released model, whose first config.json
+    # said none
+    config = json.loads((folder / "vae" / "config.json").read_text())
+    pipeline.vae.register_to_config(scaling_factor=config.get("scaling_factor", FACTOR))
     pipeline.set_progress_bar_config(disable=True)
     for net in (pipeline.vae, pipeline.unet, pipeline.text_encoder):
-        precision.prepare(net.to(device, torch.float32).requires_grad_(False))
+        precision.prepare(net.to(device).requires_grad_(False))
     return Upscaler(pipeline, precision)

@@ -20,13 +20,13 @@ def run(*, config: dict[str, Any], inputs: Inputs, out: Path, draws: Draws) -> d
     """
     assert inputs.person is not None
     trainer = build(config["trainer"], "trainer")
-    classes = inputs.artifacts.get("prior")
-    prior = read_folder(classes / "images") if classes else None
     if "images" in inputs.artifacts:
         images = read_files(inputs.pictures("images"))
         clean = quantize(read_files(inputs.person.set_B, images.shape[-1]))
     else:
         images = clean = quantize(read_files(inputs.person.set_A, config["resolution"]))
+    classes = inputs.artifacts.get("prior")
+    prior = read_folder(classes / "images", images.shape[-1]) if classes else None
     losses: list[dict[str, float]] = []
     trained = trainer(
         images, prior, draws, clean, lambda step, loss: losses.append({"step": step, "loss": loss})

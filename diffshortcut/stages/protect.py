@@ -123,7 +123,7 @@ def _scene(inputs: Inputs, photos: list[Tensor], size: int, *, full_size: bool) 
     return Scene(
         images=squares.stack(photos),
         clean=quantize(read_files(person.set_A, size)),
-        prior=read_folder(prior / "images") if prior else None,
+        prior=read_folder(prior / "images", size) if prior else None,
         names=tuple(path.name for path in person.set_B),
         personalized=inputs.artifacts.get("personalized"),
         view=View(size, squares.sides(photos)) if full_size else None,

@@ -1,6 +1,5 @@
 """Fetching weights: the first source that has them, resumed where it stopped, checked by hash."""
 
-import hashlib
 import json
 import logging
 import os
@@ -15,7 +14,7 @@ from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.file_download import http_get
 
 from diffshortcut.errors import UserError
-from diffshortcut.weights.registry import NOTED, Entry, File, Source
+from diffshortcut.weights.registry import NOTED, Entry, File, Source, sha256
 
 log = logging.getLogger(__name__)
 PART = ".part"  # of a file that is not whole yet
@@ -42,12 +41,6 @@ def verify(entry: Entry) -> dict[str, str]:
         if sha256(entry.folder / file.path) != expected:
             wrong[file.path] = "its sha256 is not the one registered, or noted when it was fetched"
     return wrong
-
-
-def sha256(path: Path) -> str:
-    """Of a file, in hex."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _bring(entry: Entry, file: File) -> None:

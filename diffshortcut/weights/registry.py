@@ -1,5 +1,6 @@
 """The full zoo's weights: names, files, sources and licences, and where they lie."""
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -107,6 +108,25 @@ def locate(name: str) -> Path:
         f"weights: {name} ({found.title}, {size(found.bytes)}, {found.licence}) is not in"
         f" {found.folder}: python -m diffshortcut.weights fetch {name}, or use zoo=mini"
     )
+
+
+def refuse_changed(name: str) -> None:
+    """UserError if a file of an entry, or its file NAME/FILE, has another hash than is known."""
+    name, _, inner = name.partition("/")
+    found = entry(name)
+    for file in found.files:
+        expected = found.expected(file)
+        if inner in ("", file.path) and expected not in (None, sha256(found.folder / file.path)):
+            raise UserError(
+                f"weights: {found.folder / file.path} is not the file that is registered, or that"
+                f" was fetched: remove it, then python -m diffshortcut.weights fetch {name}"
+            )
+
+
+def sha256(path: Path) -> str:
+    """Of a file, in hex."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 @cache

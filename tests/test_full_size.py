@@ -1,0 +1,128 @@
+"""One step of each kind at the size of Stable Diffusion 2.1-base, with random weights, on the CPU.
+
+It shows that the steps run at full size and in how much memory; docs/full.md holds what was seen.
+Each test needs up to 16 GB and minutes: run them one at a time,
+`python -m pytest -s -m slow tests/test_full_size.py -k pgd`.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+
+import pytest
+import torch
+from conftest import _tokenizer
+from diffusers import DDIMScheduler, DDPMScheduler, StableDiffusionUpscalePipeline
+from torch import Tensor
+
+from diffshortcut.attacks.denoising import denoising_loss
+from diffshortcut.attacks.pgd import ascend, gradient_of
+from diffshortcut.dreambooth import Posterior, Settings, Training
+from diffshortcut.models import released
+from diffshortcut.models.ldm import LatentDiffusion
+from diffshortcut.models.upscaler import Upscaler
+from diffshortcut.provenance import cost
+from diffshortcut.samplers.classifier_free import ClassifierFree, guided
+from diffshortcut.seeding import Draws
+
+pytestmark = pytest.mark.slow
+MOST = 20 * 2**30  # bytes
+DRAWS = Draws(seed=0, stage="full size", person="nobody")
+PROMPT = "a photo of sks person"
+SIDE = 512
+
+
+@contextmanager
+def measured(what: str) -> Iterator[None]:
+    """Print seconds of the clock and of the processor, and the peak of memory meanwhile."""
+    processor = time.process_time()
+    with cost() as found:
+        yield
+    processor, peak = time.process_time() - processor, found["peak_memory"]
+    print(f"\n{what}: {found['seconds']:.0f} s, {processor:.0f} s of CPU, peak {peak / 1e9:.1f} GB")
+    assert peak < MOST
+
+
+@pytest.fixture(autouse=True)
+def threads() -> Iterator[None]:
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(1)
+
+
+def model(name: str = "sd21base") -> LatentDiffusion:
+    """Fresh weights; a tokenizer of 514 tokens, for prompts of random meaning."""
+    torch.manual_seed(0)
+    nets = {part: released.net(name, part) for part in released.NETS}
+    scheduler = DDPMScheduler.from_config(released.config(name, "scheduler"))
+    return LatentDiffusion(**nets, tokenizer=_tokenizer(), scheduler=scheduler)
+
+
+def picture(side: int) -> Tensor:
+    return DRAWS.uniform("picture", (3, side, side), 1)
+
+
+def test_a_pgd_step() -> None:
+    """float32, one picture: encoder, denoiser and back to the pixels."""
+    sd, clean = model(), picture(SIDE)
+    with measured("PGD step"):
+        gradient = gradient_of(denoising_loss(sd, PROMPT, DRAWS))
+        moved = ascend(clean, clean, gradient, radius=11, step=1, steps=1)
+    levels = ((moved - clean) * 255).abs()
+    assert levels.max() == pytest.approx(1, abs=1e-3) and levels.mean() > 0.9
+    assert all(p.grad is None for p in sd.trainable_parameters())
+
+
+def test_a_sampler_step() -> None:
+    """float32, one latent, both branches of the guidance."""
+    sd = model()
+    sampler = ClassifierFree(model=sd, prompts=[PROMPT], images=1, steps=100, guidance=7.5)
+    solver, z = sampler.new_solver(sd), DRAWS.normal("latents", sd.latent_shape, 1)
+    assert sd.latent_shape == (4, 64, 64)
+    with torch.no_grad(), measured("sampler step"):
+        context, negative = (sd.encode_prompt([text]) for text in (PROMPT, ""))
+        t = solver.timesteps[0]
+        prediction = guided(sd, z, t.expand(1), context, negative, 7.5)
+        after = solver.step(prediction, t, z).prev_sample
+    assert after.shape == z.shape and after.isfinite().all() and not after.equal(z)
+
+
+def test_an_upscaler_step() -> None:
+    """bfloat16 autocast, 128 to 512 pixels, both branches of the guidance, and the decoder."""
+    name = "sd_x4_upscaler"
+    torch.manual_seed(0)
+    nets = {part: released.net(name, part) for part in released.NETS}
+    pipeline = StableDiffusionUpscalePipeline(
+        **nets,
+        tokenizer=_tokenizer(),
+        scheduler=DDIMScheduler.from_config(released.config(name, "scheduler")),
+        low_res_scheduler=DDPMScheduler.from_config(released.config(name, "low_res_scheduler")),
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    with torch.autocast("cpu", torch.bfloat16), measured("upscaler step"):
+        large = Upscaler(pipeline)(picture(128), prompt=PROMPT, draws=DRAWS, steps=1)
+    assert large.shape == (1, 3, SIDE, SIDE) and large.isfinite().all()
+
+
+@pytest.mark.skipif(not find_spec("bitsandbytes"), reason="needs bitsandbytes: the extra [gpu]")
+def test_a_dreambooth_step() -> None:
+    """bfloat16 autocast, 8-bit AdamW, checkpoints: one picture of the person, one of the class."""
+    from bitsandbytes.optim import AdamW8bit
+
+    latents = Posterior(DRAWS.normal("mean", (4, 64, 64), 1), torch.full((1, 4, 64, 64), 0.1))
+    settings = Settings(
+        instance_prompt=PROMPT, class_prompt="a photo of person", learning_rate=5e-7
+    )
+    training = Training(model(), settings, latents, DRAWS)  # the base goes, its copy is trained
+    training.model.unet.enable_gradient_checkpointing()
+    weights = training.model.trainable_parameters()
+    training.optimizer = AdamW8bit(weights, lr=5e-7, betas=(0.9, 0.999), weight_decay=1e-2)
+    before = weights[0].detach().clone()
+    losses: list[float] = []
+    autocast = torch.autocast("cpu", torch.bfloat16, cache_enabled=False)  # 2 GB less
+    with autocast, measured("DreamBooth step"):
+        training.train(latents, 1, lambda step, loss: losses.append(loss))
+    assert len(losses) == 1 and losses[0] > 0 and not weights[0].equal(before)
+    states = [s["state1"].dtype for s in training.optimizer.state.values() if "state1" in s]
+    assert torch.uint8 in states
