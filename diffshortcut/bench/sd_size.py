@@ -1,13 +1,16 @@
 """The same counts at the size of Stable Diffusion 2.1, without weights and without computing."""
 
+from collections.abc import Callable
+from typing import Any, Literal
+
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
-from transformers import CLIPTextConfig, CLIPTextModel
+from torch import Tensor
 
 from diffshortcut.attacks.denoising import denoising_loss
 from diffshortcut.attacks.pgd import gradient_of
 from diffshortcut.bench import published
 from diffshortcut.bench.counts import Counts, counting
+from diffshortcut.models import guided_diffusion, released
 from diffshortcut.models.ldm import LatentDiffusion, load
 from diffshortcut.report.sheet import Sheet
 from diffshortcut.seeding import Draws
@@ -18,40 +21,44 @@ PROMPT = "a photo of sks person"
 
 
 def model() -> LatentDiffusion:
-    """Stable Diffusion 2.1's shapes without values; schedule and tokens are the mini zoo's."""
+    """Stable Diffusion 2.1-base's shapes without values; schedule and tokens are the mini zoo's."""
     mini = load(weights="mini:mini_a")
-    levels = (128, 256, 512, 512)
     with torch.device("meta"):
-        vae = AutoencoderKL(
-            block_out_channels=levels,
-            down_block_types=("DownEncoderBlock2D",) * 4,
-            up_block_types=("UpDecoderBlock2D",) * 4,
-            layers_per_block=2,
-            latent_channels=4,
-        )
-        unet = UNet2DConditionModel(
-            sample_size=64,
-            cross_attention_dim=1024,
-            attention_head_dim=(5, 10, 20, 20),
-            use_linear_projection=True,
-        )
-        text = CLIPTextModel(
-            CLIPTextConfig(
-                vocab_size=49408,
-                hidden_size=1024,
-                intermediate_size=4096,
-                num_hidden_layers=23,
-                num_attention_heads=16,
-                max_position_embeddings=77,
-                projection_dim=512,
-                hidden_act="gelu",
-            )
-        )
-    for net in (vae, unet, text):
-        net.eval().requires_grad_(False)
-    return LatentDiffusion(
-        vae=vae, unet=unet, text_encoder=text, tokenizer=mini.tokenizer, scheduler=mini.scheduler
-    )
+        nets = {part: released.net("sd21base", part) for part in released.NETS}
+    return LatentDiffusion(**nets, tokenizer=mini.tokenizer, scheduler=mini.scheduler)
+
+
+def tflop(name: str, back_to: Literal["input", "weights"] | None = None) -> float:
+    """Of one picture through a net of NETS: forward, or forward and backward."""
+    with torch.device("meta"):
+        net, x, *rest = NETS[name]()
+        net.requires_grad_(back_to == "weights")
+        x.requires_grad_(back_to == "input")
+        counts = Counts()
+        with counting(counts):
+            output = net(x, *rest)
+            if back_to:
+                (output if isinstance(output, Tensor) else output[0]).sum().backward()
+    return counts.flops / 1e12
+
+
+def _denoiser(name: str, channels: int, side: int, *more: Tensor) -> tuple[Any, ...]:
+    z, context = torch.empty(1, channels, side, side), torch.empty(1, 77, 1024)
+    return (released.net(name, "unet"), z, torch.zeros(1), context, *more)
+
+
+def _vae(part: str, *shape: int) -> tuple[Any, ...]:
+    return getattr(released.net("sd21base", "vae"), part), torch.empty(shape)
+
+
+NETS: dict[str, Callable[[], tuple[Any, ...]]] = {  # with their input, of 512 pixels where not said
+    "unet": lambda: _denoiser("sd21base", 4, 64),
+    "vae encoder": lambda: _vae("encoder", 1, 3, PIXELS, PIXELS),
+    "vae decoder": lambda: _vae("decoder", 1, 4, 64, 64),
+    "text encoder": lambda: (released.net("sd21base", "text_encoder"), torch.zeros(1, 77).long()),
+    "pixel model": lambda: (guided_diffusion.build(), torch.empty(1, 3, 256, 256), torch.zeros(1)),
+    "upscaler": lambda: _denoiser("sd_x4_upscaler", 7, 128, torch.zeros(1).long()),  # 128 to 512
+}
 
 
 def step_counts() -> tuple[Counts, Counts]:
