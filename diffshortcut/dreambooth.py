@@ -165,7 +165,8 @@ def dreambooth_loss(
     """
     counts = [settings.instance_batch, settings.prior_batch]
     contexts = model.encode_prompt([settings.instance_prompt, settings.class_prompt])
-    context = contexts.repeat_interleave(torch.tensor(counts, device=contexts.device), dim=0)
+    repeats = torch.tensor(counts, device=contexts.device)
+    context = contexts.repeat_interleave(repeats, dim=0, output_size=len(z))
     instance, prior = model.denoising_loss(z, context, t, noise).split(counts)
     return instance.mean() + settings.prior_weight * prior.mean()
 
