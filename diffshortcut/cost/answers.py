@@ -1,0 +1,67 @@
+"""What a tensor without values says when a method asks for one.
+
+A method that reads values on its way (is it finite? has every face been found?) is told what lets
+it go on: True, 1, zeros on the CPU, all places of a mask, and that two tensors differ.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves, tree_map_only
+
+aten = torch.ops.aten
+MASKS = {aten.nonzero.default, aten.masked_select.default}  # whose answer is a guess
+
+
+class Refused(Exception):
+    """No question about values: compute it."""
+
+
+def answer(func: Any, args: Any, kwargs: Any) -> Any:
+    """The result of an operation that needs values; Refused if it needs none."""
+    if func is aten._local_scalar_dense.default and _missing(args[0]):
+        return {torch.bool: True}.get(args[0].dtype, 1.0 if args[0].is_floating_point() else 1)
+    if func is aten.equal.default and any(map(_missing, args)):
+        return told(args[0]) is not None and told(args[0]) == told(args[1])
+    if func is aten._to_copy.default and _missing(args[0]) and _to_cpu(kwargs):
+        return torch.zeros(args[0].shape, dtype=kwargs.get("dtype") or args[0].dtype, device="cpu")
+    if func is aten.nonzero.default and _missing(args[0]):
+        return args[0].new_empty((args[0].numel(), args[0].ndim), dtype=torch.long)
+    if func is aten.masked_select.default and any(map(_missing, args)):
+        return torch.broadcast_tensors(*args)[0].flatten()
+    if func._schema.is_mutable and _is_cpu(args[0]) and any(map(_missing, tree_leaves(args))):
+        return args[0]  # zeros stay zeros
+    raise Refused
+
+
+def as_if_there(args: Any, kwargs: Any) -> tuple[Any, Any]:
+    """Tensors of the CPU moved to those without values, if there are both."""
+    tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+    if len({tensor.device.type for tensor in tensors}) < 2:
+        return args, kwargs
+    return tree_map_only(Tensor, lambda tensor: tensor.to("meta"), (args, kwargs))
+
+
+def tell(tensor: Tensor, what: Any) -> Tensor:
+    """Name a tensor by what it was computed from: equal names are equal values."""
+    tensor.told = what  # type: ignore[attr-defined]
+    return tensor
+
+
+def told(tensor: Tensor) -> Any:
+    """The name, if it has one."""
+    return getattr(tensor, "told", None)
+
+
+def _missing(leaf: Any) -> bool:
+    return isinstance(leaf, Tensor) and leaf.device.type == "meta"
+
+
+def _is_cpu(leaf: Any) -> bool:
+    return isinstance(leaf, Tensor) and leaf.device.type == "cpu"
+
+
+def _to_cpu(kwargs: Any) -> bool:
+    device = kwargs.get("device")
+    return device is not None and torch.device(device).type == "cpu"

@@ -1,0 +1,70 @@
+"""Autocast on the meta device, which has none: what computes in 16 bits and what does not."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_map_only
+
+from diffshortcut.precision import Precision
+
+NARROW = {  # of torch's list for CUDA, what the nets here call
+    F.linear,
+    F.conv2d,
+    F.conv_transpose2d,
+    torch.conv2d,
+    torch.matmul,
+    torch.bmm,
+    torch.baddbmm,
+    torch.addmm,
+    Tensor.matmul,
+    Tensor.__matmul__,
+    F.scaled_dot_product_attention,
+}
+WIDE = {F.group_norm, F.layer_norm, F.softmax, F.normalize, torch.softmax, Tensor.softmax}
+_dtype: ContextVar[torch.dtype | None] = ContextVar("dtype", default=None)
+
+
+class Products(TorchFunctionMode):
+    """Casts the arguments of products to 16 bits, of norms and softmax to 32."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.dtype = dtype
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        wanted = self.dtype if func in NARROW else torch.float32 if func in WIDE else None
+        if wanted is not None:
+            args, kwargs = tree_map_only(Tensor, lambda x: _cast(x, wanted), (args, kwargs))
+        return func(*args, **kwargs)
+
+
+def _cast(x: Tensor, dtype: torch.dtype) -> Tensor:
+    return x.to(dtype) if x.is_floating_point() else x
+
+
+def current() -> torch.dtype | None:
+    """What products compute in here, if not as their arguments are."""
+    return _dtype.get()
+
+
+def products() -> AbstractContextManager[Any]:
+    """Inside, as `current` says."""
+    dtype = _dtype.get()
+    return nullcontext() if dtype is None else Products(dtype)
+
+
+@contextmanager
+def computing(precision: Precision, device: torch.device) -> Iterator[None]:
+    """In the place of `Precision.computing`."""
+    token = _dtype.set(None if precision.autocast is None else precision.dtype)
+    try:
+        yield
+    finally:
+        _dtype.reset(token)

@@ -1,0 +1,248 @@
+"""Calls of nets, each traced once for its shapes and entered into the books whenever it happens.
+
+The outermost call of any module is traced: forward, and once a gradient arrives, backward towards
+its inputs, its weights, or both. The same call again, of a copy as well, costs nothing to plan.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any
+from unittest.mock import patch
+from weakref import WeakKeyDictionary, WeakSet
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
+
+from diffshortcut.cost import narrow
+from diffshortcut.cost.ledger import Ledger, size
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A tensor but for its values."""
+
+    shape: torch.Size
+    dtype: torch.dtype
+    grad: bool
+
+    @classmethod
+    def of(cls, leaf: Any) -> Any:
+        """Of a tensor; anything else as it is."""
+        return cls(leaf.shape, leaf.dtype, leaf.requires_grad) if isinstance(leaf, Tensor) else leaf
+
+    def make(self) -> Tensor:
+        """A tensor of it."""
+        made = torch.empty(self.shape, dtype=self.dtype, device="meta")
+        return made.requires_grad_(self.grad)
+
+
+@dataclass(frozen=True)
+class Pass:
+    """Operations forward or backward, and bytes at most besides those that were there before."""
+
+    flops: float
+    spike: int
+
+
+@dataclass(frozen=True)
+class Call:
+    """A forward pass, the shapes of its arguments and result, and bytes kept for the way back."""
+
+    given: list[Any]
+    spec: Any
+    result: list[Any]
+    result_spec: Any
+    forward: Pass
+    saved: int
+    back: dict[tuple[bool, bool], Pass] = field(default_factory=dict)  # to inputs, to weights
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether any part of the result has a gradient."""
+        return any(isinstance(leaf, Shape) and leaf.grad for leaf in self.result)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a module is, whatever its values are."""
+
+    digest: int
+    weights: list[nn.Parameter]
+
+    @classmethod
+    def of(cls, module: nn.Module) -> "Kind":
+        """From its parts and the shapes of its weights."""
+        weights = list(module.parameters())
+        shapes = tuple((p.shape, p.dtype) for p in weights)
+        return cls(hash((type(module), repr(module), shapes)), weights)
+
+
+class Nets:
+    """The calls traced so far."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+        self._calls: dict[Any, Call] = {}
+        self._kinds: WeakKeyDictionary[nn.Module, Kind] = WeakKeyDictionary()
+        self._there: WeakSet[nn.Module] = WeakSet()
+        self._inside = False
+
+    @contextmanager
+    def replaying(self) -> Iterator[None]:
+        """Inside, only the first call of a kind and shapes is computed."""
+
+        def call(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+            if self._inside:
+                return module._call_impl(*args, **kwargs)
+            return self._replayed(module, args, kwargs)
+
+        self._there.clear()
+        with patch.object(nn.Module, "__call__", call):
+            yield
+
+    def arrive(self, module: nn.Module) -> None:
+        """From now on a module is in memory."""
+        if module not in self._there:
+            self._there.add(module)
+            self.ledger.call(chain(module.parameters(), module.buffers()), "weights")
+
+    def back(self, call: Call, module: nn.Module, wanted: tuple[bool, bool]) -> Pass:
+        """The backward pass of a call, traced when it is first asked for."""
+        if not any(wanted):
+            return Pass(0, 0)
+        if wanted not in call.back:
+            with self._tracing(), torch.enable_grad():
+                call.back[wanted] = self._trace_back(call, module, wanted)
+        return call.back[wanted]
+
+    def _replayed(self, module: nn.Module, args: Any, kwargs: Any) -> Any:
+        self.arrive(module)
+        leaves, spec = tree_flatten((args, kwargs))
+        call = self._find(module, [Shape.of(leaf) for leaf in leaves], spec)
+        self.ledger.book.flops += call.forward.flops
+        self.ledger.book.spike(call.forward.spike)
+        made: list[Any] = [s.make().detach() if isinstance(s, Shape) else s for s in call.result]
+        if call.differentiable:
+            inputs = [x for x in leaves if isinstance(x, Tensor) and x.requires_grad]
+            weights = [p for p in module.parameters() if p.requires_grad]
+            way = Way(self, call, module)
+            token = ToWeights.apply(way, *weights) if weights else None
+            slopes = iter(ToInputs.apply(way, token, *inputs))
+            made = [
+                next(slopes) if isinstance(s, Shape) and s.grad else leaf
+                for s, leaf in zip(call.result, made, strict=True)
+            ]
+        return tree_unflatten(made, call.result_spec)
+
+    def _find(self, module: nn.Module, given: list[Any], spec: Any) -> Call:
+        modes = (torch.is_grad_enabled(), narrow.current())
+        key = (*self._kind(module), *modes, str(given), str(spec))
+        if key not in self._calls:
+            with self._tracing():
+                self._calls[key] = self._trace(module, given, spec)
+        return self._calls[key]
+
+    def _kind(self, module: nn.Module) -> tuple[Any, ...]:
+        """Equal for modules that compute the same."""
+        if module not in self._kinds:
+            self._kinds[module] = Kind.of(module)
+        kind = self._kinds[module]
+        recomputed = bool(getattr(module, "is_gradient_checkpointing", False))
+        return kind.digest, tuple(p.requires_grad for p in kind.weights), recomputed
+
+    @contextmanager
+    def _tracing(self) -> Iterator[None]:
+        before, self._inside = self._inside, True
+        try:
+            with self.ledger.aside(), narrow.products():
+                yield
+        finally:
+            self._inside = before
+
+    def _trace(self, module: nn.Module, given: list[Any], spec: Any) -> Call:
+        book = self.ledger.book
+        leaves = [leaf.make() if isinstance(leaf, Shape) else leaf for leaf in given]
+        before = book.total
+        args, kwargs = tree_unflatten(leaves, spec)
+        found, found_spec = tree_flatten(module._call_impl(*args, **kwargs))
+        known = {id(x.untyped_storage()) for x in leaves if isinstance(x, Tensor)}
+        fresh = size(
+            x for x in found if isinstance(x, Tensor) and id(x.untyped_storage()) not in known
+        )
+        saved = max(book.total - before - fresh, 0)
+        forward = Pass(book.flops, max(book.most - before, 0))
+        return Call(given, spec, [Shape.of(leaf) for leaf in found], found_spec, forward, saved)
+
+    def _trace_back(self, call: Call, module: nn.Module, wanted: tuple[bool, bool]) -> Pass:
+        book = self.ledger.book
+        leaves = [leaf.make() if isinstance(leaf, Shape) else leaf for leaf in call.given]
+        args, kwargs = tree_unflatten(leaves, call.spec)
+        found = tree_leaves(module._call_impl(*args, **kwargs))
+        ends = [x for x in found if isinstance(x, Tensor) and x.requires_grad]
+        targets = [x for x in leaves if isinstance(x, Tensor) and x.requires_grad and wanted[0]]
+        targets += [p for p in module.parameters() if p.requires_grad and wanted[1]]
+        slopes = [torch.empty_like(end) for end in ends]
+        flops, before, book.peak = book.flops, book.total, Counter(book.live)
+        torch.autograd.grad(ends, targets, slopes, allow_unused=True)
+        return Pass(book.flops - flops, max(book.most - before, 0))
+
+
+@dataclass
+class Way:
+    """One call on its way back."""
+
+    nets: Nets
+    call: Call
+    module: nn.Module
+    charged: Pass = Pass(0, 0)
+
+    def charge(self, inputs: bool, weights: bool) -> None:
+        """Enter a backward pass into the books, less what has been entered of it."""
+        found = self.nets.back(self.call, self.module, (inputs, weights))
+        book, kept = self.nets.ledger.book, self.call.saved if weights else 0
+        book.flops += found.flops - self.charged.flops
+        book.spike(found.spike + kept)
+        self.charged = found
+
+
+class ToInputs(torch.autograd.Function):
+    """The result of a call as a function of its inputs, and of a token of its weights."""
+
+    @staticmethod
+    def forward(ctx: Any, way: Way, token: Tensor | None, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """What has a gradient of the result."""
+        ctx.way, ctx.inputs, ctx.token = way, [Shape.of(x) for x in inputs], token is not None
+        # through checkpoints too, which drop what is saved
+        ctx.save_for_backward(torch.empty(way.call.saved, dtype=torch.uint8, device="meta"))
+        shapes = [s for s in way.call.result if isinstance(s, Shape) and s.grad]
+        return tuple(shape.make().detach() for shape in shapes)
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor | None, ...]:
+        """The gradients of the inputs."""
+        _ = ctx.saved_tensors
+        ctx.way.charge(bool(ctx.inputs), False)
+        token = torch.empty(0, device="meta") if ctx.token else None
+        return None, token, *(shape.make().detach() for shape in ctx.inputs)
+
+
+class ToWeights(torch.autograd.Function):
+    """A token of the weights: its backward pass is run only if they want a gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, way: Way, *weights: Tensor) -> Tensor:
+        """Nothing."""
+        ctx.way, ctx.weights = way, [Shape.of(p) for p in weights]
+        return torch.empty(0, device="meta")
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
+        """The gradients of the weights."""
+        way = ctx.way
+        way.charge(any(isinstance(s, Shape) and s.grad for s in way.call.given), True)
+        with way.nets.ledger.of_kind("gradients"):
+            return None, *(shape.make().detach() for shape in ctx.weights)

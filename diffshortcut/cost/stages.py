@@ -1,0 +1,130 @@
+"""What each stage does with its pictures, without reading or writing any."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from diffshortcut import squares
+from diffshortcut.attacks.scene import Scene, View
+from diffshortcut.cells import Task
+from diffshortcut.cost.rehearsal import build
+from diffshortcut.images import quantize
+from diffshortcut.metrics.evidence import Evidence
+from diffshortcut.samplers.classifier_free import ClassifierFree
+from diffshortcut.seeding import Draws
+from diffshortcut.stages import prior as prior_stage
+from diffshortcut.stages import protect as protect_stage
+from diffshortcut.stages import purify as purify_stage
+
+NOWHERE = Path("nowhere")
+
+
+def rehearse(task: Task) -> None:
+    """Walk through the stage of a task; nothing but its cost is left."""
+    STAGES[task.stage](task, Draws(task.seed, task.stage, "nobody"))
+
+
+def _prior(task: Task, draws: Draws) -> None:
+    config = task.config
+    model = build(config["model"], "model")
+    ClassifierFree(
+        model=model,
+        prompts=[config["prompt"]],
+        images=config["images"],
+        steps=config["steps"],
+        guidance=config["guidance"],
+        micro_batch=prior_stage.MICRO_BATCH,
+    )(model, draws)
+
+
+def _protect(task: Task, draws: Draws) -> None:
+    photos = _photos(task) if task.config.get("full_size") else list(_pictures(task, "set_B"))
+    prior, personalized = (task.inputs.get(role) for role in ("prior", "personalized"))
+    scene = Scene(
+        images=squares.stack(photos),
+        clean=_pictures(task, "set_A"),
+        prior=_blank(prior.config["images"], _side(task)) if prior else None,
+        names=tuple(str(number) for number in range(len(photos))),
+        personalized=NOWHERE if personalized else None,
+        view=View(_side(task), squares.sides(photos)) if task.config.get("full_size") else None,
+    )
+    attack = build(task.config["attack"], "attack")
+    perturbed = attack(scene, draws)
+    if hasattr(attack, "objective") and attack.radius > 0:
+        protect_stage._objective(attack, scene, quantize(perturbed), draws)
+
+
+def _purify(task: Task, draws: Draws) -> None:
+    link = build(task.config["link"], "purifier")
+    side = task.config.get("resolution")
+    if side is None:
+        images = _pictures(task, "set_B")
+        link(images, draws)
+        link(images[:1], draws)  # with other draws: is it random?
+        return
+    shrinks = purify_stage._has_model(task.config["link"])
+    for photo in _photos(task):
+        purify_stage._fitted(link, photo[None], draws, side if shrinks else None)
+
+
+def _personalize(task: Task, draws: Draws) -> None:
+    images = _pictures(task, "set_B" if "images" in task.inputs else "set_A")
+    count = task.inputs["prior"].config["images"]
+    prior = _blank(count, _side(task))
+    build(task.config["trainer"], "trainer")(images, prior, draws, images, lambda *_: None)
+
+
+def _generate(task: Task, draws: Draws) -> None:
+    sampler = build(task.config["sampler"], "sampler")
+    sampler(sampler.model.with_weights(NOWHERE), draws)
+
+
+def _score(task: Task, draws: Draws) -> None:
+    sampler = task.inputs["generated"].config["sampler"]
+    generated = {text: _blank(sampler["images"], _side(task)) for text in sampler["prompts"]}
+    clean = _pictures(task, "set_B")
+    evidence = Evidence(
+        generated=generated,
+        references=_pictures(task, "set_C"),
+        clean=clean,
+        protected=clean,
+        purified=clean,
+        model=NOWHERE,
+        draws=draws,
+    )
+    build(task.config["metric"], "metric")(evidence)
+
+
+STAGES: dict[str, Callable[[Task, Draws], None]] = {
+    "prior": _prior,
+    "protect": _protect,
+    "purify": _purify,
+    "personalize": _personalize,
+    "generate": _generate,
+    "score": _score,
+}
+
+
+def _side(task: Task) -> int:
+    """The models' resolution: only some stages are told."""
+    return next(t.config["resolution"] for t in task.ancestry() if "resolution" in t.config)
+
+
+def _pictures(task: Task, name: str) -> Tensor:
+    assert task.person is not None
+    return _blank(len(getattr(task.person, name)), _side(task))
+
+
+def _blank(count: int, side: int) -> Tensor:
+    return torch.zeros(count, 3, side, side)
+
+
+def _photos(task: Task) -> list[Tensor]:
+    """Of their own sizes, turned or not."""
+    assert task.person is not None
+    sizes = [Image.open(path).size for path in task.person.set_B]
+    return [torch.zeros(3, height, width) for width, height in sizes]
