@@ -7,7 +7,8 @@ import torch
 
 from diffshortcut.models.codeformer import CodeFormer, adaptive_instance_normalization
 from diffshortcut.models.faces import Face
-from diffshortcut.models.restorer import FFHQ, Restorer, load, soft_mask
+from diffshortcut.models.paste import parse_mask, square_mask
+from diffshortcut.models.restorer import FFHQ, Restorer, load
 from diffshortcut.models.vq import OFFICIAL, Config, VQAutoencoder
 from diffshortcut.seeding import Draws
 
