@@ -30,7 +30,7 @@ class LegacyIMS(IMS):
 
 
 def accepted_mean(cosines: Tensor, threshold: float) -> Tensor:
-    """(images, references) to (images,): mean cosine of references within a distance; none is -1."""
+    """(n, references) to (n,): the mean cosine of references within a distance, -1 without any."""
     accepted = (1 - cosines <= threshold).to(cosines)
     count = accepted.sum(1)
     return torch.where(count > 0, (cosines * accepted).sum(1) / count.clamp(min=1), -1.0)

@@ -18,6 +18,8 @@ class Lpips(Perceptual):
     difference of features times the root of w: the rest is `Perceptual`'s.
     """
 
+    net: Any
+
     def __init__(self, *, net: Any) -> None:
         self.net = net
         self.roots = [layer.model[-1].weight.detach().sqrt() for layer in net.lins]
