@@ -126,7 +126,11 @@ def test_an_enlarged_photo_gets_its_face_where_it_was() -> None:
     found = identity(Found(points))
     torch.testing.assert_close(found(ramp), ramp, atol=0.004, rtol=0)  # a pixel is 0.05
     found.net.forward = lambda x, **options: (torch.ones_like(x), None, None)
-    assert (found(ramp) - ramp).abs().amax((0, 1, 2)).argmax() in range(8, 13)
+    weight = ((found(ramp) - ramp) / (1 - ramp))[0, 0]
+    center = torch.stack([(weight * place).sum() for place in (x, y)]) / weight.sum()
+    middle = torch.tensor([8.0, 3.0]) + 255.5 / 512 * 26
+    # the release erodes with even windows, which shifts the mask (not the face) a little
+    torch.testing.assert_close(center, (middle + 0.5) / 2 - 0.5, atol=0.5, rtol=0)
 
 
 def test_grey_photos_stay_grey() -> None:
