@@ -4,6 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 ARGS   ?= attack=metacloak purifier=ours
 SLOW_EXTRAS := test,mini
+FULL   := .venv-full
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,6 +21,14 @@ $(VENV)/.slow: $(VENV)/.core
 
 setup: $(VENV)/.core ## make the environment only
 
+$(FULL)/.full: pyproject.toml constraints.txt constraints-full.txt
+	$(PYTHON) -m venv $(FULL)
+	grep -v '^torch==' constraints.txt | cat - constraints-full.txt > $(FULL)/constraints.txt
+	$(FULL)/bin/python -m pip install --quiet --constraint $(FULL)/constraints.txt torch torchvision
+	$(FULL)/bin/python -m pip install --quiet --constraint $(FULL)/constraints.txt --editable '.[test,full-test]'
+	$(FULL)/bin/python -m pip install --quiet --no-deps codeformer-pip==0.0.4
+	@touch $@
+
 run: $(VENV)/.core ## the main job on the mini zoo; ARGS="attack=aspl purifier=jpeg" for another
 	$(BIN)/python -m diffshortcut.run $(ARGS)
 
@@ -31,6 +40,9 @@ test: $(VENV)/.core ## lint, types and the fast tests
 
 test-slow: $(VENV)/.slow ## the slow tests, with everything that they need
 	$(BIN)/python -m pytest -m slow
+
+test-full: $(FULL)/.full ## the full zoo's packages on random weights, in an environment of their own (7 GB)
+	$(FULL)/bin/python -m pytest -m full
 
 mini: $(VENV)/.slow ## train the mini zoo from nothing (hours; resumable)
 	$(BIN)/python -m diffshortcut.mini.train.build
@@ -62,6 +74,6 @@ wheel: $(VENV)/.core ## build the wheel into dist/
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
 clean: ## remove the environment and what was built (results in outputs/ stay)
-	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(FULL) dist .pytest_cache .mypy_cache .ruff_cache
 
-.PHONY: help setup run test test-slow mini mini-data mini-gates mini-audit quickstart bench-attacks bench-purifiers wheel clean
+.PHONY: help setup run test test-slow test-full mini mini-data mini-gates mini-audit quickstart bench-attacks bench-purifiers wheel clean

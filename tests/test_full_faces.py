@@ -8,6 +8,7 @@ import pytest
 import torch
 from full_files import arcface, package, parsenet, retinaface, scrfd, vgg_face
 
+from diffshortcut import config
 from diffshortcut.errors import UserError
 from diffshortcut.images import quantize
 from diffshortcut.metrics.identity import find, similarity
@@ -198,3 +199,27 @@ def test_parsenet_is_read(folder: Path) -> None:
     assert torch.equal(
         mask[0, 0] == 0, torch.isin(asked[0][1][0], torch.tensor([0, 14, 16, 17, 18]))
     )
+
+
+def test_the_zoo_builds_these(
+    scrfd_file: str, arcface_file: str, vgg_file: Path, retinaface_file: str
+) -> None:
+    """The nodes of conf/zoo/full.yaml, with the files of this test for weights."""
+    resolved = config.resolve(config.compose(["zoo=full", "metric=[ims/legacy,faithfulness]"]))
+    zoo = resolved["zoo"]
+    files = {"detector": scrfd_file, "recognizer_a": arcface_file}
+    files |= dict.fromkeys(("recognizer_b", "recognizer_b_legacy"), f"file:{vgg_file}")
+    nodes = {role: zoo[role] | {"weights": file} for role, file in files.items()}
+    nodes["restorer's"] = zoo["restorer"]["detector"] | {"weights": retinaface_file}
+    built: dict[str, Any] = {role: config.build(node) for role, node in nodes.items()}
+    assert built["detector"].sizes == [640, 320] and built["restorer's"].size == 640
+    assert built["recognizer_a"].size == 112
+    assert built["recognizer_b"].net.descriptor == 4096
+    assert built["recognizer_b_legacy"].net.descriptor == 2622
+    ims = resolved["metric"]["ims"] | {
+        "detector": nodes["detector"],
+        "recognizer_a": nodes["recognizer_a"],
+        "recognizer_b": nodes["recognizer_b_legacy"],
+    }
+    metric = config.build(ims)
+    assert metric.threshold == 0.40 and metric.recognizer_b.net.descriptor == 2622
