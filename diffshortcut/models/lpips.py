@@ -22,13 +22,13 @@ class Lpips(Perceptual):
 
     def __init__(self, *, net: Any) -> None:
         self.net = net
+        self.normalize = extras.load("lpips", "full").normalize_tensor
         self.roots = [layer.model[-1].weight.detach().sqrt() for layer in net.lins]
 
     def _features(self, images: Tensor) -> list[Tensor]:
         scaled = self.net.scaling_layer(images.to(self.roots[0].device) * 2 - 1)
-        normalize = extras.load("lpips", "full").normalize_tensor
-        levels = self.net.net(scaled)
-        return [normalize(x) * root for x, root in zip(levels, self.roots, strict=True)]
+        levels = zip(self.net.net(scaled), self.roots, strict=True)
+        return [self.normalize(x) * root for x, root in levels]
 
 
 def load(*, weights: str, net: Literal["vgg", "alex"]) -> Lpips:
