@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 ARGS   ?= attack=metacloak purifier=ours
-SLOW_EXTRAS := test,mini,grid
+SLOW_EXTRAS := test,mini,grid,optim8
+FULL   := .venv-full
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,6 +21,14 @@ $(VENV)/.slow: $(VENV)/.core
 
 setup: $(VENV)/.core ## make the environment only
 
+$(FULL)/.full: pyproject.toml constraints.txt constraints-full.txt
+	$(PYTHON) -m venv $(FULL)
+	grep -v '^torch==' constraints.txt | cat - constraints-full.txt > $(FULL)/constraints.txt
+	$(FULL)/bin/python -m pip install --quiet --constraint $(FULL)/constraints.txt torch torchvision
+	$(FULL)/bin/python -m pip install --quiet --constraint $(FULL)/constraints.txt --editable '.[test,full-test]'
+	$(FULL)/bin/python -m pip install --quiet --no-deps codeformer-pip==0.0.4
+	@touch $@
+
 run: $(VENV)/.core ## the main job on the mini zoo; ARGS="attack=aspl purifier=jpeg" for another
 	$(BIN)/python -m diffshortcut.run $(ARGS)
 
@@ -35,6 +44,9 @@ test-slow: $(VENV)/.slow ## the slow tests, with everything that they need
 test-gpu: $(VENV)/.slow ## every path that only a GPU can run (at most 20 minutes; skipped without CUDA)
 	$(BIN)/python -m pip install --quiet --editable '.[gpu]'
 	$(BIN)/python -m pytest -m gpu -rs
+
+test-full: $(FULL)/.full ## the full zoo's packages on random weights, in an environment of their own (7 GB)
+	$(FULL)/bin/python -m pytest -m full
 
 mini: $(VENV)/.slow ## train the mini zoo from nothing (hours; resumable)
 	$(BIN)/python -m diffshortcut.mini.train.build
@@ -69,6 +81,6 @@ wheel: $(VENV)/.core ## build the wheel into dist/
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
 clean: ## remove the environment and what was built (results in outputs/ stay)
-	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(FULL) dist .pytest_cache .mypy_cache .ruff_cache
 
 .PHONY: $(shell sed -n 's/^\([a-z-]*\):.*## .*/\1/p' $(MAKEFILE_LIST))

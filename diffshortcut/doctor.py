@@ -8,16 +8,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from diffshortcut.extras import EXTRAS
 from diffshortcut.report.sheet import Sheet
 from diffshortcut.weights import MINI, registry
 
-EXTRAS = {  # extra -> (what has to be importable, what it is for)
-    "mini": (("anny", "numba"), "draw portraits and train the mini zoo"),
-    "faces": (("insightface", "deepface"), "the full zoo's recognizers"),
-    "metrics": (("torchvision", "pyiqa", "lpips"), "LIQE, CLIP-IQA and LPIPS of the full zoo"),
-    "restore": (("spandrel", "spandrel_extra_arches"), "CodeFormer of the full zoo"),
-    "gpu": (("bitsandbytes", "xformers"), "8-bit AdamW, memory-efficient attention"),
-}
 SMALL = 4e9  # bytes of memory that the main job on the mini zoo has room in
 
 

@@ -12,6 +12,18 @@ torch.set_num_threads(1)
 os.environ["DIFFSHORTCUT_WEIGHTS"] = "/nonexistent/weights"  # whatever this machine has
 
 
+@pytest.fixture(autouse=True)
+def no_network(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The full zoo's packages like to download; whatever connects in their tests fails."""
+    if request.node.get_closest_marker("full"):
+        monkeypatch.setattr("socket.socket.connect", _refused)
+        monkeypatch.setattr("socket.getaddrinfo", _refused)
+
+
+def _refused(*_: object, **__: object) -> None:
+    raise AssertionError("a test of the full zoo asked for the network")
+
+
 @pytest.fixture(scope="session")
 def tiny_ldm_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A diffusers pipeline folder: 32 px images, 4 x 4 x 4 latents, epsilon prediction."""

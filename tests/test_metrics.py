@@ -10,6 +10,7 @@ from diffshortcut.errors import UserError
 from diffshortcut.metrics.evidence import Evidence
 from diffshortcut.metrics.faithfulness import Faithfulness, psnr, ssim
 from diffshortcut.metrics.ims import IMS
+from diffshortcut.metrics.legacy_ims import LegacyIMS, accepted_mean
 from diffshortcut.metrics.quality import Quality, renormalize
 from diffshortcut.metrics.rows import image_rows, with_overall
 from diffshortcut.metrics.shortcut import Shortcut, high_frequency
@@ -284,3 +285,46 @@ def test_every_metric_composes_and_fits_its_signature(name):
     cfg = config.resolve(config.compose([f"metric={name}"]))
     config.check(cfg)
     assert list(cfg["metric"]) == [name]
+
+
+def test_legacy_b_counts_accepted_references_only():
+    cosines = torch.tensor([[0.9, 0.7, 0.5], [0.59, 0.0, -1.0], [0.62, 0.61, 0.61], [0.2, 0.2, 1]])
+    found = accepted_mean(cosines, 0.40)
+    assert found.tolist() == pytest.approx([0.8, -1, (0.62 + 0.61 + 0.61) / 3, 1])
+
+
+def test_legacy_ims_by_hand(evidence):
+    """B embeds the whole image where no face is found; A is -1 there."""
+    metric = LegacyIMS(
+        detector=BrightDetector(),
+        recognizer_a=Recognizer(net=color, size=112),
+        recognizer_b=Recognizer(net=red_first, size=112),
+    )
+    slanted = replace(evidence, references=torch.cat([RED, RED, GREEN]))
+    near = {  # red and green have cosine 0.6
+        0.39: [1, 1, -1],
+        0.41: [(1 + 1 + 0.6) / 3, (0.6 + 0.6 + 1) / 3, -1],
+    }
+    a = [2 / 3, 1 / 3, -1]
+    for threshold, b in near.items():
+        rows = replace(metric, threshold=threshold)(slanted)
+        assert values(rows, "ims_a") == pytest.approx(a, abs=1e-5)
+        assert values(rows, "ims_b") == pytest.approx(b, abs=1e-5)
+        ims = [0.7 * left + 0.3 * right for left, right in zip(a, b, strict=True)]
+        assert values(rows, "ims") == pytest.approx(ims, abs=1e-5)
+        assert values(rows, "no_face") == [0, 0, 1]
+        better = {row["metric"]: row["better"] for row in rows}
+        assert better == dict.fromkeys(["ims", "ims_a", "ims_b"], "higher") | {"no_face": "lower"}
+
+
+def test_a_whole_image_may_be_the_person_for_legacy_b(evidence):
+    class NoFaceInGreen(BrightDetector):
+        def detect(self, images):
+            found = super().detect(images)
+            return [[] if image[1].max() > 0 else f for image, f in zip(images, found, strict=True)]
+
+    recognizer = Recognizer(net=color, size=56)
+    metric = LegacyIMS(detector=NoFaceInGreen(), recognizer_a=recognizer, recognizer_b=recognizer)
+    rows = metric(replace(evidence, references=torch.cat([RED, GREEN])))
+    assert values(rows, "ims_a") == pytest.approx([1, -1, -1], abs=1e-5)
+    assert values(rows, "ims_b") == pytest.approx([1, 1, -1], abs=1e-5)

@@ -125,7 +125,11 @@ def test_trained_weights_stay_in_32_bits_and_all_of_them_move(ldm: Loader, dtype
 
 
 @pytest.mark.parametrize(
-    "precision", [Precision(optimizer="adamw8bit"), Precision(autocast="float16")], ids=str
+    "precision",
+    [
+        pytest.param(Precision(optimizer="adamw8bit"), id="8 bits", marks=pytest.mark.slow),
+        pytest.param(Precision(autocast="float16"), id="float16"),
+    ],
 )
 def test_a_checkpoint_holds_what_a_training_needs(ldm: Loader, precision: Precision) -> None:
     if precision.optimizer == "adamw8bit":
@@ -140,6 +144,7 @@ def test_a_checkpoint_holds_what_a_training_needs(ldm: Loader, precision: Precis
     assert all(map(torch.equal, _weights(second), _weights(whole)))
 
 
+@pytest.mark.slow
 def test_8_bit_moments_take_a_quarter_of_the_memory() -> None:
     pytest.importorskip("bitsandbytes", reason="bitsandbytes (extra [optim8]) is not installed")
 

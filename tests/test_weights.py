@@ -271,3 +271,24 @@ def _run(monkeypatch: pytest.MonkeyPatch, *words: str) -> Any:
     with pytest.raises(SystemExit) as ended:
         command.main()
     return ended.value.code
+
+
+def test_an_archive_unpacked_by_hand_may_be_a_folder_too_deep(home: Path) -> None:
+    found = registry.entry("antelopev2")
+    deep = home / "antelopev2" / "antelopev2"
+    deep.mkdir(parents=True)
+    for file in found.files:
+        (deep / file.path).write_bytes(b"x")
+    assert not found.missing()
+    assert weights.locate("full:antelopev2/glintr100.onnx") == deep / "glintr100.onnx"
+    assert set(fetch.verify(found)) == {"scrfd_10g_bnkps.onnx", "glintr100.onnx"}  # of other bytes
+
+
+def test_non_commercial_weights_say_so() -> None:
+    found = {name: entry.commercial for name, entry in registry.entries().items()}
+    assert [name for name, word in found.items() if word == "no"] == [
+        "codeformer",
+        "antelopev2",
+        "vgg_face",
+    ]
+    assert all(found[name].startswith("unclear") for name in ("retinaface_resnet50", "parsenet"))

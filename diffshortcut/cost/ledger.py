@@ -138,4 +138,3 @@ def size(tensors: Iterable[Tensor]) -> int:
     """Bytes of the tensors' storages, each once."""
     storages = {id(s): s for s in (tensor.untyped_storage() for tensor in tensors)}
     return sum(storage.nbytes() for storage in storages.values())
-

@@ -9,7 +9,7 @@ from diffshortcut.images import resize
 from diffshortcut.metrics.evidence import Evidence
 from diffshortcut.metrics.identity import Faces, find, similarity
 from diffshortcut.metrics.rows import Row, image_rows
-from diffshortcut.models.faces import Detector, Recognizer
+from diffshortcut.models.faces import FaceDetector, Recognizer
 from diffshortcut.models.perceptual import Perceptual
 
 CEILING = 100.0  # dB, of equal images: a record holds no infinity
@@ -44,7 +44,7 @@ class Faithfulness:
     """
 
     perceptual: Perceptual
-    detector: Detector
+    detector: FaceDetector
     recognizer: Recognizer
 
     def __call__(self, evidence: Evidence) -> list[Row]:

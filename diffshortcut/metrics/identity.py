@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from diffshortcut.errors import UserError
-from diffshortcut.models.faces import Detector, Face, Recognizer, aligned_faces, largest
+from diffshortcut.models.faces import Face, FaceDetector, Recognizer, aligned_faces, largest
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Faces:
         return recognizer.embed(aligned_faces(self.images, self.largest, recognizer.size))
 
 
-def find(detector: Detector, images: Tensor) -> Faces:
+def find(detector: FaceDetector, images: Tensor) -> Faces:
     """Detects the largest face of each image."""
     return Faces(images=images, largest=[largest(faces) for faces in detector.detect(images)])
 

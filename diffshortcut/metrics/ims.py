@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from diffshortcut.metrics.evidence import Evidence
 from diffshortcut.metrics.identity import Faces, find, similarity
 from diffshortcut.metrics.rows import Row, image_rows
-from diffshortcut.models.faces import Detector, Recognizer
+from diffshortcut.models.faces import FaceDetector, Recognizer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,7 +17,7 @@ class IMS:
     Rows per image: ims, ims_a, ims_b and no_face (1 if the detector found none; IMS is 0 then).
     """
 
-    detector: Detector
+    detector: FaceDetector
     recognizer_a: Recognizer
     recognizer_b: Recognizer
     weight: float = 0.7
@@ -33,9 +35,13 @@ class IMS:
             for row in self._rows(find(self.detector, images), references, prompt)
         ]
 
+    def scores(self, faces: Faces, references: Faces) -> tuple[Tensor, Tensor]:
+        """A and B (n,), 0 where no face was found."""
+        a, b = (similarity(r, faces, references) for r in (self.recognizer_a, self.recognizer_b))
+        return a, b
+
     def _rows(self, faces: Faces, references: Faces, prompt: str) -> list[Row]:
-        a = similarity(self.recognizer_a, faces, references)
-        b = similarity(self.recognizer_b, faces, references)
+        a, b = self.scores(faces, references)
         ims = self.weight * a + (1 - self.weight) * b
         return [
             *image_rows("ims", ims, better="higher", prompt=prompt),

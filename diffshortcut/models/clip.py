@@ -59,7 +59,9 @@ def load(*, weights: str) -> Clip:
 
 @cache
 def _load(folder: Path, device: torch.device) -> Clip:
-    model = CLIPModel.from_pretrained(folder, local_files_only=True, use_safetensors=True)
+    # OpenAI released ViT-B/32 before safetensors; transformers reads a .bin as weights only
+    safe = (folder / "model.safetensors").exists()
+    model = CLIPModel.from_pretrained(folder, local_files_only=True, use_safetensors=safe)
     model = model.to(device, torch.float32).eval().requires_grad_(False)
     tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
     return Clip(model=model, tokenizer=tokenizer, **_statistics(folder))

@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -31,6 +31,13 @@ class Face:
     def area(self) -> float:
         """Of the box, in square pixels."""
         return float((self.box[2:] - self.box[:2]).clamp(min=0).prod())
+
+
+class FaceDetector(Protocol):
+    """What finds faces, in either zoo."""
+
+    def detect(self, images: Tensor) -> list[list[Face]]:
+        """Faces of each image of (n, 3, h, w) in [0, 1], the most certain first."""
 
 
 def largest(faces: list[Face]) -> Face | None:

@@ -38,7 +38,7 @@ def verify(entry: Entry) -> dict[str, str]:
         expected = entry.expected(file)
         if file.path in wrong or expected is None:  # a copy of the user's own
             continue
-        if sha256(entry.folder / file.path) != expected:
+        if sha256(entry.path(file)) != expected:
             wrong[file.path] = "its sha256 is not the one registered, or noted when it was fetched"
     return wrong
 

@@ -64,11 +64,16 @@ class Entry:
     @property
     def place(self) -> Path:
         """What a loader is given: the only file, or the folder of several."""
-        return self.folder / self.files[0].path if len(self.files) == 1 else self.folder
+        return self.path(self.files[0]) if len(self.files) == 1 else self.folder
+
+    def path(self, file: File) -> Path:
+        """Of a file; an archive that was unpacked by hand may lie one folder too deep."""
+        direct, deeper = (f / file.path for f in (self.folder, self.folder / self.name))
+        return deeper if self.archive and deeper.is_file() and not direct.is_file() else direct
 
     def missing(self) -> list[File]:
         """The files that are not there."""
-        return [file for file in self.files if not (self.folder / file.path).is_file()]
+        return [file for file in self.files if not self.path(file).is_file()]
 
     def expected(self, file: File) -> str | None:
         """Its sha256 as registered, or as noted when it was first fetched."""
@@ -100,10 +105,11 @@ def locate(name: str) -> Path:
     """The file or folder of an entry, or its file NAME/FILE; UserError if it has to be fetched."""
     name, _, inner = name.partition("/")
     found = entry(name)
-    if inner and inner not in (known := [file.path for file in found.files]):
+    known = {file.path: file for file in found.files}
+    if inner and inner not in known:
         raise UserError(f"weights: {name} has no {inner}. There are: {', '.join(known)}")
     if not found.missing():
-        return found.folder / inner if inner else found.place
+        return found.path(known[inner]) if inner else found.place
     raise UserError(
         f"weights: {name} ({found.title}, {size(found.bytes)}, {found.licence}) is not in"
         f" {found.folder}: python -m diffshortcut.weights fetch {name}, or use zoo=mini"

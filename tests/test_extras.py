@@ -1,0 +1,85 @@
+"""The core needs none of the extras, and says which one brings what is missing."""
+
+import subprocess
+import sys
+
+import pytest
+
+from diffshortcut import doctor, extras
+from diffshortcut.errors import UserError
+
+HEAVY = (
+    *("torchvision", "tensorflow", "xformers", "bitsandbytes", "ray", "anny", "numba"),
+    *("insightface", "deepface", "facexlib", "pyiqa", "lpips", "cv2", "spandrel", "codeformer"),
+)
+WITHOUT = '''
+import sys
+from importlib import import_module
+from importlib.machinery import PathFinder
+from pathlib import Path
+
+class Without:
+    """Finds installed packages but those."""
+
+    find_distributions = staticmethod(PathFinder.find_distributions)
+    invalidate_caches = staticmethod(PathFinder.invalidate_caches)
+
+    def find_spec(self, name, path=None, target=None):
+        hidden = name.partition(".")[0] in HEAVY
+        return None if hidden else PathFinder.find_spec(name, path, target)
+
+HEAVY = set(sys.argv[1].split(","))
+sys.meta_path[sys.meta_path.index(PathFinder)] = Without()
+import diffshortcut
+root = Path(diffshortcut.__file__).parent
+for file in sorted(root.rglob("*.py")):
+    parts = file.relative_to(root.parent).with_suffix("").parts
+    if "mini" not in parts and parts[-1] != "__main__":
+        import_module(".".join(p for p in parts if p != "__init__"))
+'''
+RUNS = """
+import torch
+from diffshortcut import config, doctor
+zoo = config.resolve(config.compose([]))["zoo"]
+restorer, quality, perceptual, detector, recognizer, clip = (
+    config.build(zoo[role])
+    for role in ("restorer", "quality", "perceptual", "detector", "recognizer_a", "clip")
+)
+x = torch.rand(1, 3, 128, 128)
+assert restorer(x).shape == x.shape and quality.score(x).shape == (1,)
+assert perceptual.distance(x, x).item() == 0 and len(detector.detect(x)) == 1
+assert clip.image_features(x).shape[0] == 1 and recognizer.embed(x[..., :112, :112]).shape[1] == 512
+assert not HEAVY & set(sys.modules), HEAVY & set(sys.modules)
+assert len(list(doctor.rows())) > 5
+"""
+
+
+def test_the_core_imports_and_runs_without_any_extra() -> None:
+    """Every module outside of mini/, then the roles of the mini zoo, where all are forbidden."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", WITHOUT + RUNS, ",".join(HEAVY)],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_missing_package_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("pyiqa", "insightface"):
+        monkeypatch.setitem(sys.modules, module, None)
+        with pytest.raises(UserError, match=rf"{module}.*pip install 'diffshortcut\[full\]'"):
+            extras.load(f"{module}.anything", "full")
+
+
+def test_every_extra_of_the_table_is_declared() -> None:
+    import tomllib
+    from pathlib import Path
+
+    project = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())
+    declared = project["project"]["optional-dependencies"]
+    for extra, (modules, _) in extras.EXTRAS.items():
+        for module in modules:
+            assert any(line.startswith(module) for line in declared[extra]), (extra, module)
+    assert {f"extra {name}" for name in extras.EXTRAS} <= {
+        row[0].partition(":")[0] for row in doctor.rows()
+    }
