@@ -233,6 +233,7 @@ def write_record(
     content = {
         "overrides": list(overrides),
         "arms": {arm.name: arm.config for arm in comparison.arms},
+        "choices": {arm.name: dict(arm.choices) for arm in comparison.arms},
         "stages": made,
         "files": {name: digest for name, digest in digests(folder).items() if name != RECORD},
     }

@@ -9,6 +9,18 @@ from rich.table import Table
 
 from diffshortcut.statistics import Estimate
 
+TITLES = {
+    "ims": "IMS",
+    "q": "Q",
+    "overall": "overall",
+    "liqe": "LIQE",
+    "clip_iqac": "CLIP-IQAC",
+    "no_face": "no face",
+    "perceptual_protected": "perceptual, protected",
+    "perceptual_purified": "perceptual, purified",
+    "identity_purified": "identity kept",
+}
+ARROWS = {"higher": " ↑", "lower": " ↓", None: ""}
 NAME = 22  # letters of an arm that stay on one line of a narrow console
 
 
@@ -26,8 +38,9 @@ class Sheet:
         body = "\n".join("| " + " | ".join(map(_plain, line)) + " |" for line in lines)
         return f"## {self.title}\n\n{body}\n"
 
-    def latex(self) -> str:
-        """As a LaTeX table of the package booktabs."""
+    def latex(self, *, escaped: bool = False) -> str:
+        """As a LaTeX table of the package booktabs; `escaped` if the texts are LaTeX already."""
+        tex = str if escaped else as_tex
         lines = [" & ".join(map(tex, line)) + r" \\" for line in (self.header, *self.rows)]
         columns = "l" + "r" * (len(self.header) - 1)
         head = [r"\begin{table}", r"\centering", f"\\caption{{{tex(self.title)}}}"]
@@ -87,7 +100,7 @@ def significance(p: float | None) -> str:
     return "-" if p is None else f"{p:.2g}"
 
 
-def tex(text: str) -> str:
+def as_tex(text: str) -> str:
     """The text with everything escaped that LaTeX would take for a command."""
     return text.translate(TEX)
 

@@ -5,22 +5,10 @@ from collections.abc import Sequence
 from diffshortcut.comparison import PRIMARY, Comparison
 from diffshortcut.report import flagged, visibility
 from diffshortcut.report.facts import Facts
-from diffshortcut.report.sheet import Sheet, interval, number
+from diffshortcut.report.sheet import ARROWS, TITLES, Sheet, interval, number
 from diffshortcut.statistics import MIN_PEOPLE
 
-TITLES = {
-    "ims": "IMS",
-    "q": "Q",
-    "overall": "overall",
-    "liqe": "LIQE",
-    "clip_iqac": "CLIP-IQAC",
-    "no_face": "no face",
-    "perceptual_protected": "perceptual, protected",
-    "perceptual_purified": "perceptual, purified",
-    "identity_purified": "identity kept",
-}
 VERSIONS = ("clean", "protected", "random")  # of the images, in stages/protect.py
-ARROWS = {"higher": " ↑", "lower": " ↓", None: ""}
 
 
 def sheets(facts: Facts) -> list[Sheet]:
