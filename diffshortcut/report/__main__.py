@@ -8,10 +8,9 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from diffshortcut.errors import UserError
-from diffshortcut.report import figures, loaded, page, paper, pictures
+from diffshortcut.report import figures, loaded, page, paper, pictures, plots
 from diffshortcut.report.matrix import Matrix, matrices, people_means
 from diffshortcut.store import check_writable, user_errors
 
@@ -66,25 +65,26 @@ def write(
     with user_errors(out):
         out.mkdir(parents=True, exist_ok=True)
         check_writable(out)
-        text = page.render(results, means, found, album)
+        radius, cost = plots.over_radius(results, means), plots.over_cost(results, means)
+        drawn = {"radius": list(radius), "cost": list(cost)}
+        text = page.render(results, means, found, drawn, album)
         (out / "report.html").write_text(text, encoding="utf-8")
-        drawn = _figures(results, means, found, out / "figures")
+        count = _save(found, [*drawn["radius"], *drawn["cost"]], out / "figures")
         tables = paper.write(found, out / "tables")
     return [
         f"{out / 'report.html'}: {len(text.encode()) / 1e6:.1f} MB. {album.remark()}",
-        f"{out / 'figures'}: {drawn} figures, each as PDF and SVG",
+        f"{out / 'figures'}: {count} figures, each as PDF and SVG",
         f"{out / 'tables'}: {', '.join(tables)}",
         *results.remarks,
     ]
 
 
-def _figures(results: Any, means: Any, found: Sequence[Matrix], folder: Path) -> int:
+def _save(found: Sequence[Matrix], drawn: Sequence[plots.Figure], folder: Path) -> int:
     for matrix in found:
         size = (2 + CELL[0] * len(matrix.defenses), 1.4 + CELL[1] * len(matrix.attacks))
         figures.save(figures.heatmap(matrix), f"matrix-{matrix.metric}", folder, size)
-    drawn = page.drawings(results, means, found)
-    for name, draw in drawn.items():
-        figures.save(draw, name, folder)
+    for figure in drawn:
+        figures.save(figure.draw, figure.name, folder)
     return len(found) + len(drawn)
 
 

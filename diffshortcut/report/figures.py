@@ -5,20 +5,23 @@ Colors are Okabe and Ito's, which the color-blind can tell apart; lines differ b
 
 import io
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from diffshortcut.report.labels import NONE
 from diffshortcut.report.matrix import Lines, Matrix, Point
 from diffshortcut.report.sheet import ARROWS, TITLES
 
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7f6f5f", "#333399")
-MARKERS = "osD^vPX*"
+MARKERS = "osD^vPX"  # not as many as colors, so that pairs repeat late
 INK, SOFT = "#1b1f23", "#9aa3ab"
 SIZE = (4.2, 3.1)  # inches
-STYLE = {
+DOT, LETTER = 4, 9  # points: half a mark, a name's letters
+SHORTEST = 1e-3  # seconds that a logarithmic axis shows
+STYLE: Any = {
     "font.family": "sans-serif",
-    "font.size": 10,
+    "font.size": 11,
     "svg.fonttype": "none",
     "svg.hashsalt": "diffshortcut",
     "pdf.fonttype": 42,
@@ -27,7 +30,7 @@ STYLE = {
     "axes.edgecolor": SOFT,
     "axes.labelcolor": INK,
     "axes.titlecolor": INK,
-    "axes.titlesize": 11,
+    "axes.titlesize": 12,
     "axes.titlelocation": "left",
     "text.color": INK,
     "xtick.color": SOFT,
@@ -35,46 +38,44 @@ STYLE = {
     "xtick.labelcolor": INK,
     "ytick.labelcolor": INK,
     "legend.frameon": False,
-    "legend.fontsize": 9,
+    "legend.fontsize": 10,
 }
 Draw = Callable[[Any], None]  # onto a matplotlib figure
 
 
-def curve(attack: str, metric: str, better: str | None, lines: Lines, order: Sequence[str]) -> Draw:
+def curve(attack: str, metric: str, better: str | None, lines: Lines) -> Draw:
     """A metric over the radius, a line per defense, bars where there are intervals."""
 
     def draw(figure: Any) -> None:
         axes = figure.subplots()
-        for name, points in lines.items():
-            number = order.index(name) % len(COLORS)
-            style = {"color": COLORS[number], "marker": MARKERS[number], "markersize": 5}
+        for number, (name, points) in enumerate(lines.items()):
+            color, marker = COLORS[number % len(COLORS)], MARKERS[number % len(MARKERS)]
             xs, ys = [p.x for p in points], [p.estimate.value for p in points]
-            axes.plot(xs, ys, label=name, linewidth=1.6, **style)
-            _bars(axes, points, COLORS[number])
+            label = "undefended" if name == NONE else name
+            axes.plot(xs, ys, label=label, color=color, marker=marker, linewidth=1.6)
+            _bars(axes, points, color)
         axes.set(title=attack, xlabel="radius, 8-bit levels", ylabel=_axis(metric, better))
         axes.set_xticks(sorted({p.x for points in lines.values() for p in points}))
-        figure.legend(loc="outside lower center", ncols=min(len(lines), 3))
+        figure.legend(loc="outside lower center", ncols=3)
 
     return draw
 
 
-def scatter(
-    attack: str, metric: str, better: str | None, points: Sequence[Point], order: Sequence[str]
-) -> Draw:
-    """A metric over the seconds that a defense takes, each point under its name."""
+def scatter(attack: str, metric: str, better: str | None, points: Sequence[Point]) -> Draw:
+    """A metric over the seconds that a defense takes, each point beside its name."""
 
     def draw(figure: Any) -> None:
         axes = figure.subplots()
         axes.set_xscale("log")
-        for point in points:
-            number = order.index(point.label) % len(COLORS)
-            _bars(axes, [point], COLORS[number])
-            place = (max(point.x, 1e-3), point.estimate.value)
-            axes.plot(*place, MARKERS[number], color=COLORS[number], markersize=7)
-        axes.margins(x=0.25, y=0.12)
-        axes.set(
-            title=attack, xlabel="purification, seconds per person", ylabel=_axis(metric, better)
-        )
+        _bars(axes, points, COLORS[0])
+        seconds = [max(point.x, SHORTEST) for point in points]
+        axes.plot(seconds, [p.estimate.value for p in points], "o", color=COLORS[0], markersize=6)
+        axes.set_xlim(min(seconds) / 2, max(seconds) * 8)  # room for the names
+        axes.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
+        axes.xaxis.set_minor_formatter(lambda x, _: "")
+        axes.margins(y=0.15)
+        axes.set(title=attack, ylabel=_axis(metric, better))
+        axes.set_xlabel("purification, seconds per person")
         _label(figure, axes, points)
 
     return draw
@@ -143,7 +144,7 @@ def _bars(axes: Any, points: Iterable[Point], color: str) -> None:
     for point in points:
         if point.estimate.low is not None:
             ends = (point.estimate.low, point.estimate.high)
-            axes.plot((max(point.x, 1e-3),) * 2, ends, color=color, linewidth=1, alpha=0.6)
+            axes.plot((max(point.x, SHORTEST),) * 2, ends, color=color, linewidth=1, alpha=0.6)
 
 
 def _tile(x: int, y: int, shade: float) -> Any:
@@ -155,26 +156,49 @@ def _tile(x: int, y: int, shade: float) -> Any:
 
 
 def _label(figure: Any, axes: Any, points: Sequence[Point]) -> None:
-    """Names beside their points, moved up until none covers another."""
-    low, high = axes.get_ylim()
-    line = (high - low) * 0.075
-    last = -float("inf")
-    for point in sorted(points, key=lambda p: p.estimate.value or 0.0):
-        value = point.estimate.value or 0.0
-        last = max(value, last + line)
-        x = max(point.x, 1e-3)
-        bent = {"arrowstyle": "-", "color": SOFT, "linewidth": 0.6} if last > value else None
+    """Names beside their points, at the nearest place that covers no point and no other name."""
+    figure.draw_without_rendering()  # settles where the axes are
+    at = axes.transData.transform([(max(p.x, SHORTEST), p.estimate.value or 0.0) for p in points])
+    dots = [(x - DOT, y - DOT, x + DOT, y + DOT) for x, y in at * (72 / figure.dpi)]
+    taken = list(dots)
+    for point, dot in sorted(zip(points, dots, strict=True), key=lambda pair: pair[1][1]):
+        center = ((dot[0] + dot[2]) / 2, (dot[1] + dot[3]) / 2)
+        place = min(_free(center, point.label, taken), key=lambda box: _far(box, center))
+        taken.append(place)
+        offset = (place[0] - center[0], place[1] - center[1])
+        bent = {"arrowstyle": "-", "color": SOFT, "linewidth": 0.6, "shrinkB": 3}
         axes.annotate(
             point.label,
-            (x, value),
-            (8, (last - value) / (high - low) * figure.get_figheight() * 72 * 0.7),
+            (max(point.x, SHORTEST), point.estimate.value),
+            offset,
             textcoords="offset points",
-            va="center",
-            fontsize=9,
-            arrowprops=bent,
+            fontsize=LETTER,
+            arrowprops=bent if _far(place, center) > LETTER * 1.6 else None,
         )
 
 
-def series(found: Mapping[str, Lines]) -> Iterator[str]:
-    """The names of all lines, in their order."""
-    yield from dict.fromkeys(name for lines in found.values() for name in lines)
+Box = tuple[float, float, float, float]  # left, bottom, right, top, in points
+
+
+def _free(center: tuple[float, float], text: str, taken: Sequence[Box]) -> list[Box]:
+    """Places for a text around a point that touch nothing; the first one if there is none."""
+    width, height = len(text) * LETTER * 0.6, LETTER * 1.15
+    around = [
+        (center[0] + x, center[1] + y - height / 2)
+        for y in range(-60, 61, 6)
+        for x in (DOT + 3, -width - DOT - 3, -width / 2)
+    ]
+    boxes = [(x, y, x + width, y + height) for x, y in around]
+    free = [box for box in boxes if not any(_touch(box, other) for other in taken)]
+    return free or boxes[:1]
+
+
+def _touch(a: Box, b: Box) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
+def _far(box: Box, center: tuple[float, float]) -> float:
+    """The distance of a box from a point; to the right is a little nearer than to the left."""
+    across = max(box[0] - center[0], center[0] - box[2] + 2, 0)
+    along = max(box[1] - center[1], center[1] - box[3], 0)
+    return (across**2 + (1.5 * along) ** 2) ** 0.5

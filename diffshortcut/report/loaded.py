@@ -1,7 +1,7 @@
 """Results of runs, read from their folders and joined for a report. No torch."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -127,13 +127,22 @@ def _command(record: Mapping[str, Any]) -> str:
     return " ".join(["python -m diffshortcut.run", *record.get("overrides", [])])
 
 
-def _remarks(titles: Sequence[str], records: Sequence[Any], compared: Sequence[Any]) -> Any:
-    for title, record, found in zip(titles, records, compared, strict=True):
-        if not record:
-            yield f"{title} has no {RECORD}: it is incomplete, and nothing tells how it was made."
-        if not found:
-            yield f"{title} has no {COMPARISON}: no flags, tests or stars of it are shown."
-        debugs = {choice.get("debug") for choice in record.get("choices", {}).values()} - {None}
-        if debugs:
-            debug = ", ".join(sorted(debugs))
-            yield f"{title} was made with debug={debug}: its numbers mean nothing."
+def _remarks(
+    titles: Sequence[str], records: Sequence[Any], compared: Sequence[Any]
+) -> Iterator[str]:
+    """What is not there, and what is not meant seriously, each in a sentence."""
+    without = [title for title, record in zip(titles, records, strict=True) if not record]
+    untested = [title for title, found in zip(titles, compared, strict=True) if not found]
+    debugged = {
+        title: choices["debug"]
+        for title, record in zip(titles, records, strict=True)
+        for choices in record.get("choices", {}).values()
+        if "debug" in choices
+    }
+    if without:
+        yield f"No {RECORD}, so incomplete and made nobody knows how: {', '.join(without)}."
+    if untested:
+        yield f"No {COMPARISON}, so without flags, tests and stars: {', '.join(untested)}."
+    for debug in dict.fromkeys(debugged.values()):
+        those = [title for title, preset in debugged.items() if preset == debug]
+        yield f"Made with debug={debug}, numbers that mean nothing: {', '.join(those)}."

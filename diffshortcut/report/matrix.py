@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
 
 from diffshortcut.comparison import Row, direction, grouped, person_means
 from diffshortcut.report.facts import HEADLINE
@@ -64,7 +64,7 @@ def _matrix(results: Results, means: Means, metric: str) -> Matrix:
     better = direction(results.rows, metric)
     entries = [e for e in results.entries if (e.name, metric) in means]
     found = {e.name: list(means[e.name, metric].values()) for e in entries}
-    estimates = {name: mean(values) for name, values in found.items()}
+    estimates = {name: _mean(tuple(values)) for name, values in found.items()}
     ranks = _ranks(entries, estimates, better)
     shades = _shades(estimates, better)
     cells = {
@@ -78,16 +78,29 @@ def _matrix(results: Results, means: Means, metric: str) -> Matrix:
         )
         for e in entries
     }
-    attacks, defenses = (_first(list(dict.fromkeys(names)), first) for names, first in _axes(cells))
-    return Matrix(metric, better, attacks, defenses, cells)
+    return Matrix(metric, better, _attacks(entries), _defenses(entries), cells)
 
 
-def _axes(cells: Mapping[tuple[str, str], Any]) -> list[tuple[list[str], str]]:
-    return [([attack for attack, _ in cells], CLEAN), ([defense for _, defense in cells], NONE)]
+@cache
+def _mean(values: tuple[float, ...]) -> Estimate:
+    """Bootstrapped once, whoever shows it."""
+    return mean(values)
 
 
-def _first(names: list[str], first: str) -> list[str]:
-    return sorted(names, key=lambda name: name != first)
+def _attacks(entries: Sequence[Entry]) -> list[str]:
+    """Clean first, then as they come, those of one attack by radius."""
+    bases = list(dict.fromkeys(e.place.attack.partition(",")[0] for e in entries))
+
+    def order(entry: Entry) -> tuple[bool, int, float]:
+        base = entry.place.attack.partition(",")[0]
+        return entry.place.attack != CLEAN, bases.index(base), entry.place.radius or 0.0
+
+    return list(dict.fromkeys(e.place.attack for e in sorted(entries, key=order)))
+
+
+def _defenses(entries: Sequence[Entry]) -> list[str]:
+    names = dict.fromkeys(e.place.defense for e in entries)
+    return sorted(names, key=lambda name: name != NONE)
 
 
 def _sign(better: str | None) -> int:
@@ -128,20 +141,24 @@ Lines = dict[str, list[Point]]
 
 
 def curves(results: Results, means: Means, metric: str) -> dict[str, Lines]:
-    """Attack -> defense -> points over the radius, of attacks that were run at several radii."""
+    """Attack -> defense -> points over the radius, of defenses that were run at several radii."""
     found: dict[str, Lines] = {}
     for entry in results.entries:
         people, radius = means.get((entry.name, metric)), entry.place.radius
         attack = entry.choices.get("attack", entry.place.attack.partition(",")[0])
         if people and radius is not None and entry.place.attack != CLEAN:
             lines = found.setdefault(attack, {})
-            point = Point(radius, mean(list(people.values())), entry.place.attack)
+            point = Point(radius, _mean(tuple(people.values())))
             lines.setdefault(entry.place.defense, []).append(point)
-    return {
-        attack: {name: sorted(points, key=lambda p: p.x) for name, points in lines.items()}
+    several = {
+        attack: {
+            defense: sorted(points, key=lambda p: p.x)
+            for defense, points in lines.items()
+            if len({point.x for point in points}) > 1
+        }
         for attack, lines in found.items()
-        if len({point.x for points in lines.values() for point in points}) > 1
     }
+    return {attack: lines for attack, lines in several.items() if lines}
 
 
 def costs(results: Results, means: Means, metric: str) -> dict[str, list[Point]]:
@@ -152,6 +169,6 @@ def costs(results: Results, means: Means, metric: str) -> dict[str, list[Point]]
         spent = [m for m in means if m[0] == entry.name and m[1].startswith("seconds.purify")]
         if people and spent:
             seconds = sum(sum(means[m].values()) / len(means[m]) for m in spent)
-            point = Point(seconds, mean(list(people.values())), entry.place.defense)
+            point = Point(seconds, _mean(tuple(people.values())), entry.place.defense)
             found.setdefault(entry.place.attack, []).append(point)
     return found

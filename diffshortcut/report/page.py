@@ -2,7 +2,8 @@
 
 import base64
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,21 +11,40 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from diffshortcut.comparison import PRIMARY, STAR, direction
-from diffshortcut.report import figures
+from diffshortcut.comparison import PRIMARY, STAR
 from diffshortcut.report.labels import NONE
 from diffshortcut.report.loaded import Entry, Results
-from diffshortcut.report.matrix import Matrix, Means, Point, costs, curves
+from diffshortcut.report.matrix import Matrix, Means
 from diffshortcut.report.pictures import Album
+from diffshortcut.report.plots import Figure, shown
 from diffshortcut.report.sheet import ARROWS, TITLES, interval, significance
 from diffshortcut.statistics import MIN_PEOPLE
 
 WEB = Path(__file__).with_name("web")
 CLOSED = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{}'"
-NAMES = {"metric": lambda metric: TITLES.get(metric, metric), "arrow": lambda b: ARROWS[b]}
 
 
-def render(results: Results, means: Means, matrices: Sequence[Matrix], album: Album) -> str:
+def _title_of(metric: str) -> str:
+    return TITLES.get(metric, metric)
+
+
+FILTERS = {
+    "metric": _title_of,
+    "arrow": lambda better: ARROWS[better],
+    "defense": lambda name: "undefended" if name == NONE else name,
+    "breakable": lambda name: Markup("<wbr>").join(re.split(r"(?<=[_+ ])", name)),
+    "interval": interval,
+    "p": significance,
+}
+
+
+def render(
+    results: Results,
+    means: Means,
+    matrices: Sequence[Matrix],
+    drawn: Mapping[str, Sequence[Figure]],
+    album: Album,
+) -> str:
     """The page; every name and prompt in it is escaped, and nothing is loaded from elsewhere."""
     environment = Environment(
         loader=FileSystemLoader(WEB),
@@ -33,9 +53,9 @@ def render(results: Results, means: Means, matrices: Sequence[Matrix], album: Al
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {**NAMES, "interval": interval, "p": significance}
+    environment.filters |= FILTERS
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": False, "allow_nan": False}
     script = (WEB / "report.js").read_text()
-    order = [defense for matrix in matrices[:1] for defense in matrix.defenses]
     return environment.get_template("report.html").render(
         title=_title(results),
         policy=CLOSED.format(base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()),
@@ -44,18 +64,17 @@ def render(results: Results, means: Means, matrices: Sequence[Matrix], album: Al
         results=results,
         matrices=matrices,
         people=sorted({row["person"] for row in results.rows}),
-        curves=list(_curves(results, means, order)),
-        scatters=list(_scatters(results, means, order)),
+        curves=drawn["radius"],
+        scatters=drawn["cost"],
         album=album,
         entries=results.entries,
         cells={m.metric: {c.entry.name: c for c in m.cells.values()} for m in matrices},
         made=made(results),
-        data=_data(results, matrices, album),
+        data=_data(results, means, matrices, album),
         star=STAR,
         least=MIN_PEOPLE,
         numbers={entry.name: n for n, entry in enumerate(results.entries)},
         counts={e.name: _count(e.name, means) for e in results.entries},
-        none=NONE,
     )
 
 
@@ -84,85 +103,41 @@ def made(results: Results) -> dict[str, list[str]]:
     return {name: list(values) for name, values in found.items() if values}
 
 
-def drawings(results: Results, means: Means, matrices: Sequence[Matrix]) -> dict[str, figures.Draw]:
-    """The page's figures by name, to be written for papers."""
-    order = [defense for matrix in matrices[:1] for defense in matrix.defenses]
-    found = [*_curves(results, means, order), *_scatters(results, means, order)]
-    return {figure["name"]: figure["draw"] for figure in found}
-
-
-Figure = Mapping[str, Any]  # title, svg, header and rows of the same as a table
-
-
-def _curves(results: Results, means: Means, order: Sequence[str]) -> Iterator[Figure]:
-    for metric in _shown(means):
-        better = direction(results.rows, metric)
-        for attack, lines in curves(results, means, metric).items():
-            draw = figures.curve(attack, metric, better, lines, order)
-            points = [(name, point) for name, of in lines.items() for point in of]
-            yield {
-                **_figure(draw, f"curve-{metric}-{attack}", "radius", points),
-                "title": f"{attack}: {TITLES.get(metric, metric)} over the radius",
-            }
-
-
-def _scatters(results: Results, means: Means, order: Sequence[str]) -> Iterator[Figure]:
-    metric = next((m for m in reversed(PRIMARY) if m in _shown(means)), None)
-    if metric is None:
-        return
-    better = direction(results.rows, metric)
-    for attack, points in costs(results, means, metric).items():
-        draw = figures.scatter(attack, metric, better, points, order)
-        yield {
-            **_figure(draw, f"cost-{attack}", "seconds", [(p.label, p) for p in points]),
-            "title": f"{attack}: {TITLES[metric]} and the cost of each defense",
-        }
-
-
-def _shown(means: Means) -> list[str]:
-    return [metric for metric in PRIMARY if any(m == metric for _, m in means)]
-
-
-def _figure(
-    draw: figures.Draw, name: str, x: str, points: Sequence[tuple[str, Point]]
+def _data(
+    results: Results, means: Means, matrices: Sequence[Matrix], album: Album
 ) -> dict[str, Any]:
-    slug = "".join(letter if letter.isalnum() else "-" for letter in name)
-    rows = [(label, f"{point.x:.3g}", interval(point.estimate)) for label, point in points]
-    return {
-        "name": slug,
-        "draw": draw,
-        "svg": Markup(figures.inline(draw, slug)),  # matplotlib escapes its texts
-        "header": ("defense", x, "mean"),
-        "rows": rows,
-    }
-
-
-def _data(results: Results, matrices: Sequence[Matrix], album: Album) -> dict[str, Any]:
     """What the script shows on demand."""
-    cells = {m.metric: {c.entry.name: c for c in m.cells.values()} for m in matrices}
-    means = {
-        entry.name: {
-            TITLES.get(metric, metric): interval(of[entry.name].estimate)
-            for metric, of in cells.items()
-            if entry.name in of
-        }
-        for entry in results.entries
-    }
+    averages: dict[str, dict[str, str]] = {entry.name: {} for entry in results.entries}
+    for matrix in matrices:
+        for cell in matrix.cells.values():
+            averages[cell.entry.name][_title_of(matrix.metric)] = interval(cell.estimate)
+    scores: dict[str, dict[str, dict[str, str]]] = {}
+    for metric in shown(means):
+        for entry in results.entries:
+            for person, value in means.get((entry.name, metric), {}).items():
+                of = scores.setdefault(entry.name, {}).setdefault(person, {})
+                of[_title_of(metric)] = f"{value:.2f}"
     return {
         "images": album.images,
-        "arms": [_arm(entry, means[entry.name], album) for entry in results.entries],
+        "arms": [
+            {
+                **_arm(entry, album),
+                "means": averages[entry.name],
+                "scores": scores.get(entry.name, {}),
+            }
+            for entry in results.entries
+        ],
     }
 
 
-def _arm(entry: Entry, means: Mapping[str, str], album: Album) -> dict[str, Any]:
+def _arm(entry: Entry, album: Album) -> dict[str, Any]:
     config = {k: v for k, v in entry.config.items() if k in ("attack", "purifier", "trainer")}
     config |= {k: v for k, v in entry.config.items() if k in ("sampler", "seed")}
     return {
         "name": entry.name,
         "attack": entry.place.attack,
-        "defense": entry.place.defense,
+        "defense": FILTERS["defense"](entry.place.defense),
         "folders": [str(folder) for folder in entry.folders],
-        "means": means,
         "flags": entry.flags,
         "differences": [_difference(c) for c in entry.comparisons if c["metric"] in PRIMARY],
         "stages": {person: _stages(stages) for person, stages in entry.stages.items()},
@@ -177,7 +152,7 @@ def _difference(found: Mapping[str, Any]) -> list[str]:
     if difference["low"] is not None:
         shown += f" [{difference['low']:+.3f}, {difference['high']:+.3f}]"
     p = significance(test["p_value"]) if difference["people"] >= MIN_PEOPLE else "-"
-    return [found["against"], TITLES.get(found["metric"], found["metric"]), shown, p]
+    return [found["against"], _title_of(found["metric"]), shown, p]
 
 
 def _stages(stages: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:

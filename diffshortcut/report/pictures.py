@@ -120,7 +120,9 @@ def _images(entry: Entry, told: Mapping[str, Any] | None, stores: Sequence[Path]
     """Those of a stage's artifact, in the first store that has it."""
     own = [Path(entry.config["runtime"]["store"])] if "runtime" in entry.config else []
     beside = [folder.parent / "store" for folder in entry.folders]
-    for store in (*stores, *own, *beside) if told else ():
+    if told is None:
+        return ()
+    for store in (*stores, *own, *beside):
         folder = store / told["stage"] / told["key"] / "images"
         if folder.is_dir():
             return candidates(folder)

@@ -3,7 +3,6 @@
 const data = JSON.parse(document.getElementById("data").textContent);
 const $ = (selector, root = document) => root.querySelector(selector);
 const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];
-const UNDEFENDED = "none";
 
 function element(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
@@ -20,7 +19,7 @@ function table(header, rows) {
   return element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": header.join(", ") }, made);
 }
 
-const called = (arm) => `${arm.attack}, ${arm.defense === UNDEFENDED ? "undefended" : arm.defense}`;
+const called = (arm) => `${arm.attack}, ${arm.defense}`;
 
 // ---- metrics of the matrix
 function showMetric(metric) {
@@ -84,9 +83,9 @@ function card(arm, person) {
     image.title = prompt;
     return image;
   });
-  const scores = Object.entries(arm.means).slice(0, 3).map(([name, value]) => `${name} ${value.split(" ")[0]}`);
+  const scores = Object.entries(arm.scores[person] ?? {}).map(([name, value]) => `${name} ${value}`);
   return element("article", { class: "card" },
-    element("h3", {}, arm.defense === UNDEFENDED ? "undefended" : arm.defense),
+    element("h3", {}, arm.defense),
     ...slider(shown), element("div", { class: "strip" }, ...generated),
     element("p", { class: "scores" }, scores.join(" · ")));
 }
@@ -97,10 +96,11 @@ function options(select, values) {
   if (values.includes(kept)) select.value = kept;
 }
 
-function showGallery() {
+function showGallery(first) {
   const shown = data.arms.filter((arm) => Object.keys(arm.pictures).length);
   const attack = $("#g-attack"), person = $("#g-person");
   options(attack, [...new Set(shown.map((arm) => arm.attack))]);
+  if (first && attack.options.length > 1) attack.selectedIndex = 1; // after the clean arm
   const arms = shown.filter((arm) => arm.attack === attack.value);
   options(person, [...new Set(arms.flatMap((arm) => Object.keys(arm.pictures)))].sort());
   const those = arms.filter((arm) => arm.pictures[person.value]);
@@ -145,7 +145,7 @@ $("#flagged").addEventListener("change", filterArms);
 for (const button of $$("button[data-arm]"))
   button.addEventListener("click", () => showDetails(data.arms[button.dataset.arm]));
 if ($("#cards")) {
-  $("#g-attack").addEventListener("change", showGallery);
-  $("#g-person").addEventListener("change", showGallery);
-  showGallery();
+  $("#g-attack").addEventListener("change", () => showGallery(false));
+  $("#g-person").addEventListener("change", () => showGallery(false));
+  showGallery(true);
 }
