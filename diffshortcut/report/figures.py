@@ -160,7 +160,8 @@ def _label(figure: Any, axes: Any, points: Sequence[Point]) -> None:
     figure.draw_without_rendering()  # settles where the axes are
     at = axes.transData.transform([(max(p.x, SHORTEST), p.estimate.value or 0.0) for p in points])
     dots = [(x - DOT, y - DOT, x + DOT, y + DOT) for x, y in at * (72 / figure.dpi)]
-    taken = list(dots)
+    left = axes.bbox.x0 * 72 / figure.dpi
+    taken = [*dots, (-1e9, -1e9, left, 1e9)]  # nothing left of the axes
     for point, dot in sorted(zip(points, dots, strict=True), key=lambda pair: pair[1][1]):
         center = ((dot[0] + dot[2]) / 2, (dot[1] + dot[3]) / 2)
         place = min(_free(center, point.label, taken), key=lambda box: _far(box, center))

@@ -13,6 +13,7 @@ from diffshortcut.data.people import candidates
 from diffshortcut.decode import rgb, tile
 from diffshortcut.errors import UserError
 from diffshortcut.report.loaded import Entry, Stages
+from diffshortcut.usage import CONFIG_ERRORS
 
 log = logging.getLogger(__name__)
 SIDE, QUALITY = 384, 90  # pixels at most, of WebP
@@ -82,11 +83,11 @@ def collect(entries: Sequence[Entry], stores: Sequence[Path], megabytes: float) 
             if not files:
                 album.absent += 1
                 continue
-            known = originals.setdefault(str(entry.config.get("data")), {})
-            if not known:
-                known |= _originals(entry.config)
-            if person in known:
-                files = {"original": [(known[person], "original")], **files}
+            data = str(entry.config.get("data"))
+            if data not in originals:
+                originals[data] = _originals(entry.config)
+            if person in originals[data]:
+                files = {"original": [(originals[data][person], "original")], **files}
             album.add(entry, person, files)
     return album
 
@@ -144,7 +145,7 @@ def _originals(cfg: Mapping[str, Any]) -> dict[str, Path]:
     try:
         people = config.build(cfg["data"], "data")
         return {person.name: list(person.set_B)[0] for person in people}
-    except (UserError, KeyError, OSError) as error:
+    except (UserError, KeyError, *CONFIG_ERRORS) as error:
         log.warning("no original pictures: %s", error)
         return {}
 
