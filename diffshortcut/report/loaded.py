@@ -41,7 +41,7 @@ class Results:
     `verdicts` are the declared claims of each folder by its name; `remarks` say what is missing.
     """
 
-    rows: list[dict[str, Any]]
+    rows: Sequence[Row]
     entries: list[Entry]
     verdicts: dict[str, list[Mapping[str, Any]]]
     commands: dict[str, str]
