@@ -11,7 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from diffshortcut import arms, cells, config, own_photos, results, usage
+from diffshortcut import arms, cells, completion, config, own_photos, results, usage
 from diffshortcut.errors import UserError
 from diffshortcut.own_photos import OwnPhotos
 from diffshortcut.results import Comparison
@@ -30,6 +30,10 @@ def main() -> None:
     overrides = [word for word in sys.argv[1:] if not word.startswith("-")]
     if {"--help", "-h"} & set(sys.argv[1:]):
         print(usage.help_text())
+        return
+    if set(completion.ASKED) & set(sys.argv[1:]):
+        completion.extend()
+        _app()
         return
     traced = bool(os.environ.get("HYDRA_FULL_ERROR"))
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra pass its errors on to here
