@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 ARGS   ?= attack=metacloak purifier=ours
-SLOW_EXTRAS := test,mini,grid,optim8
+SLOW_EXTRAS := test,mini,grid,optim8,browser,dashboard
 FULL   := .venv-full
 
 help: ## this list

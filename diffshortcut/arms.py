@@ -1,7 +1,7 @@
 """The arms of a comparison: the command line itself, and the same with other overrides."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -14,10 +14,14 @@ from diffshortcut.errors import UserError, suggest
 
 @dataclass(frozen=True)
 class Arm:
-    """A named cell of the comparison with its resolved config."""
+    """A named cell of the comparison with its resolved config.
+
+    `choices` are the options that it was composed of, by group: reports name its parts by them.
+    """
 
     name: str
     config: dict[str, Any]
+    choices: Mapping[str, str] = field(default_factory=dict)
 
     def content(self) -> str:
         """What tells arms apart, whatever their names."""
@@ -38,7 +42,7 @@ def compose(overrides: Sequence[str]) -> list[Arm]:
     distinct: dict[str, Arm] = {}
     for arm in listed:
         distinct.setdefault(arm.content(), arm)
-    own = Arm(_name(overrides, cfg), main)
+    own = Arm(_name(overrides, cfg), main, _choices(cfg))
     own = distinct.pop(own.content(), own)
     arms = [*distinct.values(), own]
     names = [arm.name for arm in arms]
@@ -108,7 +112,8 @@ def _listed(item: Any, overrides: Sequence[str], defense: Mapping[str, Any]) -> 
     match item:
         case {"name": str(name), "overrides": [*own]} if all(isinstance(o, str) for o in own):
             try:
-                return Arm(name, _resolve(_with(overrides, own), [*overrides, *own], defense))
+                cfg = _with(overrides, own)
+                return Arm(name, _resolve(cfg, [*overrides, *own], defense), _choices(cfg))
             except UserError as error:
                 raise UserError(f"arm {name}: {error}") from error
     raise UserError(f"compare.arms: {item!r} is not {{name: ..., overrides: [...]}}")
@@ -172,9 +177,9 @@ def _with(overrides: Sequence[str], own: Sequence[str]) -> DictConfig:
             about.append(override)
         else:
             kept.append(str(override.input_line))
-    cfg = config.compose([*kept, *own])
+    cfg = config.compose([*kept, *own], hydra=True)
     fitting = [line for override in about if (line := _fitted(override, cfg))]
-    return config.compose([*kept, *own, *fitting]) if fitting else cfg
+    return config.compose([*kept, *own, *fitting], hydra=True) if fitting else cfg
 
 
 def _fitted(override: Override, cfg: DictConfig) -> str | None:
@@ -196,9 +201,16 @@ def _fitted(override: Override, cfg: DictConfig) -> str | None:
 
 def _name(overrides: Sequence[str], cfg: DictConfig) -> str:
     """Such as `metacloak+jpeg`: attack, purifiers, and trainer or sampler if it was asked for."""
-    choices = cfg.hydra.runtime.choices
-    attack = "clean" if choices.attack == "none" else choices.attack
-    purifiers = [choices.purifier] if "purifier" in choices else list(cfg.purifier)
+    choices = _choices(cfg)
+    attack = "clean" if choices["attack"] == "none" else choices["attack"]
     asked = {o.partition("=")[0] for o in overrides}
     others = [choices[group] for group in ("trainer", "sampler") if group in asked]
-    return "+".join(word for word in (attack, *purifiers, *others) if word != "none")
+    return "+".join(word for word in (attack, choices["purifier"], *others) if word != "none")
+
+
+def _choices(cfg: DictConfig) -> dict[str, str]:
+    """Which option of each group; a chain of purifiers or metrics is written jpeg+sr."""
+    chosen = cfg.hydra.runtime.choices
+    found = {str(group): option for group, option in chosen.items() if group in config.groups()}
+    chains = {group: "+".join(cfg[group]) for group in ("purifier", "metric") if cfg[group]}
+    return {**chains, **{group: option for group, option in found.items() if option is not None}}

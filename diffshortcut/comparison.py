@@ -21,6 +21,7 @@ from diffshortcut.statistics import (
 )
 
 Row = Mapping[str, Any]
+PRIMARY = ("ims", "q", "overall")
 STAR = 0.01  # the paper's level (Table 1)
 IMAGE = ("person", "training_seed", "prompt", "sample")
 
@@ -102,6 +103,24 @@ def judge(rows: Sequence[Row], claims: Iterable[Claim]) -> list[Verdict]:
     return [_verdict(c, hardest[c], tests, adjusted[c]) for c, tests in family.items()]
 
 
+def grouped(rows: Iterable[Row]) -> dict[tuple[str, str], list[Row]]:
+    """The rows of each arm and metric, in their order."""
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row["arm"], row["metric"]), []).append(row)
+    return groups
+
+
+def against_all(rows: Iterable[Row], metric: str, arm: str) -> Claim | None:
+    """The claim that `arm` is better than every other arm measured in `metric`; None without one.
+
+    Declare it before the rows are looked at: that is what its star means.
+    """
+    arms = [name for name, of in grouped(rows) if of == metric]
+    rivals = tuple(name for name in arms if name != arm)
+    return Claim(metric, arm, rivals) if arm in arms and rivals else None
+
+
 def _verdict(claim: Claim, hardest: str, tests: dict[str, Wilcoxon], adjusted: float) -> Verdict:
     people = min(test.n + test.zeros for test in tests.values())
     return Verdict(
@@ -128,7 +147,7 @@ def _tests(rows: Sequence[Row], claim: Claim) -> dict[str, Wilcoxon]:
 
 def direction(rows: Sequence[Row], metric: str) -> str | None:
     """higher, lower or None: travels with the rows, never guessed."""
-    return next((row["better"] for row in rows if row["metric"] == metric), None)
+    return next((row.get("better") for row in rows if row["metric"] == metric), None)
 
 
 def person_means(rows: Sequence[Row], metric: str, arm: str) -> dict[str, float]:

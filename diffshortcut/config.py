@@ -1,6 +1,7 @@
 """The config: where it is, what can be chosen, composing, checking, and building its nodes."""
 
 import importlib
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import is_dataclass
 from functools import cache
@@ -51,6 +52,27 @@ def groups() -> dict[str, list[str]]:
             if group != "hydra" and not file.name.startswith("_"):
                 found.setdefault(group, set()).add("/".join(option))
     return {group: sorted(options) for group, options in sorted(found.items())}
+
+
+def descriptions() -> dict[str, list[tuple[str, str]]]:
+    """Every group with its options, each with the first sentence of its yaml that is about it."""
+    return {
+        group: [(option, _description(group, option)) for option in options]
+        for group, options in groups().items()
+    }
+
+
+def _description(group: str, option: str) -> str:
+    """The first comment that is neither a package nor a command, as far as its line makes sense."""
+    files = (root / group / f"{option}.yaml" for root in roots())
+    lines = next(file for file in files if file.is_file()).read_text().splitlines()
+    for line, following in zip(lines, [*lines[1:], ""], strict=True):
+        said = line.removeprefix("# ").strip()
+        if line.startswith("# ") and not re.match(r"@package|python -m|[\w.]+=", said):
+            cut = following.startswith("# ") and said[-1] not in ".?"
+            # at the last comma or semicolon that is not one of an interval
+            return re.sub(r"[,;](?! \d+\])(?:[^,;]|, \d+\])*$", "", said) if cut else said
+    return ""
 
 
 def search_path() -> list[str]:

@@ -27,13 +27,14 @@ TYPES = {  # as annotations; a Node has a _target_
     "logger.name": "str",
     "logger.project": "str",
     "logger.timeout": "float",
+    "logger.group": "str | None",
     "runtime.store": "str",
     "runtime.outputs": "str",
     "runtime.device": "str",
     "runtime.threads": "int",
     "runtime.fail_fast": "bool",
 }
-OPTIONAL = {"logger.project", "logger.timeout"}  # of a logger
+OPTIONAL = {"logger.project", "logger.timeout", "logger.group"}  # of a logger
 CLOSED = ("prior", "surrogate_prior", "checkpoint", "compare", "logger", "runtime")  # no other keys
 OPEN = {"purifier": "Node", "metric": "Node", "scale": "float", "prompts": "str"}  # any keys
 CHOICES = {

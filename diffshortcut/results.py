@@ -102,11 +102,12 @@ def write(
     done = comparison.without(failures)
     if not done.cells:
         raise UserError("no cell could be completed: see the messages above")
+    pictures = gallery(done, store)
     facts = summary.write(
         arms=done.arms,
         rows=rows(done, store),
         folder=folder,
-        gallery=gallery(done, store),
+        gallery=pictures,
         compare=comparison.config["compare"],
         flags=raised(done, store),
         changes=changes(done, store),
@@ -117,9 +118,19 @@ def write(
     (folder / TABLE).write_text("\n".join([text.getvalue(), *missing]))
     with (folder / "table.md").open("a") as stream:
         stream.writelines(f"* {line}\n" for line in missing)
-    _track(comparison.config, facts.rows, folder)
+    if comparison.config["logger"]["name"] != "none":
+        from diffshortcut.report import tracked
+
+        tracked.log(done.arms, facts, _made(done, store), folder, pictures)
     if not failures:
         write_record(done, store, folder, overrides)
+
+
+def _made(comparison: Comparison, store: Store) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Arm, name and provenance of every stage of every cell."""
+    for arm, _, cell in comparison:
+        for name, task in cell.items():
+            yield arm, name, store.provenance(task.stage, task.key)
 
 
 def rows(comparison: Comparison, store: Store) -> list[dict[str, Any]]:
@@ -210,24 +221,6 @@ def _plain(values: Mapping[str, float], better: str | None) -> list[dict[str, An
     return [{"metric": metric, "value": value, **empty} for metric, value in values.items()]
 
 
-def _track(config: Mapping[str, Any], collected: Sequence[Mapping[str, Any]], folder: Path) -> None:
-    logger = config["logger"]
-    if logger["name"] == "none":
-        return
-    from diffshortcut.report import tracking
-
-    tracking.log_run(
-        rows=collected,
-        gallery=folder / "gallery.png",
-        folder=folder.parent,
-        config=config,
-        project=logger["project"],
-        group=folder.name,
-        job_type="compare",
-        timeout=logger["timeout"],
-    )
-
-
 def write_record(
     comparison: Comparison, store: Store, folder: Path, overrides: Sequence[str]
 ) -> None:
@@ -239,6 +232,7 @@ def write_record(
     content = {
         "overrides": list(overrides),
         "arms": {arm.name: arm.config for arm in comparison.arms},
+        "choices": {arm.name: dict(arm.choices) for arm in comparison.arms},
         "stages": made,
         "files": {name: digest for name, digest in digests(folder).items() if name != RECORD},
     }

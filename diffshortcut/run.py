@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 from diffshortcut import (
     arms,
     cells,
+    completion,
     config,
     execute,
     index,
@@ -45,6 +46,10 @@ def main() -> None:
     overrides = [word for word in sys.argv[1:] if not word.startswith("-")]
     if {"--help", "-h"} & set(sys.argv[1:]):
         print(usage.help_text())
+        return
+    if set(completion.ASKED) & set(sys.argv[1:]):
+        completion.extend()
+        _app()
         return
     traced = bool(os.environ.get("HYDRA_FULL_ERROR"))
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra pass its errors on to here

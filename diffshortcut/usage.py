@@ -18,6 +18,7 @@ HELP = """DiffShortcut: does a protection against personalized diffusion survive
   python -m diffshortcut.run attack=metacloak purifier=ours
 
 Groups: choose with group=option, chain purifiers and metrics with purifier=[jpeg,sr]
+
 {groups}
 
 Values: change any with key=value
@@ -31,13 +32,28 @@ SHOWN = ("data", "attack", "seed", "runtime")
 
 
 def help_text() -> str:
-    """Every group with its options, and the values one changes most."""
-    listing = {group: "  ".join(options) for group, options in config.groups().items()}
-    groups = "\n".join(f"  {group:<11}{options}" for group, options in listing.items())
+    """Every group with what it is, every option in a line, and the values one changes most."""
+    about = _remarks((config.folder() / "config.yaml").read_text())
+    groups = "\n\n".join(
+        "\n".join([f"{group}: {about.get(group, '')}".rstrip(": "), *map(_option, options)])
+        for group, options in config.descriptions().items()
+    )
     cfg = config.resolve(config.compose(["attack=random", "data=portraits"]))
     shown = config.leaves({name: cfg[name] for name in SHOWN})
     values = "\n".join(f"  {key}={value}" for key, value in shown if "_target_" not in key)
     return HELP.format(groups=groups, values=values)
+
+
+def _option(described: tuple[str, str]) -> str:
+    option, description = described
+    return f"  {option:<30} {description}".rstrip()
+
+
+def _remarks(text: str) -> dict[str, str]:
+    """What the comments of a defaults list say of its groups."""
+    found = re.findall(r"^  - (?:override )?(\w+): .*?  # (.*)$", text, re.MULTILINE)
+    own = {group: remark.partition(";")[0] for group, remark in found}
+    return {"model": "the victim's model, which the zoo chooses unless you do", **own}
 
 
 def explain(error: Exception, overrides: Sequence[str]) -> str:

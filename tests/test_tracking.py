@@ -1,13 +1,22 @@
 """W&B as a view: complete offline, and never in the way."""
 
+import base64
+import hashlib
 import json
 import socket
+import subprocess
+import sys
 import time
+from functools import cache
 
 import pytest
+import yaml
 from PIL import Image
+from result_folders import Arm, Folder
 
-from diffshortcut.report import tracking
+from diffshortcut import config
+from diffshortcut.report import tracked, tracking
+from diffshortcut.report.facts import Baselines, Facts
 
 ROWS = [
     {
@@ -146,3 +155,118 @@ def test_a_broken_wandb_is_only_a_warning(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(tracking.sys, "executable", "/bin/false")
     assert log(tmp_path) == []
     assert "not logged" in caplog.text
+
+
+# ---- a whole comparison: its own run, and one per kind of stage
+
+
+TOLD = {"seconds": 1.5, "peak_memory": 9, "device": "cpu", "git": "abc", "facts": {}}
+
+
+@pytest.fixture
+def result(tmp_path):
+    """Log the comparison of a result folder and return the folder and the runs by job type."""
+    arms = [Arm("none"), Arm("aspl"), Arm("aspl", "jpeg")]
+    people = [f"person_{n:03}" for n in range(8)]
+    claim = {"metric": "ims", "arm": "aspl+jpeg", "rivals": ["aspl"]}
+    folder = Folder(tmp_path, "table-1a2b", arms, people, [claim]).write()
+
+    def log_all(timeout=60.0):
+        logger = {"name": "wandb", "project": "p", "group": None, "timeout": timeout}
+        logged = [LoggedArm(arm, logger) for arm in arms]
+        rows = [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
+        facts = Facts([a.name for a in arms], rows, Baselines("clean", {"aspl+jpeg": "aspl"}))
+        told = [
+            (arm.name, "protect", {**TOLD, "stage": "protect", "key": arm.attack, "person": None})
+            for arm in arms
+        ]
+        picture = next(tmp_path.glob("store/protect/*/images/*.png"))
+        start = time.monotonic()
+        tracked.log(logged, facts, told, folder, {"aspl": {"protected": [picture]}})
+        return time.monotonic() - start, sorted(tmp_path.glob("wandb/offline-*"))
+
+    return folder, log_all
+
+
+class LoggedArm:
+    """An arm whose config names a logger."""
+
+    def __init__(self, arm, logger):
+        self.name, self.choices = arm.name, {**arm.choices, "experiment": "table1"}
+        self.config = {**arm.config, "logger": logger}
+
+
+@cache
+def records(run):
+    """Everything that W&B's own reader finds in a run."""
+    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(run)]
+    lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def read(run, kind):
+    """The records of a kind."""
+    return [record[kind] for record in records(run) if record["type"] == kind]
+
+
+def by_job(runs):
+    return {read(run, "run")[0]["job_type"]: run for run in runs}
+
+
+def table_of(run, name):
+    """A table as the run's history names its file, whose content is as recorded."""
+    [item] = [record["item"] for record in read(run, "history")]
+    content = (run / "files" / item[f"{name}.path"]).read_bytes()
+    assert hashlib.sha256(content).hexdigest() == item[f"{name}.sha256"]
+    return json.loads(content)
+
+
+def test_what_is_read_back_is_what_the_local_files_hold(result):
+    folder, log_all = result
+    _, written = log_all()
+    runs = by_job(written)
+    assert set(runs) == {"compare", "protect"}
+    table = table_of(runs["compare"], "rows")
+    local = [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
+    assert table["data"] == [[row.get(column) for column in table["columns"]] for row in local]
+    matrix = table_of(runs["compare"], "matrix")
+    found = {tuple(line[:3]): line[3:] for line in matrix["data"]}
+    mean, low, high, people, *_ = found["aspl", "jpeg", "ims"]
+    ims = [r["value"] for r in local if (r["arm"], r["metric"]) == ("aspl+jpeg", "ims")]
+    assert mean == pytest.approx(sum(ims) / len(ims)) and low < mean < high and people == 8
+    tests = table_of(runs["compare"], "tests")
+    assert {tuple(line[:2]) for line in tests["data"]} == {
+        ("aspl", "clean"),
+        ("aspl+jpeg", "clean"),
+        ("aspl+jpeg", "aspl"),
+    }
+    artifacts = [record["manifest"]["contents"] for record in read(runs["compare"], "artifact")]
+    [pictures] = [held for held in artifacts if "pictures" in str(held)]
+    assert [entry["path"].split("/")[:2] for entry in pictures if "png" in entry["path"]] == [
+        ["media", "images"]
+    ]
+    stages = table_of(runs["protect"], "stages")["data"]
+    assert [line[1:4:2] for line in stages] == [["none", "clean"], ["aspl", "aspl, aspl+jpeg"]]
+    for run in runs.values():
+        [told] = read(run, "run")
+        assert (told["run_group"], told["project"], told["resume"]) == ("table1", "p", True)
+        assert run.name.endswith(told["run_id"])
+    artifacts = [a for a in read(runs["compare"], "artifact") if a["type"] == "results"]
+    [artifact] = artifacts
+    held = {entry["path"]: entry["digest"] for entry in artifact["manifest"]["contents"]}
+    content = (folder / "rows.jsonl").read_bytes()
+    assert held["rows.jsonl"] == base64.b64encode(hashlib.md5(content).digest()).decode()
+    assert set(held) == {"rows.jsonl", "comparison.json", "table.md"}
+    assert log_all()[1] == written  # again: the same runs
+
+
+@pytest.mark.slow
+def test_a_proxy_that_never_answers_costs_15_seconds_at_most(result, monkeypatch, silent_server):
+    """With the shipped timeout, and with every run of a comparison to be uploaded."""
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    for name in ("HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy"):
+        monkeypatch.setenv(name, silent_server)
+    shipped = yaml.safe_load((config.folder() / "logger" / "wandb.yaml").read_text())
+    seconds, runs = result[1](timeout=shipped["timeout"])
+    assert shipped["timeout"] - 1 < seconds < 15  # it tried to upload, and gave up
+    assert len(runs) == 2

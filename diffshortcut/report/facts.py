@@ -8,12 +8,14 @@ from statistics import fmean
 from typing import Any
 
 from diffshortcut.comparison import (
+    PRIMARY,
     Claim,
     Comparison,
     Row,
     Verdict,
     compare,
     direction,
+    grouped,
     judge,
     person_means,
     recovery,
@@ -23,7 +25,6 @@ from diffshortcut.statistics import Estimate
 
 log = logging.getLogger(__name__)
 Flags = Mapping[str, Mapping[str, Mapping[str, str]]]  # arm -> flag -> person -> what was seen
-PRIMARY = ("ims", "q", "overall")
 HEADLINE = (*PRIMARY, "liqe", "clip_iqac", "no_face", "perceptual_purified")
 
 
@@ -67,10 +68,7 @@ class Facts:
 
     @cached_property
     def _groups(self) -> dict[tuple[str, str], list[Row]]:
-        groups: dict[tuple[str, str], list[Row]] = {}
-        for row in self.rows:
-            groups.setdefault((row["arm"], row["metric"]), []).append(row)
-        return groups
+        return grouped(self.rows)
 
     def _of(self, metric: str, *arms: str) -> list[Row]:
         return [row for arm in arms for row in self._groups.get((arm, metric), ())]

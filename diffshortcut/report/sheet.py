@@ -1,10 +1,26 @@
-"""A table of text, as markdown and for the terminal."""
+"""A table of text: for the terminal, as markdown, LaTeX and CSV."""
 
+import csv
+import io
 from dataclasses import dataclass
 
 from rich.markup import escape
 from rich.table import Table
 
+from diffshortcut.statistics import Estimate
+
+TITLES = {
+    "ims": "IMS",
+    "q": "Q",
+    "overall": "overall",
+    "liqe": "LIQE",
+    "clip_iqac": "CLIP-IQAC",
+    "no_face": "no face",
+    "perceptual_protected": "perceptual, protected",
+    "perceptual_purified": "perceptual, purified",
+    "identity_purified": "identity kept",
+}
+ARROWS = {"higher": " ↑", "lower": " ↓", None: ""}
 NAME = 22  # letters of an arm that stay on one line of a narrow console
 
 
@@ -22,6 +38,22 @@ class Sheet:
         body = "\n".join("| " + " | ".join(map(_plain, line)) + " |" for line in lines)
         return f"## {self.title}\n\n{body}\n"
 
+    def latex(self, *, escaped: bool = False) -> str:
+        """As a LaTeX table of the package booktabs; `escaped` if the texts are LaTeX already."""
+        tex = str if escaped else as_tex
+        lines = [" & ".join(map(tex, line)) + r" \\" for line in (self.header, *self.rows)]
+        columns = "l" + "r" * (len(self.header) - 1)
+        head = [r"\begin{table}", r"\centering", f"\\caption{{{tex(self.title)}}}"]
+        body = [f"\\begin{{tabular}}{{{columns}}}", r"\toprule", lines[0], r"\midrule", *lines[1:]]
+        foot = [r"\bottomrule", r"\end{tabular}", r"\end{table}"]
+        return "\n".join([*head, *body, *foot, ""])
+
+    def csv(self) -> str:
+        """As comma-separated values, without the title."""
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows([self.header, *self.rows])
+        return text.getvalue()
+
     def rich(self) -> Table:
         """For a console; nothing is cut: names that begin alike must stay apart."""
         table = Table(title=self.title, title_justify="left")
@@ -38,6 +70,39 @@ class Sheet:
 def number(value: float | None, digits: int = 3) -> str:
     """The number, or - if there is none."""
     return "-" if value is None else f"{value:.{digits}f}"
+
+
+TEX = str.maketrans(
+    {
+        **{letter: rf"\{letter}" for letter in "&%$#_{}"},
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "±": r"$\pm$",
+        "↑": r"$\uparrow$",
+        "↓": r"$\downarrow$",
+    }
+)
+
+
+def interval(found: Estimate | None, sign: str = "") -> str:
+    """`0.41 [0.30, 0.52]`, or the point alone, or - if there is none."""
+    if found is None or found.value is None:
+        return "-"
+    point = f"{found.value:{sign}.3f}"
+    if found.low is None:
+        return point
+    return f"{point} [{found.low:{sign}.3f}, {found.high:{sign}.3f}]"
+
+
+def significance(p: float | None) -> str:
+    """The p-value with two digits, or - if there is none."""
+    return "-" if p is None else f"{p:.2g}"
+
+
+def as_tex(text: str) -> str:
+    """The text with everything escaped that LaTeX would take for a command."""
+    return text.translate(TEX)
 
 
 def _plain(cell: str) -> str:

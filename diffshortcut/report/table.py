@@ -2,25 +2,13 @@
 
 from collections.abc import Sequence
 
-from diffshortcut.comparison import Comparison
+from diffshortcut.comparison import PRIMARY, Comparison
 from diffshortcut.report import flagged, visibility
-from diffshortcut.report.facts import PRIMARY, Facts
-from diffshortcut.report.sheet import Sheet, number
-from diffshortcut.statistics import MIN_PEOPLE, Estimate
+from diffshortcut.report.facts import Facts
+from diffshortcut.report.sheet import ARROWS, TITLES, Sheet, interval, number
+from diffshortcut.statistics import MIN_PEOPLE
 
-TITLES = {
-    "ims": "IMS",
-    "q": "Q",
-    "overall": "overall",
-    "liqe": "LIQE",
-    "clip_iqac": "CLIP-IQAC",
-    "no_face": "no face",
-    "perceptual_protected": "perceptual, protected",
-    "perceptual_purified": "perceptual, purified",
-    "identity_purified": "identity kept",
-}
 VERSIONS = ("clean", "protected", "random")  # of the images, in stages/protect.py
-ARROWS = {"higher": " ↑", "lower": " ↓", None: ""}
 
 
 def sheets(facts: Facts) -> list[Sheet]:
@@ -84,16 +72,6 @@ def _objectives(facts: Facts) -> Sheet:
     ]
     title = "The attack's own objective, at the models it starts from, on held-out draws"
     return Sheet(title, ["attack", "clean", "protected", "random noise of equal radius"], rows)
-
-
-def interval(found: Estimate | None, sign: str = "") -> str:
-    """`0.41 [0.30, 0.52]`, or the point alone, or - if there is none."""
-    if found is None or found.value is None:
-        return "-"
-    point = f"{found.value:{sign}.3f}"
-    if found.low is None:
-        return point
-    return f"{point} [{found.low:{sign}.3f}, {found.high:{sign}.3f}]"
 
 
 def markdown(tables: Sequence[Sheet], remarks: Sequence[str]) -> str:

@@ -1,6 +1,6 @@
 """Weights & Biases: a view of the rows that can neither block a run nor lose anything.
 
-A child process writes an offline run; if the user is logged in and has not switched W&B off or
+A child process writes offline runs; if the user is logged in and has not switched W&B off or
 offline, `wandb sync` uploads it. Both together have one time limit. A run that is not uploaded in
 time stays on disk, and `wandb sync` finishes it later; one that is not written in time is given up.
 """
@@ -18,13 +18,20 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 from urllib.parse import urlparse
 
 log = logging.getLogger(__name__)
 CHILD = Path(__file__).with_name("wandb_child.py")
 DONE = "done"  # in a run's folder, written last: the mode that W&B is in for the user
 UPLOADED = ("online", "run")  # modes; all others stay on disk: offline, dryrun
+
+
+class Table(TypedDict):
+    """A W&B table as plain values."""
+
+    columns: list[str]
+    data: list[list[Any]]
 
 
 def log_run(
@@ -37,50 +44,83 @@ def log_run(
     group: str,
     job_type: str,
     timeout: float = 10.0,
+    tables: Mapping[str, Table] | None = None,
+    pictures: Table | None = None,
+    files: Sequence[Path] = (),
+    stages: Mapping[str, Table] | None = None,
 ) -> None:
-    """Log all rows, their means per arm and the gallery, once per content; never raises.
+    """Log a comparison and, as runs of their own in its group, its stages; never raises.
 
-    The run's id is a hash of rows and config, so the same result is the same run whoever logs it.
-    It is written below `folder`/wandb, anew if an earlier call did not finish it. Writing (usually
-    4 seconds) and upload together get `timeout` seconds. Respects the mode that wandb itself takes
-    from WANDB_MODE and its settings files (`wandb disabled`, `wandb offline`).
+    The comparison's run holds all rows, their means per arm, the gallery, `tables`, `pictures` (a
+    table whose cells are paths, or text) and an artifact of `files`, named after their content.
+    Each of `stages` (job type -> table) is one more run. A run's id is a hash of what it holds, so
+    the same result is the same run whoever logs it, resumed if it is uploaded again.
+
+    They are written below `folder`/wandb, anew if an earlier call did not finish one. Writing
+    (usually 4 seconds) and upload together get `timeout` seconds. Respects the mode that wandb
+    itself takes from WANDB_MODE and its settings files (`wandb disabled`, `wandb offline`).
     """
-    spec = {
-        "rows": [dict(row) for row in rows],
-        "gallery": str(gallery.absolute()),
-        "config": dict(config),
-        "settings": {"project": project, "group": group, "job_type": job_type},
-    }
     try:
-        _log(spec, folder.absolute(), time.monotonic() + timeout)
+        main: dict[str, Any] = {
+            "job_type": job_type,
+            "config": dict(config),
+            "rows": [dict(row) for row in rows],
+            "gallery": str(gallery.absolute()),
+            "tables": dict(tables or {}),
+            "pictures": pictures,
+            "files": [str(file.absolute()) for file in files],
+        }
+        runs = [{**main, "id": _identity([main["rows"], main["config"]])}]
+        for stage, table in (stages or {}).items():
+            run: dict[str, Any] = {
+                "job_type": stage,
+                "config": {},
+                "rows": [],
+                "tables": {"stages": table},
+            }
+            runs.append({**run, "id": _identity([stage, table])})
+        settings = {"project": project, "group": group}
+        _log(runs, settings, folder.absolute(), time.monotonic() + timeout)
     except Exception as error:  # a view must never fail what it shows
         log.warning("W&B: not logged (%s); the rows are in their files", error)
 
 
-def _log(spec: dict[str, Any], folder: Path, deadline: float) -> None:
-    content = json.dumps([spec["rows"], spec["config"]], sort_keys=True, default=str)
-    identity = hashlib.sha256(content.encode()).hexdigest()[:16]
-    runs = f"wandb/offline-run-*-{identity}"
-    if os.environ.get("WANDB_MODE") == "disabled" or list(folder.glob(f"{runs}/{DONE}")):
+def _identity(content: Any) -> str:
+    text = json.dumps(content, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _log(
+    runs: Sequence[Mapping[str, Any]], settings: dict[str, Any], folder: Path, deadline: float
+) -> None:
+    found = {run["id"]: f"wandb/offline-run-*-{run['id']}" for run in runs}
+    todo = [run for run in runs if not list(folder.glob(f"{found[run['id']]}/{DONE}"))]
+    if os.environ.get("WANDB_MODE") == "disabled" or not todo:
         return
-    for partial in folder.glob(runs):
-        shutil.rmtree(partial)
+    for run in todo:
+        for partial in folder.glob(found[run["id"]]):
+            shutil.rmtree(partial)
     folder.mkdir(parents=True, exist_ok=True)
-    spec["settings"] |= {"id": identity, "dir": str(folder)}
-    _child([sys.executable, "-P", str(CHILD), DONE], spec, folder, deadline)
-    for done in folder.glob(f"{runs}/{DONE}"):  # none if W&B is disabled in its settings
-        _upload(done.parent, done.read_text(), folder, deadline)
+    spec = {"runs": todo, "settings": {**settings, "dir": str(folder)}}
+    try:
+        _child([sys.executable, "-P", str(CHILD), DONE], spec, folder, deadline)
+    finally:
+        written = [done for run in todo for done in folder.glob(f"{found[run['id']]}/{DONE}")]
+        if written:  # none if W&B is disabled in its settings
+            _upload([done.parent for done in written], written[0].read_text(), folder, deadline)
 
 
-def _upload(run: Path, mode: str, folder: Path, deadline: float) -> None:
+def _upload(runs: Sequence[Path], mode: str, folder: Path, deadline: float) -> None:
+    paths = list(map(str, runs))
     if mode not in UPLOADED or not logged_in():
-        log.info("W&B: offline run (upload: wandb sync %s)", run)
+        log.info("W&B: offline run (upload: wandb sync %s)", " ".join(paths))
         return
-    sync = [sys.executable, "-P", "-m", "wandb", "sync", "--yes", str(run)]
+    sync = [sys.executable, "-P", "-m", "wandb", "sync", "--yes", *paths]
     try:
         _child(sync, None, folder, deadline)
     except (TimeoutError, RuntimeError) as error:
-        log.warning("W&B: not uploaded (%s); upload it later with: wandb sync %s", error, run)
+        all_of_them = " ".join(paths)
+        log.warning("W&B: not uploaded (%s); upload later with: wandb sync %s", error, all_of_them)
 
 
 def _child(command: list[str], spec: dict[str, Any] | None, folder: Path, deadline: float) -> None:

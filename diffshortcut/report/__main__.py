@@ -1,0 +1,92 @@
+"""One page, figures and tables of the results in one or several folders.
+
+python -m diffshortcut.report outputs/aspl-ours-1a2b3c4d outputs/metacloak-ours-5e6f7a8b
+"""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from diffshortcut.errors import UserError
+from diffshortcut.report import figures, loaded, page, paper, pictures, plots
+from diffshortcut.report.matrix import Matrix, matrices, people_means
+from diffshortcut.store import check_writable, user_errors
+
+CELL = (0.75, 0.42)  # inches of a heat-map's cell
+
+
+def main() -> None:
+    """Read the folders and write the report."""
+    asked = _parser().parse_args()
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    try:
+        written = write(
+            [Path(folder) for folder in asked.folders],
+            Path(asked.out),
+            stores=[Path(asked.store)] if asked.store else [],
+            megabytes=asked.megabytes,
+        )
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    for line in written:
+        print(line)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m diffshortcut.report",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("folders", nargs="+", help="result folders (rows.jsonl); joined")
+    parser.add_argument("--out", default="outputs/report", help="folder to write (%(default)s)")
+    parser.add_argument("--store", help="artifacts, if not where the runs left them")
+    parser.add_argument(
+        "--megabytes", type=float, default=20, help="of pictures in the page (%(default)s)"
+    )
+    return parser
+
+
+def write(
+    folders: Sequence[Path], out: Path, *, stores: Sequence[Path] = (), megabytes: float = 20
+) -> list[str]:
+    """Write report.html, figures/ and tables/ below `out`; what was written, in lines.
+
+    UserError if a folder holds no rows or `out` cannot be written.
+    """
+    results = loaded.load(folders)
+    means = people_means(results.rows)
+    found = matrices(results, means)
+    if not found:
+        raise UserError("no row has a metric that a report shows: ims, q, overall ...")
+    album = pictures.collect(results.entries, stores, megabytes)
+    with user_errors(out):
+        out.mkdir(parents=True, exist_ok=True)
+        check_writable(out)
+        radius, cost = plots.over_radius(results, means), plots.over_cost(results, means)
+        drawn = {"radius": list(radius), "cost": list(cost)}
+        text = page.render(results, means, found, drawn, album)
+        (out / "report.html").write_text(text, encoding="utf-8")
+        count = _save(found, [*drawn["radius"], *drawn["cost"]], out / "figures")
+        tables = paper.write(found, out / "tables")
+    return [
+        f"{out / 'report.html'}: {len(text.encode()) / 1e6:.1f} MB. {album.remark()}",
+        f"{out / 'figures'}: {count} figures, each as PDF and SVG",
+        f"{out / 'tables'}: {', '.join(tables)}",
+        *results.remarks,
+    ]
+
+
+def _save(found: Sequence[Matrix], drawn: Sequence[plots.Figure], folder: Path) -> int:
+    for matrix in found:
+        size = (2 + CELL[0] * len(matrix.defenses), 1.4 + CELL[1] * len(matrix.attacks))
+        figures.save(figures.heatmap(matrix), f"matrix-{matrix.metric}", folder, size)
+    for figure in drawn:
+        figures.save(figure.draw, figure.name, folder)
+    return len(found) + len(drawn)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,205 @@
+"""Figures of a report, drawn with matplotlib: for papers (PDF, SVG) and for the page (themed SVG).
+
+Colors are Okabe and Ito's, which the color-blind can tell apart; lines differ by marker as well.
+"""
+
+import io
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from diffshortcut.report.labels import NONE
+from diffshortcut.report.matrix import Lines, Matrix, Point
+from diffshortcut.report.sheet import ARROWS, TITLES
+
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7f6f5f", "#333399")
+MARKERS = "osD^vPX"  # not as many as colors, so that pairs repeat late
+INK, SOFT = "#1b1f23", "#9aa3ab"
+SIZE = (4.2, 3.1)  # inches
+DOT, LETTER = 4, 9  # points: half a mark, a name's letters
+SHORTEST = 1e-3  # seconds that a logarithmic axis shows
+STYLE: Any = {
+    "font.family": "sans-serif",
+    "font.size": 11,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "diffshortcut",
+    "pdf.fonttype": 42,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": SOFT,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "axes.titlesize": 12,
+    "axes.titlelocation": "left",
+    "text.color": INK,
+    "xtick.color": SOFT,
+    "ytick.color": SOFT,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "legend.frameon": False,
+    "legend.fontsize": 10,
+}
+Draw = Callable[[Any], None]  # onto a matplotlib figure
+
+
+def curve(attack: str, metric: str, better: str | None, lines: Lines) -> Draw:
+    """A metric over the radius, a line per defense, bars where there are intervals."""
+
+    def draw(figure: Any) -> None:
+        axes = figure.subplots()
+        for number, (name, points) in enumerate(lines.items()):
+            color, marker = COLORS[number % len(COLORS)], MARKERS[number % len(MARKERS)]
+            xs, ys = [p.x for p in points], [p.estimate.value for p in points]
+            label = "undefended" if name == NONE else name
+            axes.plot(xs, ys, label=label, color=color, marker=marker, linewidth=1.6)
+            _bars(axes, points, color)
+        axes.set(title=attack, xlabel="radius, 8-bit levels", ylabel=_axis(metric, better))
+        axes.set_xticks(sorted({p.x for points in lines.values() for p in points}))
+        figure.legend(loc="outside lower center", ncols=3)
+
+    return draw
+
+
+def scatter(attack: str, metric: str, better: str | None, points: Sequence[Point]) -> Draw:
+    """A metric over the seconds that a defense takes, each point beside its name."""
+
+    def draw(figure: Any) -> None:
+        axes = figure.subplots()
+        axes.set_xscale("log")
+        _bars(axes, points, COLORS[0])
+        seconds = [max(point.x, SHORTEST) for point in points]
+        axes.plot(seconds, [p.estimate.value for p in points], "o", color=COLORS[0], markersize=6)
+        axes.set_xlim(min(seconds) / 2, max(seconds) * 8)  # room for the names
+        axes.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
+        axes.xaxis.set_minor_formatter(lambda x, _: "")
+        axes.margins(y=0.15)
+        axes.set(title=attack, ylabel=_axis(metric, better))
+        axes.set_xlabel("purification, seconds per person")
+        _label(figure, axes, points)
+
+    return draw
+
+
+def heatmap(matrix: Matrix) -> Draw:
+    """The matrix as a picture for papers; the page has it as a table."""
+
+    def draw(figure: Any) -> None:
+        axes = figure.subplots()
+        axes.set_xlim(-0.5, len(matrix.defenses) - 0.5)
+        axes.set_ylim(len(matrix.attacks) - 0.5, -0.5)
+        for (attack, defense), cell in matrix.cells.items():
+            x, y = matrix.defenses.index(defense), matrix.attacks.index(attack)
+            axes.add_patch(_tile(x, y, cell.shade))
+            weight = "bold" if cell.rank == 1 else "normal"
+            text = f"{cell.value:.2f}" + "*" * cell.star
+            axes.text(x, y, text, ha="center", va="center", weight=weight, fontsize=9)
+        axes.set_xticks(range(len(matrix.defenses)), matrix.defenses, rotation=35, ha="right")
+        axes.set_yticks(range(len(matrix.attacks)), matrix.attacks)
+        axes.set_title(_axis(matrix.metric, matrix.better))
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+
+    return draw
+
+
+def save(draw: Draw, name: str, folder: Path, size: tuple[float, float] = SIZE) -> None:
+    """Write `name`.pdf and `name`.svg, the same bytes for the same figure."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for kind, undated in (("pdf", {"CreationDate": None}), ("svg", {"Date": None})):
+        _write(draw, size, folder / f"{name}.{kind}", format=kind, metadata=undated)
+
+
+def inline(draw: Draw, name: str, size: tuple[float, float] = SIZE) -> str:
+    """The figure as an SVG element: colors follow the page's theme, ids start with `name`."""
+    text = io.StringIO()
+    _write(draw, size, text, format="svg", transparent=True, metadata={"Date": None})
+    svg = text.getvalue()
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
+    svg = re.sub(r'\bid="', f'id="{name}-', svg)
+    svg = re.sub(r'(url\(#|href="#)', rf"\g<1>{name}-", svg)
+    svg = re.sub(r' (width|height)="[\d.]+pt"', "", svg, count=2)  # the viewBox remains
+    themed = {INK: "var(--ink)", SOFT: "var(--soft)"}
+    themed |= {color: f"var(--series-{n})" for n, color in enumerate(COLORS)}
+    for color, variable in themed.items():
+        svg = svg.replace(color, variable)
+    return svg
+
+
+def _write(draw: Draw, size: tuple[float, float], target: Any, **how: Any) -> None:
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=size, layout="constrained")
+        draw(figure)
+        figure.savefig(target, **how)
+
+
+def _axis(metric: str, better: str | None) -> str:
+    return TITLES.get(metric, metric) + ARROWS[better]
+
+
+def _bars(axes: Any, points: Iterable[Point], color: str) -> None:
+    for point in points:
+        if point.estimate.low is not None:
+            ends = (point.estimate.low, point.estimate.high)
+            axes.plot((max(point.x, SHORTEST),) * 2, ends, color=color, linewidth=1, alpha=0.6)
+
+
+def _tile(x: int, y: int, shade: float) -> Any:
+    from matplotlib.patches import Rectangle
+
+    paper, full = (255, 255, 255), (110, 168, 212)
+    mixed = [(a + (b - a) * shade) / 255 for a, b in zip(paper, full, strict=True)]
+    return Rectangle((x - 0.48, y - 0.46), 0.96, 0.92, facecolor=mixed, edgecolor="none")
+
+
+def _label(figure: Any, axes: Any, points: Sequence[Point]) -> None:
+    """Names beside their points, at the nearest place that covers no point and no other name."""
+    figure.draw_without_rendering()  # settles where the axes are
+    at = axes.transData.transform([(max(p.x, SHORTEST), p.estimate.value or 0.0) for p in points])
+    dots = [(x - DOT, y - DOT, x + DOT, y + DOT) for x, y in at * (72 / figure.dpi)]
+    left = axes.bbox.x0 * 72 / figure.dpi
+    taken = [*dots, (-1e9, -1e9, left, 1e9)]  # nothing left of the axes
+    for point, dot in sorted(zip(points, dots, strict=True), key=lambda pair: pair[1][1]):
+        center = ((dot[0] + dot[2]) / 2, (dot[1] + dot[3]) / 2)
+        place = min(_free(center, point.label, taken), key=lambda box: _far(box, center))
+        taken.append(place)
+        offset = (place[0] - center[0], place[1] - center[1])
+        bent = {"arrowstyle": "-", "color": SOFT, "linewidth": 0.6, "shrinkB": 3}
+        axes.annotate(
+            point.label,
+            (max(point.x, SHORTEST), point.estimate.value),
+            offset,
+            textcoords="offset points",
+            fontsize=LETTER,
+            arrowprops=bent if _far(place, center) > LETTER * 1.6 else None,
+        )
+
+
+Box = tuple[float, float, float, float]  # left, bottom, right, top, in points
+
+
+def _free(center: tuple[float, float], text: str, taken: Sequence[Box]) -> list[Box]:
+    """Places for a text around a point that touch nothing; the first one if there is none."""
+    width, height = len(text) * LETTER * 0.6, LETTER * 1.15
+    around = [
+        (center[0] + x, center[1] + y - height / 2)
+        for y in range(-60, 61, 6)
+        for x in (DOT + 3, -width - DOT - 3, -width / 2)
+    ]
+    boxes = [(x, y, x + width, y + height) for x, y in around]
+    free = [box for box in boxes if not any(_touch(box, other) for other in taken)]
+    return free or boxes[:1]
+
+
+def _touch(a: Box, b: Box) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
+def _far(box: Box, center: tuple[float, float]) -> float:
+    """The distance of a box from a point; to the right is a little nearer than to the left."""
+    across = max(box[0] - center[0], center[0] - box[2] + 2, 0)
+    along = max(box[1] - center[1], center[1] - box[3], 0)
+    return (across**2 + (1.5 * along) ** 2) ** 0.5

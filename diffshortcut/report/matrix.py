@@ -1,0 +1,174 @@
+"""The attack x defense matrix of a metric, what its cells hold, and the series behind figures."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from diffshortcut.comparison import Row, direction, grouped, person_means
+from diffshortcut.report.facts import HEADLINE
+from diffshortcut.report.labels import CLEAN, NONE
+from diffshortcut.report.loaded import Entry, Results
+from diffshortcut.statistics import Estimate, deviation, mean
+
+BEST, SECOND = 1, 2
+
+
+@dataclass(frozen=True)
+class Cell:
+    """An arm's mean over people with its interval and standard deviation.
+
+    `rank`: 1 for the best defense of the attack, 2 for the runner-up, else 0. `shade` in [0, 1] is
+    0 for the worst and 1 for the best mean of the matrix.
+    """
+
+    entry: Entry
+    estimate: Estimate
+    deviation: float | None
+    rank: int
+    shade: float
+    star: bool
+
+    @property
+    def value(self) -> float:
+        """The mean."""
+        assert self.estimate.value is not None  # only a ratio has none
+        return self.estimate.value
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """A metric over attacks (rows) and defenses (columns); what was not measured is absent."""
+
+    metric: str
+    better: str | None
+    attacks: list[str]
+    defenses: list[str]
+    cells: dict[tuple[str, str], Cell]
+
+
+Means = Mapping[tuple[str, str], Mapping[str, float]]  # (arm, metric) -> person -> mean
+
+
+def people_means(rows: Sequence[Row]) -> dict[tuple[str, str], dict[str, float]]:
+    """Each person's mean over images, of every arm and metric."""
+    return {(arm, m): person_means(of, m, arm) for (arm, m), of in grouped(rows).items()}
+
+
+def matrices(results: Results, means: Means) -> list[Matrix]:
+    """One per headline metric that was measured."""
+    measured = {metric for _, metric in means}
+    return [_matrix(results, means, metric) for metric in HEADLINE if metric in measured]
+
+
+def _matrix(results: Results, means: Means, metric: str) -> Matrix:
+    better = direction(results.rows, metric)
+    entries = [e for e in results.entries if (e.name, metric) in means]
+    found = {e.name: list(means[e.name, metric].values()) for e in entries}
+    estimates = {name: _mean(tuple(values)) for name, values in found.items()}
+    ranks = _ranks(entries, estimates, better)
+    shades = _shades(estimates, better)
+    cells = {
+        (e.place.attack, e.place.defense): Cell(
+            entry=e,
+            estimate=estimates[e.name],
+            deviation=deviation(found[e.name]),
+            rank=ranks.get(e.name, 0),
+            shade=shades[e.name],
+            star=metric in e.stars,
+        )
+        for e in entries
+    }
+    return Matrix(metric, better, _attacks(entries), _defenses(entries), cells)
+
+
+@cache
+def _mean(values: tuple[float, ...]) -> Estimate:
+    """Bootstrapped once, whoever shows it."""
+    return mean(values)
+
+
+def _attacks(entries: Sequence[Entry]) -> list[str]:
+    """Clean first, then as they come, those of one attack by radius."""
+    bases = list(dict.fromkeys(e.place.attack.partition(",")[0] for e in entries))
+
+    def order(entry: Entry) -> tuple[bool, int, float]:
+        base = entry.place.attack.partition(",")[0]
+        return entry.place.attack != CLEAN, bases.index(base), entry.place.radius or 0.0
+
+    return list(dict.fromkeys(e.place.attack for e in sorted(entries, key=order)))
+
+
+def _defenses(entries: Sequence[Entry]) -> list[str]:
+    names = dict.fromkeys(e.place.defense for e in entries)
+    return sorted(names, key=lambda name: name != NONE)
+
+
+def _sign(better: str | None) -> int:
+    return {"higher": 1, "lower": -1}.get(better or "", 0)
+
+
+def _ranks(
+    entries: Sequence[Entry], estimates: Mapping[str, Estimate], better: str | None
+) -> dict[str, int]:
+    """Among the defended arms of one attack, where there are two at least."""
+    ranks: dict[str, int] = {}
+    for attack in {e.place.attack for e in entries} - {CLEAN} if _sign(better) else set():
+        rivals = [e.name for e in entries if e.place.attack == attack and e.place.defense != NONE]
+        values = {name: _sign(better) * (estimates[name].value or 0.0) for name in rivals}
+        levels = sorted(set(values.values()), reverse=True)[:SECOND]
+        if len(levels) == SECOND:
+            ranks |= {n: levels.index(v) + 1 for n, v in values.items() if v in levels}
+    return ranks
+
+
+def _shades(estimates: Mapping[str, Estimate], better: str | None) -> dict[str, float]:
+    values = {name: (_sign(better) or 1) * (e.value or 0.0) for name, e in estimates.items()}
+    low, high = min(values.values()), max(values.values())
+    span = high - low
+    return {name: (value - low) / span if span else 0.5 for name, value in values.items()}
+
+
+@dataclass(frozen=True)
+class Point:
+    """A mean with its interval at an x: a radius in 8-bit levels, or seconds."""
+
+    x: float
+    estimate: Estimate
+    label: str = ""
+
+
+Lines = dict[str, list[Point]]
+
+
+def curves(results: Results, means: Means, metric: str) -> dict[str, Lines]:
+    """Attack -> defense -> points over the radius, of defenses that were run at several radii."""
+    found: dict[str, Lines] = {}
+    for entry in results.entries:
+        people, radius = means.get((entry.name, metric)), entry.place.radius
+        attack = entry.choices.get("attack", entry.place.attack.partition(",")[0])
+        if people and radius is not None and entry.place.attack != CLEAN:
+            lines = found.setdefault(attack, {})
+            point = Point(radius, _mean(tuple(people.values())))
+            lines.setdefault(entry.place.defense, []).append(point)
+    several = {
+        attack: {
+            defense: sorted(points, key=lambda p: p.x)
+            for defense, points in lines.items()
+            if len({point.x for point in points}) > 1
+        }
+        for attack, lines in found.items()
+    }
+    return {attack: lines for attack, lines in several.items() if lines}
+
+
+def costs(results: Results, means: Means, metric: str) -> dict[str, list[Point]]:
+    """Attack -> its defended arms: seconds of purification per person, and the metric."""
+    found: dict[str, list[Point]] = {}
+    for entry in results.entries:
+        people = means.get((entry.name, metric))
+        spent = [m for m in means if m[0] == entry.name and m[1].startswith("seconds.purify")]
+        if people and spent:
+            seconds = sum(sum(means[m].values()) / len(means[m]) for m in spent)
+            point = Point(seconds, _mean(tuple(people.values())), entry.place.defense)
+            found.setdefault(entry.place.attack, []).append(point)
+    return found

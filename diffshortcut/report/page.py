@@ -1,0 +1,162 @@
+"""The report as one self-contained HTML page: template, style, script and data in a file."""
+
+import base64
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from diffshortcut.comparison import PRIMARY, STAR
+from diffshortcut.report.labels import NONE
+from diffshortcut.report.loaded import Entry, Results
+from diffshortcut.report.matrix import Matrix, Means
+from diffshortcut.report.pictures import Album
+from diffshortcut.report.plots import Figure, shown
+from diffshortcut.report.sheet import ARROWS, TITLES, interval, significance
+from diffshortcut.statistics import MIN_PEOPLE
+
+WEB = Path(__file__).with_name("web")
+CLOSED = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{}'"
+
+
+def _title_of(metric: str) -> str:
+    return TITLES.get(metric, metric)
+
+
+FILTERS = {
+    "metric": _title_of,
+    "arrow": lambda better: ARROWS[better],
+    "defense": lambda name: "undefended" if name == NONE else name,
+    "breakable": lambda name: Markup("<wbr>").join(re.split(r"(?<=[_+ ])", name)),
+    "interval": interval,
+    "p": significance,
+}
+
+
+def render(
+    results: Results,
+    means: Means,
+    matrices: Sequence[Matrix],
+    drawn: Mapping[str, Sequence[Figure]],
+    album: Album,
+) -> str:
+    """The page; every name and prompt in it is escaped, and nothing is loaded from elsewhere."""
+    environment = Environment(
+        loader=FileSystemLoader(WEB),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= FILTERS
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": False, "allow_nan": False}
+    script = (WEB / "report.js").read_text()
+    return environment.get_template("report.html").render(
+        title=_title(results),
+        policy=CLOSED.format(base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()),
+        style=Markup((WEB / "report.css").read_text()),  # ours, as the script is
+        script=Markup(script),
+        results=results,
+        matrices=matrices,
+        people=sorted({row["person"] for row in results.rows}),
+        curves=drawn["radius"],
+        scatters=drawn["cost"],
+        album=album,
+        entries=results.entries,
+        cells={m.metric: {c.entry.name: c for c in m.cells.values()} for m in matrices},
+        made=made(results),
+        data=_data(results, means, matrices, album),
+        star=STAR,
+        least=MIN_PEOPLE,
+        numbers={entry.name: n for n, entry in enumerate(results.entries)},
+        counts={e.name: _count(e.name, means) for e in results.entries},
+    )
+
+
+def _count(arm: str, means: Means) -> int:
+    """How many people an arm has."""
+    return len(set().union(*(people for (name, _), people in means.items() if name == arm)))
+
+
+def _title(results: Results) -> str:
+    attacks = list(dict.fromkeys(e.place.attack for e in results.entries))
+    defenses = list(dict.fromkeys(e.place.defense for e in results.entries))
+    return f"{len(attacks)} x {len(defenses)}" if len(attacks) > 3 else ", ".join(attacks)
+
+
+def made(results: Results) -> dict[str, list[str]]:
+    """What the artifacts were made with: every value that occurs, by what it is."""
+    wanted = ("git", "diffshortcut", "python", "device", "threads", "platform", "processor")
+    found: dict[str, dict[str, None]] = {name: {} for name in (*wanted, "packages")}
+    for entry in results.entries:
+        for stages in entry.stages.values():
+            for told in stages.values():
+                for name in wanted:
+                    found[name][str(told.get(name, "?"))] = None
+                packages = told.get("packages", {}).items()
+                found["packages"][", ".join(f"{n} {v}" for n, v in packages)] = None
+    return {name: list(values) for name, values in found.items() if values}
+
+
+def _data(
+    results: Results, means: Means, matrices: Sequence[Matrix], album: Album
+) -> dict[str, Any]:
+    """What the script shows on demand."""
+    averages: dict[str, dict[str, str]] = {entry.name: {} for entry in results.entries}
+    for matrix in matrices:
+        for cell in matrix.cells.values():
+            averages[cell.entry.name][_title_of(matrix.metric)] = interval(cell.estimate)
+    scores: dict[str, dict[str, dict[str, str]]] = {}
+    for metric in shown(means):
+        for entry in results.entries:
+            for person, value in means.get((entry.name, metric), {}).items():
+                of = scores.setdefault(entry.name, {}).setdefault(person, {})
+                of[_title_of(metric)] = f"{value:.2f}"
+    return {
+        "images": album.images,
+        "arms": [
+            {
+                **_arm(entry, album),
+                "means": averages[entry.name],
+                "scores": scores.get(entry.name, {}),
+            }
+            for entry in results.entries
+        ],
+    }
+
+
+def _arm(entry: Entry, album: Album) -> dict[str, Any]:
+    config = {k: v for k, v in entry.config.items() if k in ("attack", "purifier", "trainer")}
+    config |= {k: v for k, v in entry.config.items() if k in ("sampler", "seed")}
+    return {
+        "name": entry.name,
+        "attack": entry.place.attack,
+        "defense": FILTERS["defense"](entry.place.defense),
+        "folders": [str(folder) for folder in entry.folders],
+        "flags": entry.flags,
+        "differences": [_difference(c) for c in entry.comparisons if c["metric"] in PRIMARY],
+        "stages": {person: _stages(stages) for person, stages in entry.stages.items()},
+        "config": yaml.safe_dump(config, sort_keys=False, allow_unicode=True) if config else "",
+        "pictures": album.shown.get(entry.name, {}),
+    }
+
+
+def _difference(found: Mapping[str, Any]) -> list[str]:
+    difference, test = found["difference"], found["person_test"]
+    shown = f"{difference['value']:+.3f}"
+    if difference["low"] is not None:
+        shown += f" [{difference['low']:+.3f}, {difference['high']:+.3f}]"
+    p = significance(test["p_value"]) if difference["people"] >= MIN_PEOPLE else "-"
+    return [found["against"], _title_of(found["metric"]), shown, p]
+
+
+def _stages(stages: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
+    return [
+        [name, told["key"], f"{told['seconds']:.1f} s", f"{told['peak_memory'] / 1e6:.0f} MB"]
+        for name, told in stages.items()
+    ]

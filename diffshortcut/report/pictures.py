@@ -1,0 +1,157 @@
+"""Pictures of a report as data URIs, within a budget: an equal share of every arm first."""
+
+import base64
+import io
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from diffshortcut import config
+from diffshortcut.data.people import candidates
+from diffshortcut.decode import rgb, tile
+from diffshortcut.errors import UserError
+from diffshortcut.report.loaded import Entry, Stages
+from diffshortcut.usage import CONFIG_ERRORS
+
+log = logging.getLogger(__name__)
+SIDE, QUALITY = 384, 90  # pixels at most, of WebP
+GENERATED = 4  # pictures of an arm and person
+Shown = dict[str, list[tuple[str, str]]]  # column -> ids, each with its caption
+Files = Mapping[str, Sequence[tuple[Path, str]]]  # the same of files
+
+
+@dataclass
+class Album:
+    """The pictures by id, and who shows which: arm -> person -> column -> ids.
+
+    `left_out` counts the (arm, person) pairs for which the budget did not suffice, `absent` those
+    whose artifacts are not in a store any more.
+    """
+
+    budget: int
+    images: dict[str, str] = field(default_factory=dict)
+    shown: dict[str, dict[str, Shown]] = field(default_factory=dict)
+    left_out: int = 0
+    absent: int = 0
+    _ids: dict[Path, str] = field(default_factory=dict)
+    _spent: int = 0
+
+    def add(self, entry: Entry, person: str, files: Files) -> None:
+        """Take a person's pictures of an arm if they fit; each file is held once."""
+        paths = dict.fromkeys(path for of in files.values() for path, _ in of)
+        new = {path: _uri(path) for path in paths if path not in self._ids}
+        cost = sum(map(len, new.values()))
+        if self._spent + cost > self.budget:
+            self.left_out += 1
+            return
+        self._spent += cost
+        for path, uri in new.items():
+            self._ids[path] = f"p{len(self._ids)}"
+            self.images[self._ids[path]] = uri
+        self.shown.setdefault(entry.name, {})[person] = {
+            column: [(self._ids[path], caption) for path, caption in of]
+            for column, of in files.items()
+        }
+
+    @property
+    def megabytes(self) -> float:
+        """What the pictures take of the page."""
+        return self._spent / 1e6
+
+    def remark(self) -> str:
+        """What is shown and what is not, in a sentence."""
+        cells = sum(len(people) for people in self.shown.values())
+        text = f"Pictures of {cells} cells, {self.megabytes:.1f} MB, as WebP of quality {QUALITY}"
+        text += f" and at most {SIDE} pixels: for looking, not for measuring."
+        if self.left_out:
+            text += f" Thinned out: {self.left_out} cells did not fit into the budget of"
+            text += f" {self.budget / 1e6:g} MB (--megabytes)."
+        if self.absent:
+            text += f" The store does not hold the artifacts of {self.absent} cells (--store)."
+        return text
+
+
+def collect(entries: Sequence[Entry], stores: Sequence[Path], megabytes: float) -> Album:
+    """Pictures of every arm's first person, then of the second and so on, until nothing fits."""
+    album = Album(int(megabytes * 1e6))
+    originals: dict[str, dict[str, Path]] = {}
+    for turn in range(max((len(entry.stages) for entry in entries), default=0)):
+        for entry, person in _turn(entries, turn):
+            files = _files(entry, entry.stages[person], stores)
+            if not files:
+                album.absent += 1
+                continue
+            data = str(entry.config.get("data"))
+            if data not in originals:
+                originals[data] = _originals(entry.config)
+            if person in originals[data]:
+                files = {"original": [(originals[data][person], "original")], **files}
+            album.add(entry, person, files)
+    return album
+
+
+def _turn(entries: Sequence[Entry], turn: int) -> Iterator[tuple[Entry, str]]:
+    for entry in entries:
+        yield from [(entry, person) for person in list(entry.stages)[turn : turn + 1]]
+
+
+def _files(
+    entry: Entry, stages: Stages, stores: Sequence[Path]
+) -> dict[str, list[tuple[Path, str]]]:
+    """The files of each column that a store holds, with captions."""
+    purify = [name for name in stages if name.startswith("purify.")]
+    columns = {"protected": "protect", "generated": "generate"}
+    columns |= {"purified": purify[-1]} if purify else {}
+    images = {column: _images(entry, stages.get(name), stores) for column, name in columns.items()}
+    prompts = entry.config.get("sampler", {}).get("prompts", [])
+    found: dict[str, list[tuple[Path, str]]] = {
+        column: [(path, column) for path in files[:1]]
+        for column, files in images.items()
+        if column != "generated"
+    }
+    found["generated"] = [
+        (path, _prompt(path, prompts)) for path in sorted(images["generated"], key=_by_sample)
+    ][:GENERATED]
+    return {column: files for column, files in found.items() if files}
+
+
+def _images(entry: Entry, told: Mapping[str, Any] | None, stores: Sequence[Path]) -> Sequence[Path]:
+    """Those of a stage's artifact, in the first store that has it."""
+    own = [Path(entry.config["runtime"]["store"])] if "runtime" in entry.config else []
+    beside = [folder.parent / "store" for folder in entry.folders]
+    if told is None:
+        return ()
+    for store in (*stores, *own, *beside):
+        folder = store / told["stage"] / told["key"] / "images"
+        if folder.is_dir():
+            return candidates(folder)
+    return ()
+
+
+def _by_sample(path: Path) -> list[str]:
+    """Files are called <prompt>-<sample>: the first sample of each prompt comes first."""
+    return path.stem.split("-")[::-1]
+
+
+def _prompt(path: Path, prompts: Sequence[str]) -> str:
+    number = path.stem.partition("-")[0]
+    return prompts[int(number)] if number.isdigit() and int(number) < len(prompts) else "generated"
+
+
+def _originals(cfg: Mapping[str, Any]) -> dict[str, Path]:
+    """The first picture of each person's set_B, as far as the data can still be read."""
+    try:
+        people = config.build(cfg["data"], "data")
+        return {person.name: list(person.set_B)[0] for person in people}
+    except (UserError, KeyError, *CONFIG_ERRORS) as error:
+        log.warning("no original pictures: %s", error)
+        return {}
+
+
+def _uri(path: Path) -> str:
+    picture = tile(path, min(SIDE, *rgb(path).size))  # as the stages see it
+    data = io.BytesIO()
+    picture.save(data, "WEBP", quality=QUALITY)
+    return "data:image/webp;base64," + base64.b64encode(data.getvalue()).decode()

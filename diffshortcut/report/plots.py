@@ -1,0 +1,67 @@
+"""The figures of a report: what is drawn, under which name, with which numbers."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from diffshortcut.comparison import PRIMARY, direction
+from diffshortcut.report import figures
+from diffshortcut.report.loaded import Results
+from diffshortcut.report.matrix import Means, Point, costs, curves
+from diffshortcut.report.sheet import TITLES
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A drawing and the numbers in it, as a table."""
+
+    name: str
+    title: str
+    draw: figures.Draw
+    x: str
+    points: list[tuple[str, Point]]
+
+    @property
+    def svg(self) -> Markup:
+        """For the page; matplotlib has escaped its texts."""
+        return Markup(figures.inline(self.draw, self.name))
+
+
+def over_radius(results: Results, means: Means) -> Iterator[Figure]:
+    """A figure per headline score and attack that was run at several radii."""
+    for metric in shown(means):
+        better = direction(results.rows, metric)
+        for attack, lines in curves(results, means, metric).items():
+            yield Figure(
+                name=_slug(f"curve-{metric}-{attack}"),
+                title=f"{attack}: {TITLES.get(metric, metric)} over the radius",
+                draw=figures.curve(attack, metric, better, lines),
+                x="radius",
+                points=[(name, point) for name, of in lines.items() for point in of],
+            )
+
+
+def over_cost(results: Results, means: Means) -> Iterator[Figure]:
+    """A figure per attack: the overall score over the seconds of its defenses."""
+    metric = next(iter(reversed(shown(means))), None)
+    if metric is None:
+        return
+    better = direction(results.rows, metric)
+    for attack, points in costs(results, means, metric).items():
+        yield Figure(
+            name=_slug(f"cost-{attack}"),
+            title=f"{attack}: {TITLES.get(metric, metric)} and the cost of each defense",
+            draw=figures.scatter(attack, metric, better, points),
+            x="seconds",
+            points=[(point.label, point) for point in points],
+        )
+
+
+def _slug(name: str) -> str:
+    return "".join(letter if letter.isalnum() else "-" for letter in name)
+
+
+def shown(means: Means) -> list[str]:
+    """The headline scores that were measured."""
+    return [metric for metric in PRIMARY if any(m == metric for _, m in means)]

@@ -1,0 +1,131 @@
+"""What W&B is shown of a comparison, as tables of plain values."""
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from diffshortcut.comparison import Comparison
+from diffshortcut.report.facts import Facts
+from diffshortcut.report.gallery import COLUMNS, Pictures
+from diffshortcut.report.labels import Described, places
+from diffshortcut.report.loaded import Entry, Results
+from diffshortcut.report.matrix import matrices, people_means
+from diffshortcut.report.tracking import Table, log_run
+
+Told = tuple[str, str, Mapping[str, Any]]  # arm, name of the stage, provenance
+logger = logging.getLogger(__name__)
+
+MATRIX = ["attack", "defense", "metric", "mean", "low", "high", "people", "rank", "star"]
+TESTS = ["arm", "against", "metric", "difference", "low", "high", "effect", "people"]
+TESTS += ["p", "method", "least_p", "p_images"]
+CLAIMS = ["arm", "metric", "hardest", "p", "holm", "least_p", "people", "star"]
+FILES = ("rows.jsonl", "comparison.json", "table.md")
+STAGES = ["stage", "key", "person", "arms", "seconds", "peak_memory", "device", "git", "flags"]
+
+
+class Arm(Protocol):
+    """A named cell with its resolved config and the options it was composed of."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def config(self) -> Mapping[str, Any]: ...
+    @property
+    def choices(self) -> Mapping[str, str]: ...
+
+
+def log(
+    arms: Sequence[Arm], facts: Facts, told: Iterable[Told], folder: Path, gallery: Pictures
+) -> None:
+    """Log the comparison in `folder` as its last arm's config says; never raises."""
+    config = arms[-1].config
+    settings = config["logger"]
+    try:
+        shown = {"tables": tables(facts, arms), "stages": stages(told)}
+    except Exception as error:  # a view must never fail what it shows
+        logger.warning("W&B: not logged (%s)", error)
+        return
+    log_run(
+        rows=facts.rows,
+        gallery=folder / "gallery.png",
+        folder=folder.parent,
+        config=config,
+        project=settings["project"],
+        group=settings["group"] or arms[-1].choices.get("experiment") or folder.name,
+        job_type="compare",
+        timeout=settings["timeout"],
+        pictures=pictures(gallery),
+        files=[folder / name for name in FILES],
+        **shown,
+    )
+
+
+def tables(facts: Facts, arms: Sequence[Arm]) -> dict[str, Table]:
+    """The matrix, the tests and the declared claims; those that are empty are left out."""
+    found: dict[str, Table] = {
+        "matrix": {"columns": MATRIX, "data": _matrix(facts, arms)},
+        "tests": {"columns": TESTS, "data": [_test(c) for c in facts.comparisons]},
+        "claims": {"columns": CLAIMS, "data": _claims(facts)},
+    }
+    return {name: table for name, table in found.items() if table["data"]}
+
+
+def _matrix(facts: Facts, arms: Sequence[Arm]) -> list[list[Any]]:
+    described = [Described(arm.name, arm.name, arm.config, arm.choices) for arm in arms]
+    at = places(described)
+    entries = [Entry(arm.name, at[arm.name], choices=arm.choices) for arm in arms]
+    for entry in entries:
+        entry.stars.update(m for m in facts.metrics if facts.starred(entry.name, m))
+    results = Results(rows=facts.rows, entries=entries, verdicts={}, commands={}, remarks=[])
+    return [
+        [attack, defense, matrix.metric, cell.value, cell.estimate.low, cell.estimate.high]
+        + [cell.estimate.people, cell.rank, cell.star]
+        for matrix in matrices(results, people_means(facts.rows))
+        for (attack, defense), cell in matrix.cells.items()
+    ]
+
+
+def _test(found: Comparison) -> list[Any]:
+    difference, test, images = found.difference, found.person_test, found.image_test
+    return [
+        *(found.arm, found.against, found.metric, difference.value, difference.low),
+        *(difference.high, test.effect, difference.people, test.p_value, test.method),
+        *(test.smallest_p, images.p_value if images else None),
+    ]
+
+
+def _claims(facts: Facts) -> list[list[Any]]:
+    return [
+        [v.claim.arm, v.claim.metric, v.hardest, v.p_value, v.adjusted]
+        + [v.tests[v.hardest].smallest_p, v.people, v.star]
+        for v in facts.verdicts
+    ]
+
+
+def stages(told: Iterable[Told]) -> dict[str, Table]:
+    """A table per kind of stage: each artifact once, with the arms that share it."""
+    lines: dict[tuple[str, str], list[Any]] = {}
+    arms: dict[tuple[str, str], dict[str, None]] = {}
+    for arm, name, made in told:
+        place = made["stage"], made["key"]
+        arms.setdefault(place, {})[arm] = None
+        flags = ", ".join(made["facts"].get("flags", {}))
+        cost = [made["seconds"], made["peak_memory"], made["device"], made["git"]]
+        lines[place] = [name, made["key"], made["person"], ", ".join(arms[place]), *cost, flags]
+    found: dict[str, Table] = {}
+    for (stage, _), line in lines.items():
+        found.setdefault(stage, {"columns": STAGES, "data": []})["data"].append(line)
+    return found
+
+
+def pictures(gallery: Pictures) -> Table:
+    """The first picture of each column and arm."""
+
+    def first(files: Sequence[Path]) -> str | None:
+        return str(files[0].absolute()) if files else None
+
+    data = [
+        [arm, *(first(of.get(column, ())) for column in COLUMNS)] for arm, of in gallery.items()
+    ]
+    return {"columns": ["arm", *COLUMNS], "data": data}

@@ -1,0 +1,122 @@
+"""Files of rows: reading one, and joining several into one comparison. No torch.
+
+A row is an object with arm, person, metric and value; prompt, sample, training_seed and better may
+be missing. One file holds one row per line.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from diffshortcut.comparison import check
+from diffshortcut.errors import UserError
+
+Row = Mapping[str, Any]
+NEEDED = ("arm", "person", "metric", "value")
+ROWS = "rows.jsonl"
+UNIT = ("person", "training_seed", "metric", "prompt", "sample")
+
+
+@dataclass(frozen=True)
+class Part:
+    """The rows of one result; `content` says of each arm, where it is known, what the rows are of.
+
+    Arms of two parts are the same only if their name and content are equal and no row of one
+    contradicts a row of the other.
+    """
+
+    name: str
+    rows: Sequence[Row]
+    content: Mapping[str, Hashable] = field(default_factory=dict)
+
+
+def read(place: Path) -> list[dict[str, Any]]:
+    """The rows of a file, or of `rows.jsonl` in a folder; UserError naming the wrong line."""
+    file = place / ROWS if place.is_dir() else place
+    try:
+        lines = file.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "is no text"
+        raise UserError(f"{file}: {reason}; results of a run hold {ROWS}") from error
+    rows = [_row(line, f"{file}, line {n}") for n, line in enumerate(lines, 1) if line.strip()]
+    if not rows:
+        raise UserError(f"{file} holds no rows")
+    return rows
+
+
+def _row(line: str, where: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except ValueError:
+        raise UserError(f"{where}: not a JSON object") from None
+    absent = [key for key in NEEDED if not isinstance(row, dict) or key not in row]
+    if absent:
+        raise UserError(f"{where}: no {', '.join(absent)}")
+    try:
+        check([row])
+    except ValueError as error:
+        raise UserError(f"{where}: {error}") from None
+    return row
+
+
+def join(parts: Iterable[Part]) -> tuple[list[dict[str, Any]], dict[tuple[str, str], str]]:
+    """The rows of all parts, each once, and the name that each (part, arm) has among them.
+
+    Equal arms become one, with the people of both. Arms that differ and are called alike get the
+    name of their part behind their own.
+    """
+    kinds: dict[str, list[_Kind]] = {}
+    for part in parts:
+        for arm, rows in _by_arm(part.rows).items():
+            content = part.content.get(arm)
+            alike = kinds.setdefault(arm, [])
+            kind = next((k for k in alike if k.content == content and k.takes(rows)), None)
+            if kind is None:
+                alike.append(kind := _Kind(content))
+            kind.rows |= rows
+            kind.parts.append(part.name)
+    joined: list[dict[str, Any]] = []
+    names: dict[tuple[str, str], str] = {}
+    for arm, alike in kinds.items():
+        for kind in alike:
+            name = arm if len(alike) == 1 else f"{arm} ({kind.parts[0]})"
+            names |= {(part, arm): name for part in kind.parts}
+            joined += [{**row, "arm": name} for row in kind.rows.values()]
+    return joined, names
+
+
+@dataclass
+class _Kind:
+    """One of the arms of a name: its rows by unit, and the parts that have it."""
+
+    content: Hashable
+    rows: dict[tuple, Row] = field(default_factory=dict)
+    parts: list[str] = field(default_factory=list)
+
+    def takes(self, rows: Mapping[tuple, Row]) -> bool:
+        shared = self.rows.keys() & rows.keys()
+        return all(self.rows[unit]["value"] == rows[unit]["value"] for unit in shared)
+
+
+def _by_arm(rows: Iterable[Row]) -> dict[str, dict[tuple, Row]]:
+    """Rows of one unit are told apart by their order: a file may leave out `sample`."""
+    found: dict[str, dict[tuple, Row]] = {}
+    seen: Counter[tuple] = Counter()
+    for row in rows:
+        unit = (row["arm"], *(row.get(key) for key in UNIT))
+        seen[unit] += 1
+        found.setdefault(row["arm"], {})[*unit[1:], seen[unit]] = row
+    return found
+
+
+def named(places: Sequence[Path]) -> list[str]:
+    """A short name of each place that no other has: the folder's, else the whole path."""
+    short = [(place if place.is_dir() else place.parent).resolve().name for place in places]
+    short = [name or str(place) for name, place in zip(short, places, strict=True)]
+    return [
+        name if short.count(name) == 1 else str(place)
+        for name, place in zip(short, places, strict=True)
+    ]

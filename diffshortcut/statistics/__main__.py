@@ -1,0 +1,196 @@
+"""Compare the arms of any file of rows.
+
+python -m diffshortcut.statistics outputs/RUN/rows.jsonl             every arm beside the first
+python -m diffshortcut.statistics A B --against protected            two results, beside that arm
+python -m diffshortcut.statistics A --claim aspl+ours --metric q     better than every other arm?
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from diffshortcut.comparison import (
+    PRIMARY,
+    STAR,
+    Comparison,
+    Row,
+    Verdict,
+    against_all,
+    compare,
+    grouped,
+    judge,
+    person_means,
+)
+from diffshortcut.errors import UserError, suggest
+from diffshortcut.report.sheet import Sheet, interval, number, significance
+from diffshortcut.rows import Part, join, named, read
+from diffshortcut.statistics import MIN_PEOPLE, fewest, holm
+
+PAIRS = [
+    "arm - against",
+    "metric",
+    "difference",
+    "effect",
+    "p",
+    "Holm",
+    "test",
+    "least p",
+    "images",
+]
+CLAIMS = ["claim", "metric", "hardest rival", "largest p", "Holm", "least p", "people", "star"]
+
+
+def main() -> None:
+    """Print means, differences and claims of the files' rows."""
+    asked = _parser().parse_args()
+    try:
+        places = [Path(place) for place in asked.files]
+        parts = zip(named(places), places, strict=True)
+        rows, _ = join(Part(name, read(place)) for name, place in parts)
+        sheets = list(tables(rows, asked.metric, asked.against, asked.claim))
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    _print([sheet for sheet in sheets if sheet.rows], asked.format)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m diffshortcut.statistics",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("files", nargs="+", help="rows.jsonl, or folders that hold one; joined")
+    parser.add_argument("--metric", action="append", help="default: ims, q, overall, else all")
+    parser.add_argument("--against", help="the arm beside which the others are set; default: first")
+    parser.add_argument("--claim", action="append", default=[], help="arm: better than all others")
+    formats = ["text", "markdown", "latex", "csv"]
+    parser.add_argument("--format", choices=formats, default="text")
+    return parser
+
+
+def tables(
+    rows: Sequence[Row],
+    metrics: Sequence[str] | None = None,
+    against: str | None = None,
+    claims: Sequence[str] = (),
+) -> Iterator[Sheet]:
+    """Means, differences from `against`, and the claims; UserError for an unknown name."""
+    groups = grouped(rows)
+    arms = list(dict.fromkeys(arm for arm, _ in groups))
+    known = list(dict.fromkeys(metric for _, metric in groups))
+    headline = [metric for metric in PRIMARY if metric in known]
+    for name in (*claims, *([against] if against else ())):
+        _check(name, arms, "arm")
+    for name in metrics or ():
+        _check(name, known, "metric")
+    chosen = list(metrics or headline or known)
+    yield _means(groups, arms, chosen)
+    base = against or arms[0]
+    pairs = [(m, arm) for arm in arms if arm != base for m in chosen]
+    yield _differences([c for m, arm in pairs if (c := _compared(groups, m, arm, base))])
+    declared = [claim for arm in claims for m in chosen if (claim := against_all(rows, m, arm))]
+    try:
+        yield _claims(judge(rows, declared))
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
+def _check(name: str, known: Sequence[str], kind: str) -> None:
+    if name not in known:
+        close = suggest(name, known)
+        raise UserError(f"no {kind} is called '{name}'.{close} There are: {', '.join(known)}")
+
+
+Groups = dict[tuple[str, str], list[Row]]
+
+
+def _means(groups: Groups, arms: Sequence[str], metrics: Sequence[str]) -> Sheet:
+    """Means over people of their means over images."""
+    body = []
+    for arm in arms:
+        people = {m: person_means(groups.get((arm, m), []), m, arm) for m in metrics}
+        counted = len(set().union(*people.values()))
+        means = [number(sum(p.values()) / len(p) if p else None) for p in people.values()]
+        body.append([arm, str(counted), *means])
+    return Sheet("Mean over people", ["arm", "people", *metrics], body)
+
+
+def _compared(groups: Groups, metric: str, arm: str, against: str) -> Comparison | None:
+    """None if no person has both."""
+    rows = [*groups.get((arm, metric), []), *groups.get((against, metric), [])]
+    people = [person_means(rows, metric, name) for name in (arm, against)]
+    return compare(rows, metric, arm, against) if people[0].keys() & people[1].keys() else None
+
+
+def _differences(found: Sequence[Comparison]) -> Sheet:
+    tested = {n: c.person_test.p_value for n, c in enumerate(found) if c.difference.people > 1}
+    adjusted = holm(tested)
+    title = "Paired differences, two-sided Wilcoxon signed-rank tests over people"
+    return Sheet(title, PAIRS, [_difference(c, adjusted.get(n)) for n, c in enumerate(found)])
+
+
+def _difference(found: Comparison, adjusted: float | None) -> list[str]:
+    test, images = found.person_test, found.image_test
+    dropped = f", {test.zeros} zero" if test.zeros else ""
+    return [
+        f"{found.arm} - {found.against}",
+        found.metric,
+        interval(found.difference, sign="+"),
+        f"{test.effect:+.2f}",
+        significance(test.p_value),
+        significance(adjusted),
+        f"{test.method}, n {test.n}{dropped}",
+        significance(test.smallest_p),
+        f"{images.p_value:.2g} ({images.method}, n {images.n})" if images else "-",
+    ]
+
+
+def _claims(verdicts: Sequence[Verdict]) -> Sheet:
+    title = "Claims: better than every other arm (largest one-sided p, Holm over the claims)"
+    return Sheet(title, CLAIMS, [_claim(verdict) for verdict in verdicts])
+
+
+def _claim(verdict: Verdict) -> list[str]:
+    return [
+        verdict.claim.arm,
+        verdict.claim.metric,
+        verdict.hardest,
+        significance(verdict.p_value),
+        significance(verdict.adjusted),
+        significance(verdict.tests[verdict.hardest].smallest_p),
+        str(verdict.people),
+        "*" if verdict.star else "",
+    ]
+
+
+def notes(sheets: Sequence[Sheet]) -> list[str]:
+    """What the figures are, in sentences."""
+    claims = max(sum(len(s.rows) for s in sheets if s.header == CLAIMS), 1)
+    return [
+        "The unit is the person; intervals: 95 %, cluster bootstrap over people,"
+        f" from {MIN_PEOPLE} people on. Effect: rank-biserial correlation. Holm: over the lines of"
+        " a table. Least p: no data of this many people can give a smaller one.",
+        "p, images: pairs of images of equal person, prompt and sample. Images of one trained model"
+        " are not independent: it overstates the evidence.",
+        f"A star needs p <= {STAR} after Holm, for which {claims} claim(s) need"
+        f" {fewest(STAR, 'greater', claims)} people, and at least {MIN_PEOPLE} people. A claim that"
+        " was made after looking at the rows proves nothing.",
+    ]
+
+
+def _print(sheets: Sequence[Sheet], kind: str) -> None:
+    if kind != "text":
+        print("\n".join(getattr(sheet, kind)() for sheet in sheets), end="")
+        return
+    from rich.console import Console
+
+    console = Console(width=None if sys.stdout.isatty() else 150)
+    for sheet in sheets:
+        console.print(sheet.rich())
+    for note in notes(sheets):
+        console.print(note, style="dim", highlight=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""The dashboard's view, built without a login."""
+
+import json
+import sys
+
+import pytest
+
+from diffshortcut import dashboard
+from diffshortcut.errors import UserError
+
+
+@pytest.fixture
+def _workspaces():
+    pytest.importorskip("wandb_workspaces", reason="needs the extra [dashboard]")
+
+
+@pytest.mark.slow  # for its extra
+def test_the_view_fits_the_schema(_workspaces, tmp_path, monkeypatch, capsys):
+    row = {"person": "p", "metric": "ims", "value": 0.5}
+    lines = [json.dumps({"arm": arm, **row}) for arm in ("clean", "aspl+ours")]
+    (tmp_path / "rows.jsonl").write_text("\n".join(lines))
+    out = tmp_path / "view.json"
+    given = ["dashboard", str(tmp_path), "--entity", "me", "--out", str(out)]
+    monkeypatch.setattr(sys, "argv", given)
+    dashboard.main()
+    view = json.loads(out.read_text())
+    assert (view["entity"], view["project"]) == ("me", "diffshortcut")
+    sections = view["spec"]["section"]["panel_bank_config"]["sections"]
+    named = {section["name"]: section["panels"] for section in sections}
+    assert list(named)[:4] == ["Results", "Pictures", "Scores", "Stages"]
+    text = json.dumps(named["Results"])
+    assert all(f'"val": "{table}"' in text for table in dashboard.TABLES)
+    bars = [panel["config"]["metrics"] for panel in named["Scores"]]
+    assert bars[0] == ["summary:clean/ims", "summary:aspl+ours/ims"] or "aspl+ours/ims" in str(
+        bars[0]
+    )
+    assert "4 sections, 2 arms" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_saving_without_a_login_says_so(_workspaces, monkeypatch, tmp_path):
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    with pytest.raises(UserError, match="wandb login"):
+        dashboard._save(dashboard.build([], entity="me", project="p"))
+
+
+def test_without_the_extra_it_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "wandb_workspaces.workspaces", None)
+    with pytest.raises(UserError, match=r"diffshortcut\[dashboard\]"):
+        dashboard.build([], entity="me", project="p")

@@ -1,0 +1,180 @@
+"""The report of joined folders: what stands in it, and what cannot get into it."""
+
+import csv
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+from result_folders import Arm, Folder
+
+from diffshortcut.errors import UserError
+from diffshortcut.report import loaded, matrix, pictures
+from diffshortcut.report.__main__ import write
+from diffshortcut.report.labels import Described, places
+
+EVIL = "<script>alert(1)</script>"
+ARMS = [Arm("none"), Arm("aspl"), Arm("aspl", "jpeg"), Arm("aspl", "ours")]
+
+
+def data_of(page):
+    """The data that the page's script shows."""
+    [text] = re.findall(r'<script type="application/json" id="data">(.*?)</script>', page, re.S)
+    return json.loads(text)
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    """A report with hostile names, a claim and a flag, and where it was written."""
+    tmp_path = tmp_path_factory.mktemp("report")
+    people = [EVIL, *(f"person_{n:03}" for n in range(7))]
+    arms = [Arm(a.attack, a.purifier, prompt=f"a photo of {EVIL}") for a in ARMS]
+    claim = {"metric": "ims", "arm": "aspl+ours", "rivals": ["aspl", "aspl+jpeg"]}
+    flags = {"aspl": {"weaker_than_noise": {EVIL: f"as {EVIL}"}}}
+    folder = Folder(tmp_path, "table", arms, people, [claim], flags).write()
+    write([folder], tmp_path / "out", megabytes=5)
+    return (tmp_path / "out" / "report.html").read_text(), tmp_path / "out"
+
+
+def test_names_and_prompts_are_escaped(page):
+    text, _ = page
+    assert EVIL not in text
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
+    arms = data_of(text)["arms"]
+    assert EVIL in arms[0]["pictures"]  # whole, for the script, which makes text of it
+    assert arms[0]["pictures"][EVIL]["generated"][0][1] == f"a photo of {EVIL}"
+    assert text.count("<script") == 2
+
+
+def test_the_page_may_load_nothing(page):
+    text, _ = page
+    [policy] = re.findall(r'Content-Security-Policy" content="([^"]*)"', text)
+    assert policy.startswith("default-src &#39;none&#39;; img-src data:")
+    assert not re.findall(r'(?:src|href)="(?!#|data:)', text)
+    assert "url(" not in text.replace("url(#", "")
+
+
+def test_figures_and_tables_are_written(page):
+    _, out = page
+    figures = {path.name for path in (out / "figures").iterdir()}
+    assert {"matrix-ims.pdf", "matrix-ims.svg", "cost-aspl.pdf"} <= figures
+    tables = (out / "tables" / "matrix.md").read_text()
+    assert "| ours | - | **0.37**\\* ± 0.05 |" in tables
+    assert "| jpeg | - | <u>0.12</u> ± 0.05 |" in tables
+    assert r"\textbf{0.37}*$\pm$0.05" in (out / "tables" / "matrix.tex").read_text()
+    lines = list(csv.DictReader((out / "tables" / "matrix.csv").open()))
+    [best] = [r for r in lines if r["metric"] == "ims" and r["rank"] == "1"]
+    assert (best["defense"], best["people"], best["star"]) == ("ours", "8", "*")
+    assert float(best["low"]) < float(best["mean"]) < float(best["high"])
+
+
+def test_cells_carry_means_flags_and_provenance(page):
+    text, _ = page
+    arm = next(a for a in data_of(text)["arms"] if a["name"] == "aspl")
+    assert arm["flags"] == {"weaker_than_noise": {EVIL: f"as {EVIL}"}}
+    assert arm["means"]["IMS"].startswith("0.065 [")
+    assert [row[0] for row in arm["stages"]["person_000"]] == ["protect", "personalize", "generate"]
+    assert "instance_prompt" in arm["config"]
+    assert arm["differences"][0][0] == "clean"
+
+
+def test_pictures_are_thinned_out_evenly(tmp_path):
+    results = loaded.load([Folder(tmp_path, "table", ARMS).write()])
+    whole = pictures.collect(results.entries, [], megabytes=1)
+    assert whole.left_out == 0
+    album = pictures.collect(results.entries, [], megabytes=whole.megabytes * 0.7)
+    assert album.megabytes <= whole.megabytes * 0.7
+    shown = [set(people) for people in album.shown.values()]
+    assert len(shown) == 4 and all("person_000" in people for people in shown)
+    assert album.left_out == 8 - sum(map(len, shown)) > 0
+    assert f"Thinned out: {album.left_out} cells" in album.remark()
+
+
+def test_without_the_store_there_are_no_pictures(tmp_path):
+    folder = Folder(tmp_path, "table", ARMS).write()
+    (tmp_path / "store").rename(tmp_path / "moved")
+    entries = loaded.load([folder]).entries
+    album = pictures.collect(entries, [], megabytes=1)
+    assert not album.images and "the artifacts of 8 cells" in album.remark()
+    found = pictures.collect(entries, [tmp_path / "moved"], megabytes=1)
+    assert found.remark().startswith("Pictures of 8 cells")
+
+
+def test_folders_are_joined_by_what_their_arms_are(tmp_path):
+    """Called alike but configured differently: two; equal: one, with the people of both."""
+    one = Folder(tmp_path, "one", [*ARMS[:2], Arm("aspl", "jpeg")]).write()
+    arms = [ARMS[0], Arm("aspl", radius=4), Arm("aspl", "jpeg", radius=4)]
+    two = Folder(tmp_path, "two", arms, ["person_000", "person_001", "person_002"]).write()
+    results = loaded.load([one, two])
+    found = {(e.place.attack, e.place.defense): e for e in results.entries}
+    assert set(found) == {
+        ("clean", "none"),
+        ("aspl, radius 11", "none"),
+        ("aspl, radius 11", "jpeg"),
+        ("aspl, radius 4", "none"),
+        ("aspl, radius 4", "jpeg"),
+    }
+    assert found["clean", "none"].folders == [one, two]
+    means = matrix.people_means(results.rows)
+    assert len(means["clean", "ims"]) == 3
+    lines = matrix.curves(results, means, "ims")["aspl"]
+    assert {name: [p.x for p in points] for name, points in lines.items()} == {
+        "none": [4, 11],
+        "jpeg": [4, 11],
+    }
+    assert [p.estimate.value for p in lines["jpeg"]] == pytest.approx([0.135, 0.055])
+
+
+def test_an_old_record_is_taken_at_its_arms_names(tmp_path):
+    folder = Folder(tmp_path, "old", [ARMS[0], Arm("aspl", called="protected"), ARMS[2]]).write()
+    record = json.loads((folder / "record.json").read_text())
+    del record["choices"]
+    (folder / "record.json").write_text(json.dumps(record))
+    found = {e.name: e.place for e in loaded.load([folder]).entries}
+    assert (found["protected"].attack, found["protected"].defense) == ("aspl", "none")
+    assert (found["aspl+jpeg"].attack, found["aspl+jpeg"].defense) == ("aspl", "jpeg")
+
+
+def test_trainers_are_named_only_where_they_differ():
+    def arm(name, **choices):
+        config = {"attack": {}, "purifier": {}, "trainer": choices, "sampler": {}}
+        return Described(name, name, config, {"attack": "none", "sampler": "plain", **choices})
+
+    found = places(
+        [
+            arm("a", purifier="none", trainer="dreambooth"),
+            arm("b", purifier="none", trainer="cdl"),
+            arm("c", purifier="ours", trainer="cdl"),
+        ]
+    )
+    assert [place.defense for place in found.values()] == ["none", "cdl", "ours"]
+
+
+def test_a_folder_without_rows_is_the_user_s_to_mend(tmp_path):
+    with pytest.raises(UserError, match="results of a run hold rows.jsonl"):
+        write([tmp_path], tmp_path / "out")
+
+
+def test_incomplete_folders_and_presets_are_told(tmp_path):
+    folder = Folder(tmp_path, "half", ARMS).write()
+    record = json.loads((folder / "record.json").read_text())
+    record["choices"]["aspl"]["debug"] = "quick"
+    (folder / "record.json").write_text(json.dumps(record))
+    assert loaded.load([folder]).remarks == [
+        "Made with debug=quick, numbers that mean nothing: half."
+    ]
+    (folder / "record.json").unlink()
+    (folder / "comparison.json").unlink()
+    remarks = " ".join(loaded.load([folder]).remarks)
+    assert "No record.json" in remarks and "No comparison.json" in remarks
+
+
+def test_the_command_imports_no_torch(tmp_path):
+    code = (
+        f"import sys; sys.argv = ['report', {str(tmp_path)!r}]\n"
+        "from diffshortcut.report.__main__ import main\n"
+        "try: main()\nexcept SystemExit as error: assert 'rows.jsonl' in str(error)\n"
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

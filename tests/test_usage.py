@@ -1,0 +1,52 @@
+"""What the command line offers before it runs: help and completion."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from diffshortcut import completion, config, usage
+
+
+def test_every_group_and_option_is_described_in_a_line():
+    text = usage.help_text()
+    for group, options in config.descriptions().items():
+        assert f"\n{group}: " in text
+        for option, description in options:
+            assert len(description) > 5 and f"  {option:<30} {description}\n" in text
+            assert description[-1] not in ",;:" and "@package" not in description
+
+
+@pytest.mark.parametrize(
+    ("word", "offered"),
+    [
+        ("attack=aspl", ["attack=aspl", "attack=aspl/official", "attack=aspl/targeted"]),
+        ("attack=aspl/o", ["attack=aspl/official"]),
+        ("purifier=[jpeg,jp", []),  # a link stands once
+        ("purifier=[sr,jp", ["purifier=[sr,jpeg"]),
+        ("attack=aspl,pi", ["attack=aspl,pid"]),
+        ("+experiment=q", ["+experiment=quickstart"]),
+        ("attack=unknown", []),
+        ("attack.radius=", None),
+        ("data.root=./x", None),
+    ],
+)
+def test_options_of_a_word(word, offered):
+    assert completion.options(word) == offered
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("attack=gaussian", []),
+        ("purifier=gaussian/", ["purifier=gaussian/legacy"]),
+        ("attack=aspl attack.ra", ["attack.radius="]),
+        ("surr", ["surrogate=", "surrogate_prior."]),
+    ],
+)
+def test_the_shell_is_answered(line, offered):
+    environment = {**os.environ, "COMP_LINE": f"diffshortcut {line}", "COMP_POINT": "0"}
+    command = [sys.executable, "-m", "diffshortcut.run", "-sc", "query=bash"]
+    answer = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert answer.stdout.split() == offered
