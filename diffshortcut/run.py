@@ -11,7 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from diffshortcut import arms, cells, config, own_photos, results, usage
+from diffshortcut import arms, cells, config, crops, own_photos, results, usage
 from diffshortcut.errors import UserError
 from diffshortcut.own_photos import OwnPhotos
 from diffshortcut.results import Comparison
@@ -121,12 +121,13 @@ def _write(
 def plan(overrides: Sequence[str]) -> Comparison:
     """The arms of a command line, its people and all their cells."""
     composed = arms.compose(overrides)
-    people = config.build(composed[-1].config["data"], "data")
+    own = composed[-1].config
+    people = crops.of(config.build(own["data"], "data"), own)
     planned = {
         arm.name: {person.name: cells.plan(arm.config, person) for person in people}
         for arm in composed
     }
-    kind = Comparison if composed[-1].config["stages"] == "all" else OwnPhotos
+    kind = Comparison if own["stages"] == "all" else OwnPhotos
     return kind(composed, people, planned)
 
 

@@ -23,7 +23,7 @@ from diffshortcut.statistics import Estimate
 
 log = logging.getLogger(__name__)
 Flags = Mapping[str, Mapping[str, Mapping[str, str]]]  # arm -> flag -> person -> what was seen
-PRIMARY = ("ims", "q", "overall")
+PRIMARY = ("ims", "style", "q", "overall")
 HEADLINE = (*PRIMARY, "liqe", "clip_iqac", "no_face", "perceptual_purified")
 
 
