@@ -110,7 +110,7 @@ def _check_subject(cfg: dict[str, Any]) -> None:
             continue
         raise UserError(
             f"metric.{where.partition('.')[0]} compares faces, and prompts.subject={subject} says"
-            " that there are none: write metric=[style,quality,faithfulness/pictures], or"
+            " that there are none: write such as metric=[style,quality], or"
             f" prompts.subject={FACE} if there are"
         )
 

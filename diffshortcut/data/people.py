@@ -149,7 +149,7 @@ def _no_file(path: Path) -> str | None:
     if path.is_dir():
         return "it is a folder"
     if not path.is_file():
-        return "it is a link to nothing" if path.is_symlink() else "it is no regular file"
+        return "it is no regular file" if path.exists() else "it is a link to nothing"
     return None if _is_plain(path.name) else "rename it, its name is no plain text"
 
 

@@ -38,8 +38,8 @@ def similarity(recognizer: Recognizer, faces: Faces, references: Faces) -> Tenso
     """
     if references.missing.all():
         raise UserError(
-            "no face was found in any of the person's reference pictures: without faces write"
-            " metric=[style,quality,faithfulness/pictures]"
+            "no face was found in any of the person's reference pictures: of paintings, write"
+            " prompts=style, which compares none"
         )
     scores = torch.zeros(len(faces.images), device="cpu")
     found = faces.missing == 0
