@@ -51,8 +51,9 @@ test-full: $(FULL)/.full ## the full zoo's packages on random weights, in an env
 mini: $(VENV)/.slow ## train the mini zoo from nothing (hours; resumable)
 	$(BIN)/python -m diffshortcut.mini.train.build
 
-mini-data: $(VENV)/.slow ## draw the shipped people again, and the development people
+mini-data: $(VENV)/.slow ## draw the shipped people and paintings again, and the development people
 	$(BIN)/python -m diffshortcut.mini.train.people
+	$(BIN)/python -m diffshortcut.mini.train.paintings
 	$(BIN)/python -m diffshortcut.mini.train.people --development --folder build/development
 
 mini-gates: $(VENV)/.slow ## measure the mini zoo's gates on people never trained on, and write the cards

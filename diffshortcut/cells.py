@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from diffshortcut import execute, keys
+from diffshortcut.data.people import SETS, Prompted
 from diffshortcut.data.person import Person
 from diffshortcut.errors import UserError
 from diffshortcut.progress import track
@@ -16,6 +17,7 @@ from diffshortcut.store import Store, StoreError
 
 log = logging.getLogger(__name__)
 READS = {  # the sets whose pictures a stage looks at
+    "crop": SETS,
     "protect": ("set_A", "set_B"),
     "personalize": ("set_B",),
     "score": ("set_B", "set_C"),
@@ -102,7 +104,10 @@ def plan(cfg: Mapping[str, Any], person: Person) -> dict[str, Task]:
     if not whole:
         return cell
     model = task("personalize", {"trainer": own(trainer)}, images=images, **class_images)
-    generated = task("generate", {"sampler": cfg["sampler"]}, model=model)
+    sampler = cfg["sampler"]
+    if isinstance(person, Prompted) and person.prompts:
+        sampler = {**sampler, "prompts": list(person.prompts)}
+    generated = task("generate", {"sampler": sampler}, model=model)
     cell |= {"personalize": model, "generate": generated}
     evidence = {"generated": generated, "model": model, "purified": images, "protected": protected}
     for name, metric in (cfg.get("metric") or {}).items():

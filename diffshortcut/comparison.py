@@ -21,7 +21,7 @@ from diffshortcut.statistics import (
 )
 
 Row = Mapping[str, Any]
-PRIMARY = ("ims", "q", "overall")
+PRIMARY = ("ims", "style", "q", "overall")
 STAR = 0.01  # the paper's level (Table 1)
 IMAGE = ("person", "training_seed", "prompt", "sample")
 

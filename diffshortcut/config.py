@@ -21,6 +21,7 @@ from diffshortcut.errors import UserError
 from diffshortcut.schema import STAGE_REFERENCES, check_node, plugins
 
 PACKAGE = Path(__file__).parent
+FACE = "face"  # the subject of pictures whose identities can be compared
 
 
 @cache
@@ -118,9 +119,25 @@ def check(cfg: dict[str, Any]) -> None:
         raise UserError(f"{found[0]} must be finite, not {found[1]}")
     frame.check(cfg, groups())
     check_node(cfg, "")
+    _check_subject(cfg)
     zoo = cfg["zoo"]["name"]
     if found := _nearest(cfg, lambda value: weights.scheme(value) not in (None, "file", zoo)):
         raise UserError(f"{found[0]}={found[1]} cannot be used with zoo={zoo}")
+
+
+def _check_subject(cfg: dict[str, Any]) -> None:
+    """UserError for a metric that compares faces, of pictures that are said to show none."""
+    subject = cfg.get("prompts", {}).get("subject", FACE)
+    if cfg["stages"] != "all" or subject == FACE:
+        return
+    for where, value in leaves(cfg.get("metric") or {}):
+        if ".recognizer" not in where or value is None:
+            continue
+        raise UserError(
+            f"metric.{where.partition('.')[0]} compares faces, and prompts.subject={subject} says"
+            " that there are none: write such as metric=[style,quality], or"
+            f" prompts.subject={FACE} if there are"
+        )
 
 
 def _nearest(cfg: dict[str, Any], wrong: Callable[[Any], bool]) -> tuple[str, Any] | None:

@@ -18,6 +18,7 @@ TYPES = {  # as annotations; a Node has a _target_
     **{f"prior.{key}": kind for key, kind in PRIOR.items()},
     **{f"surrogate_prior.{key}": kind for key, kind in PRIOR.items()},
     "eot": "Node | None",
+    "crop": "Node | None",
     "checkpoint.minutes": "float",
     "compare.clean": "str | None",
     "compare.arms": "list",

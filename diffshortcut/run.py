@@ -17,6 +17,7 @@ from diffshortcut import (
     cells,
     completion,
     config,
+    crops,
     execute,
     index,
     own_photos,
@@ -194,12 +195,13 @@ def _write(
 def plan(overrides: Sequence[str]) -> Comparison:
     """The arms of a command line, its people and all their cells."""
     composed = arms.compose(overrides)
-    people = config.build(composed[-1].config["data"], "data")
+    own = composed[-1].config
+    people = crops.of(config.build(own["data"], "data"), own)
     planned = {
         arm.name: {person.name: cells.plan(arm.config, person) for person in people}
         for arm in composed
     }
-    kind = Comparison if composed[-1].config["stages"] == "all" else OwnPhotos
+    kind = Comparison if own["stages"] == "all" else OwnPhotos
     return kind(composed, people, planned)
 
 

@@ -10,17 +10,66 @@ import pytest
 from diffshortcut import arms, config, keys, run, schema, usage
 from diffshortcut.errors import UserError
 
+ROOTED = ("folder", "antidreambooth", "wikiart")  # data that are not in the package
 OPTIONS = [
     f"{group}={option}"
     for group, options in config.groups().items()
     for option in options
-    if option not in ("folder", "full") and not option.startswith("sd")
+    if option not in ("full", *ROOTED) and not option.startswith("sd")
 ]
 
 
 @pytest.mark.parametrize("option", OPTIONS)
 def test_every_option_composes_and_fits_its_target(option: str) -> None:
     config.check(config.resolve(config.compose([option])))
+
+
+@pytest.mark.parametrize("option", ROOTED)
+def test_data_elsewhere_need_their_place(option: str) -> None:
+    config.check(config.resolve(config.compose([f"data={option}", "data.root=x"])))
+    with pytest.raises(UserError, match="data.root is missing: add data.root="):
+        config.resolve(config.compose([f"data={option}"]))
+
+
+STYLE = ["style", "quality", "faithfulness"]
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        "data=paintings",
+        "data=wikiart data.root=x",
+        "data=folder data.root=x prompts=style",
+        "experiment=quickstart data=paintings",
+    ],
+)
+def test_paintings_bring_their_prompts_and_scores(overrides: str) -> None:
+    for arm in arms.compose(["purifier=ours", "attack=glaze", *overrides.split()]):
+        cfg = arm.config
+        assert list(cfg["metric"]) == STYLE
+        assert "detector" not in cfg["metric"]["faithfulness"]
+        assert cfg["metric"]["quality"]["subject"] == "painting"
+        assert cfg["prior"]["prompt"] == "a painting"
+        assert cfg["trainer"]["instance_prompt"].startswith("a painting in the style of sks")
+        assert cfg["sampler"]["prompts"] == [
+            "a painting in the style of sks",
+            "a painting of a person in the style of sks",
+        ]
+
+
+def test_the_command_line_wins_over_the_datas_prompts_and_scores() -> None:
+    cfg = config.resolve(config.compose(["data=paintings", "prompts=paper", "metric=[ims]"]))
+    assert (list(cfg["metric"]), cfg["prompts"]["subject"]) == (["ims"], "face")
+
+
+@pytest.mark.parametrize("metric", ["ims", "faithfulness"])
+def test_no_faces_are_compared_where_there_are_none(metric: str) -> None:
+    overrides = ["data=paintings", f"metric=[style,{metric}]"]
+    cfg = config.resolve(config.compose(overrides))
+    with pytest.raises(UserError, match=f"metric.{metric} compares faces, .*subject=painting"):
+        config.check(cfg)
+    config.check(cfg | {"stages": "protect"})  # where nothing is scored
+    config.check(config.resolve(config.compose([*overrides, "prompts.subject=face"])))
 
 
 @pytest.mark.parametrize("option", [o for o in OPTIONS if o.startswith(("attack", "purif", "sam"))])

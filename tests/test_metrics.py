@@ -14,6 +14,7 @@ from diffshortcut.metrics.legacy_ims import LegacyIMS, accepted_mean
 from diffshortcut.metrics.quality import Quality, renormalize
 from diffshortcut.metrics.rows import image_rows, with_overall
 from diffshortcut.metrics.shortcut import Shortcut, high_frequency
+from diffshortcut.metrics.style import Style
 from diffshortcut.models.clip import load as load_clip
 from diffshortcut.models.faces import Face, Recognizer
 from diffshortcut.models.geometry import ARCFACE
@@ -215,6 +216,60 @@ def test_faithfulness_against_clean(evidence):
     }
 
 
+def test_faithfulness_of_pictures_without_faces(evidence):
+    with_faces = Faithfulness(
+        perceptual=SquaredError(),
+        detector=BrightDetector(),
+        recognizer=Recognizer(net=color, size=112),
+    )(evidence)
+    rows = Faithfulness(perceptual=SquaredError())(evidence)
+    assert rows == [r for r in with_faces if not r["metric"].startswith(("identity", "no_face"))]
+    assert {r["metric"] for r in with_faces} - {r["metric"] for r in rows} == {
+        f"{what}_{version}"
+        for what in ("identity", "no_face")
+        for version in ("protected", "purified")
+    }
+    with pytest.raises(ValueError, match="both or neither"):
+        Faithfulness(perceptual=SquaredError(), detector=BrightDetector())
+
+
+class MeanColor:
+    """A CLIP whose features are the direction of the mean color."""
+
+    def image_features(self, images):
+        return torch.nn.functional.normalize(images.mean((2, 3)))
+
+
+def test_style_is_the_mean_cosine_to_the_held_out_works(evidence):
+    red, green = torch.zeros(2, 3, 8, 8).unbind()
+    red[0], green[1] = 1, 1
+    grey = torch.full((3, 8, 8), 0.5)
+    works = replace(
+        evidence, references=torch.stack([red, green]), generated={"a": torch.stack([red, grey])}
+    )
+    rows = Style(clip=MeanColor())(works)
+    assert values(rows, "style") == pytest.approx([0.5, 3**-0.5])
+    assert {(r["prompt"], r["better"]) for r in rows} == {("a", "higher")}
+
+
+def test_the_mini_clip_tells_artists_apart():
+    """docs/data.md has the figures: the test would see it if weights or paintings got worse."""
+    from diffshortcut import images
+    from diffshortcut.data import paintings
+
+    clip = load_clip(weights="mini:clip")
+    artists = paintings.people(people=None)
+    train, test = (
+        [clip.image_features(images.read_files(files)) for files in sets]
+        for sets in ([a.set_A + a.set_B for a in artists], [a.set_C for a in artists])
+    )
+    scores = torch.stack([torch.stack([(t @ h.T).mean(1) for h in test]) for t in train])
+    assert scores.shape == (8, 8, 8)  # artist, held-out works of, work
+    own = scores.diagonal().flatten()
+    others = scores.permute(2, 0, 1)[:, ~torch.eye(8, dtype=torch.bool)].flatten()
+    assert (own[:, None] > others).float().mean() > 0.9
+
+
 def test_high_frequency_energy():
     assert high_frequency(torch.full((1, 3, 8, 8), 0.7)).item() == 0
     board = (torch.arange(8)[:, None] + torch.arange(8)) % 2 * 0.2
@@ -278,7 +333,7 @@ def test_a_record_never_holds_nan():
         image_rows("ims", [0.1, float("nan")], better="higher", prompt="x")
 
 
-@pytest.mark.parametrize("name", ["ims", "quality", "faithfulness", "shortcut"])
+@pytest.mark.parametrize("name", ["ims", "quality", "faithfulness", "shortcut", "style"])
 def test_every_metric_composes_and_fits_its_signature(name):
     from diffshortcut import config
 

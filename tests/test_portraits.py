@@ -41,12 +41,33 @@ def test_the_shipped_photos_are_what_the_renderer_draws(mesh) -> None:
 
 def test_no_shipped_or_development_person_is_in_a_training_set() -> None:
     pytest.importorskip("anny", reason="the extra [mini] is not installed")
-    from diffshortcut.mini.train import build, corpus, people
+    from diffshortcut.mini.train import build, corpus, paintings, people
 
     trained = range(corpus.TRAIN, corpus.TRAIN + build.PEOPLE)
     gates = range(corpus.GATE, corpus.GATE + 200)
-    for kept in (people.SHIPPED, people.DEVELOPMENT, gates):
-        assert not set(kept) & set(trained)
+    kept = (people.SHIPPED, people.DEVELOPMENT, paintings.SITTERS, gates)
+    for seeds in kept:
+        assert not set(seeds) & set(trained)
+    assert len(set().union(*kept)) == sum(map(len, kept))
+    assert len(paintings.SITTERS) == paintings.WORKS * len(paintings.ARTISTS)
+
+
+def test_the_shipped_paintings_are_what_is_drawn(
+    mesh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from PIL import Image
+
+    from diffshortcut.mini.train import corpus, paintings
+
+    monkeypatch.setattr(corpus, "mesh", lambda work: mesh)
+    paintings.write(6, tmp_path, tmp_path)
+    folders = [root / paintings.ARTISTS[6].name for root in (paintings.DATA, tmp_path)]
+    for name in ("test/09.png", "train/03.png"):
+        pictures = (Image.open(folder / name).convert("RGB") for folder in folders)
+        shipped, drawn = (np.asarray(picture).astype(int) for picture in pictures)
+        assert np.abs(shipped - drawn).mean() < 1  # another processor may round otherwise
+    shipped, drawn = ((folder / "test" / "metadata.jsonl").read_text() for folder in folders)
+    assert shipped == drawn
 
 
 def test_captions_name_the_damage_and_never_a_rare_word() -> None:

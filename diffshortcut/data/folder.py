@@ -1,54 +1,70 @@
 """A user's own pictures."""
 
 import logging
-import os
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
-from diffshortcut.data.people import SETS, candidates, choose, images, read_sets
+from diffshortcut.data.people import (
+    SETS,
+    SPLIT,
+    candidates,
+    check_split,
+    choose,
+    folders,
+    images,
+    read_each,
+    read_sets,
+    root_folder,
+)
 from diffshortcut.data.person import Person
 from diffshortcut.decode import SUFFIXES
 from diffshortcut.errors import UserError
 
 log = logging.getLogger(__name__)
-SIZE = 4  # images in a set
 
 
-def people(*, root: str, people: int | list[str] | None, stages: str = "all") -> list[Person]:
+def people(
+    *,
+    root: str,
+    people: int | list[str] | None,
+    stages: str = "all",
+    split: Sequence[int] = SPLIT,
+) -> list[Person]:
     """The people of a folder: its own images are one person, else every sub-folder is one.
 
-    A person's folder holds either images or set_A, set_B, set_C; unless `stages` = all, one is
-    enough and all are taken. UserError if it has too few, if the folder could be read both
-    ways, or if `people` are not there.
+    A person's folder holds either images, which are split, or set_A, set_B, set_C; unless
+    `stages` = all, one is enough and all are taken. UserError if it has too few, if the folder
+    could be read both ways, or if `people` are not there.
     """
-    folder = Path(os.path.abspath(Path(root).expanduser()))  # has a name even if root is `..`
-    read_one = read if stages == "all" else read_own
-    if not folder.is_dir():
-        raise UserError(f"data.root: no folder {folder}")
-    inside = [path for path in folder.iterdir() if path.is_dir() and path.name not in SETS]
-    names = sorted(p.name for p in inside if not p.name.startswith(".") and _is_person(p))
+    check_split(split)
+    folder = root_folder(root)
+    read_one = partial(read, sizes=split) if stages == "all" else read_own
+    names = [p.name for p in folders(folder) if p.name not in SETS and _is_person(p)]
     if not _is_person(folder):
         chosen = choose(names, people, str(folder))
         if len(chosen) < len(names) and stages != "all":  # nobody is to be missed unawares
             log.info("%d of %d people are taken: data.people=null for all", len(chosen), len(names))
-        return [read_one(folder / name) for name in chosen]
+        return read_each(read_one, [folder / name for name in chosen])
     if names:
         raise UserError(
             f"data.root: {folder} holds pictures of its own and folders of pictures (such as"
             f" {names[0]}). For one person: data.root={folder / names[0]}, or take the folders"
             " out; for a folder per person: put the loose pictures into one of their own"
         )
-    return [read_one(folder) for _ in choose([folder.name], people, f"{folder}, one person,")]
+    chosen = choose([folder.name], people, f"{folder}, one person,")
+    return read_each(read_one, [folder] * len(chosen))
 
 
-def read(folder: Path) -> Person:
+def read(folder: Path, sizes: Sequence[int] = SPLIT) -> Person:
     """One person, by the layout of the folder."""
     if (folder / "set_B").is_dir():
         return read_sets(folder.name, folder)
-    most, there = 3 * SIZE, len(candidates(folder))
+    most, there = sum(sizes), len(candidates(folder))
     found = images(folder, most)
     if there > most == len(found):
         log.info("%s: the first %d of %d images are used", folder.name, most, there)
-    return split(folder.name, found)
+    return split(folder.name, found, sizes)
 
 
 def read_own(folder: Path) -> Person:
@@ -67,20 +83,23 @@ def read_own(folder: Path) -> Person:
     return Person(folder.name, found, found, ())
 
 
-def split(name: str, files: tuple[Path, ...]) -> Person:
-    """Share out a person's first 12 images, in order: 4 each to set_A, set_B, set_C.
+def split(name: str, files: tuple[Path, ...], sizes: Sequence[int] = SPLIT) -> Person:
+    """Share out a person's first images, in order: `sizes` to set_A, set_B and set_C.
 
-    With fewer than 12 there is no set_A of its own, the clean originals of set_B stand in; half of
-    the images, at most 4, become set_C, the others, at most 4, set_B.
+    With fewer than their sum, or if the first is 0, there is no set_A of its own, the clean
+    originals of set_B stand in; of fewer, half, at most its size, become set_C, the others, at most
+    its size, set_B.
     """
+    first, second, third = sizes
     if len(files) < 2:
         raise UserError(f"{name}: {len(files)} readable images, 2 are the least")
-    if len(files) >= 3 * SIZE:
-        sets = [files[i * SIZE : (i + 1) * SIZE] for i in range(3)]
-        return Person(name, sets[0], sets[1], sets[2])
-    log.info("%s: fewer than %d images, so set_A is set_B's originals", name, 3 * SIZE)
-    references = min(SIZE, len(files) // 2)
-    protected = files[: min(SIZE, len(files) - references)]
+    if first and len(files) >= sum(sizes):
+        ends = (first, first + second, sum(sizes))
+        return Person(name, files[: ends[0]], files[ends[0] : ends[1]], files[ends[1] : ends[2]])
+    if first:
+        log.info("%s: fewer than %d images, so set_A is set_B's originals", name, sum(sizes))
+    references = min(third, len(files) // 2)
+    protected = files[: min(second, len(files) - references)]
     return Person(name, protected, protected, files[-references:])
 
 

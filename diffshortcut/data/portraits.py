@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from diffshortcut.data.people import choose, read_sets
+from diffshortcut.data.people import choose, read_each, read_sets
 from diffshortcut.data.person import Person
 from diffshortcut.errors import UserError
 
@@ -14,4 +14,5 @@ def people(*, people: int | list[str] | None) -> list[Person]:
     if not ROOT.is_dir():
         raise UserError(f"{ROOT}: the portraits are missing")
     names = sorted(path.name for path in ROOT.iterdir() if path.is_dir())
-    return [read_sets(name, ROOT / name) for name in choose(names, people, "portraits")]
+    places = [ROOT / name for name in choose(names, people, "portraits")]
+    return read_each(lambda place: read_sets(place.name, place), places)

@@ -1,5 +1,6 @@
 """How far protection and purification moved a person's own pictures (Table 2)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -7,7 +8,7 @@ from torch import Tensor
 
 from diffshortcut.images import resize
 from diffshortcut.metrics.evidence import Evidence
-from diffshortcut.metrics.identity import Faces, find, similarity
+from diffshortcut.metrics.identity import find, similarity
 from diffshortcut.metrics.rows import Row, image_rows
 from diffshortcut.models.faces import FaceDetector, Recognizer
 from diffshortcut.models.perceptual import Perceptual
@@ -40,35 +41,44 @@ class Faithfulness:
 
     Rows per picture of set_B, `prompt` None: perceptual_*, psnr_*, ssim_*, identity_* (mean cosine
     of recognizer A to the clean pictures' faces; no face = 0), no_face_*, * = protected, purified;
-    and perceptual_moved, the distance of purified from protected.
+    and perceptual_moved, the distance of purified from protected. Without `detector` and
+    `recognizer`, which belong together, there is no identity_* and no_face_*.
     """
 
     perceptual: Perceptual
-    detector: FaceDetector
-    recognizer: Recognizer
+    detector: FaceDetector | None = None
+    recognizer: Recognizer | None = None
+
+    def __post_init__(self) -> None:
+        if (self.detector is None) != (self.recognizer is None):
+            raise ValueError("detector and recognizer are given both or neither")
 
     def __call__(self, evidence: Evidence) -> list[Row]:
         """Rows of both versions of the pictures."""
-        clean, size = find(self.detector, evidence.clean), evidence.clean.shape[-1]
-        rows = [
-            row
-            for name, images in evidence.versions()
-            for row in self._rows(name, resize(images, size), clean)
-        ]
+        clean, size = evidence.clean, evidence.clean.shape[-1]
+        versions = {name: resize(images, size) for name, images in evidence.versions()}
+        rows = [row for named in versions.items() for row in self._pixels(*named, clean)]
         with torch.no_grad():
-            pair = (resize(images, size) for images in (evidence.purified, evidence.protected))
-            moved = self.perceptual.distance(*pair)
-        return [*rows, *image_rows("perceptual_moved", moved, better="lower")]
+            moved = self.perceptual.distance(versions["purified"], versions["protected"])
+        rows += image_rows("perceptual_moved", moved, better="lower")
+        return [*rows, *self._faces(versions, clean)]
 
-    def _rows(self, name: str, images: Tensor, clean: Faces) -> list[Row]:
-        faces = find(self.detector, images)
-        kept = similarity(self.recognizer, faces, clean)
+    def _pixels(self, name: str, images: Tensor, clean: Tensor) -> list[Row]:
         with torch.no_grad():
-            distance = self.perceptual.distance(images, clean.images)
+            distance = self.perceptual.distance(images, clean)
         return [
             *image_rows(f"perceptual_{name}", distance, better="lower"),
-            *image_rows(f"psnr_{name}", psnr(images, clean.images), better="higher"),
-            *image_rows(f"ssim_{name}", ssim(images, clean.images), better="higher"),
-            *image_rows(f"identity_{name}", kept, better="higher"),
-            *image_rows(f"no_face_{name}", faces.missing, better="lower"),
+            *image_rows(f"psnr_{name}", psnr(images, clean), better="higher"),
+            *image_rows(f"ssim_{name}", ssim(images, clean), better="higher"),
         ]
+
+    def _faces(self, versions: Mapping[str, Tensor], clean: Tensor) -> list[Row]:
+        if self.detector is None or self.recognizer is None:
+            return []
+        known, rows = find(self.detector, clean), []
+        for name, images in versions.items():
+            faces = find(self.detector, images)
+            kept = similarity(self.recognizer, faces, known)
+            rows += image_rows(f"identity_{name}", kept, better="higher")
+            rows += image_rows(f"no_face_{name}", faces.missing, better="lower")
+        return rows

@@ -37,7 +37,10 @@ def similarity(recognizer: Recognizer, faces: Faces, references: Faces) -> Tenso
     References without a face are left out; UserError if none has one.
     """
     if references.missing.all():
-        raise UserError("no face was found in any of the person's reference pictures")
+        raise UserError(
+            "no face was found in any of the person's reference pictures: of paintings, write"
+            " prompts=style, which compares none"
+        )
     scores = torch.zeros(len(faces.images), device="cpu")
     found = faces.missing == 0
     if found.any():

@@ -10,8 +10,12 @@ def notes(facts: Facts) -> list[str]:
     people = max((facts.people(arm) for arm in facts.arms), default=0)
     lines = [
         f"The unit is the person ({people} here): a figure is the mean over people of each person's"
-        " mean over images. An image without a face has IMS 0 and is counted under no face."
+        " mean over images."
     ]
+    if "ims" in facts.metrics:
+        lines[0] += " An image without a face has IMS 0 and is counted under no face."
+    if "style" in facts.metrics:
+        lines[0] += " Style: CLIP's mean cosine to the artist's held-out works."
     if any(found.difference.low is not None for found in facts.comparisons):
         lines.append(
             "Intervals: 95 % bootstrap over people; a share has one only where that of"

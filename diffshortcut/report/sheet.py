@@ -11,6 +11,7 @@ from diffshortcut.statistics import Estimate
 
 TITLES = {
     "ims": "IMS",
+    "style": "style",
     "q": "Q",
     "overall": "overall",
     "liqe": "LIQE",

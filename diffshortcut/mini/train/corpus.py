@@ -1,8 +1,8 @@
 """The training corpus: portraits of people who are never shipped and never evaluated on.
 
-Seeds of people: 0-15 are the shipped people, 100-131 development people, 1,000 and up the
-training people, 900,000 and up the people of the gates. A shard is 50 people; shards are written
-aside and renamed, so an interrupted run goes on where it stopped.
+Seeds of people: 0-15 are the shipped people, 100-131 development people, 200-295 the sitters of
+the paintings, 1,000 and up the training people, 900,000 and up the people of the gates. A shard is
+50 people; shards are written aside and renamed, so an interrupted run goes on where it stopped.
 """
 
 import json

@@ -1,0 +1,67 @@
+"""`python -m diffshortcut.data scan data=folder data.root=PHOTOS`: what is there, what is wrong.
+
+Takes the arguments of `diffshortcut.run` and runs nothing but `crop`. Everyone is looked at unless
+data.people says who. The exit code is 1 if anything is left out, too small or without a face.
+"""
+
+import logging
+import sys
+from collections.abc import Sequence
+
+from diffshortcut import config, crops, usage
+from diffshortcut.data.people import PeopleError, shown
+from diffshortcut.data.scan import HEADER, Found, Told, finder, look
+from diffshortcut.errors import UserError
+from diffshortcut.report.sheet import Sheet
+
+
+def scan(overrides: Sequence[str]) -> tuple[list[Found], list[str]]:
+    """Who is there, and a line for each thing that is wrong. UserError if nothing can be read."""
+    asked = any(override.lstrip("+").startswith("data.people=") for override in overrides)
+    cfg = config.resolve(config.compose([*overrides, *([] if asked else ["data.people=null"])]))
+    config.check(cfg)
+    told, reasons = Told(), []
+    logger = logging.getLogger("diffshortcut")
+    logger.addHandler(told)
+    try:
+        try:
+            people = config.build(cfg["data"], "data")
+        except PeopleError as error:
+            people, reasons = error.read, error.reasons
+        people = crops.of(people, cfg)
+    finally:
+        logger.removeHandler(told)
+    has_face = None
+    if people and cfg["prompts"].get("subject", config.FACE) == config.FACE:
+        try:
+            has_face = finder(cfg["zoo"]["detector"])
+        except UserError as error:
+            reasons = [*reasons, f"faces were not looked for: {error}"]
+    size = cfg["zoo"]["resolution"]
+    found = [look(person, size, has_face) for person in people]
+    lines = [line for each in found for line in each.complaints(size)]
+    return found, [shown(line) for line in (*reasons, *told.lines, *lines)]
+
+
+def main() -> None:
+    """Print it."""
+    words = sys.argv[1:]
+    if words[:1] != ["scan"]:
+        sys.exit("usage: python -m diffshortcut.data scan data=folder data.root=PHOTOS")
+    try:
+        found, lines = scan(words[1:])
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    except usage.CONFIG_ERRORS as error:
+        sys.exit(f"error: {usage.explain(error, words[1:])}")
+    from rich.console import Console
+
+    if found:
+        sheet = Sheet(f"{len(found)} read", HEADER, [each.cells() for each in found])
+        Console(width=None if sys.stdout.isatty() else 120).print(sheet.rich())
+    print("\n".join(lines or ["nothing is wrong"]))
+    sys.exit(1 if lines else 0)
+
+
+if __name__ == "__main__":
+    main()
