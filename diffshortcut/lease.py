@@ -38,6 +38,7 @@ class Lease:
         pid = os.getpid()
         owner = {"pid": pid, "started": _started(pid), "host": _host(), "id": uuid.uuid4().hex}
         self._text = json.dumps(owner)
+        self._seen = (0.0, 0.0)  # the last sign of life of another owner, and when we saw it first
         self._stop = threading.Event()
         self._beat = threading.Thread(target=self._heartbeat, daemon=True)
 
@@ -86,13 +87,22 @@ class Lease:
     def _dead(self) -> bool:
         """Here the owner's process tells; of another host only the heartbeat is seen."""
         try:
-            age = time.time() - self.path.stat().st_mtime
+            silent = self._silence(self.path.stat().st_mtime)
             owner = json.loads(self.path.read_text())
         except FileNotFoundError:
             return False
         except ValueError:  # killed between creating the file and filling it
-            return age > STALE
-        return not _alive(owner) if owner["host"] == _host() else age > STALE
+            return silent > STALE
+        return not _alive(owner) if owner["host"] == _host() else silent > STALE
+
+    def _silence(self, beat: float) -> float:
+        """Seconds since a sign of life: by the clock, or as long as we have watched if it is wrong.
+
+        A clock that was set back shows the owner's last beat in the future.
+        """
+        if beat != self._seen[0]:
+            self._seen = (beat, time.monotonic())
+        return max(time.time() - beat, time.monotonic() - self._seen[1])
 
     def _heartbeat(self) -> None:
         while not self._stop.wait(HEARTBEAT):
