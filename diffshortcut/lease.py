@@ -48,11 +48,18 @@ class Lease:
             if self._dead():
                 self.path.unlink(missing_ok=True)
             with suppress(FileExistsError):
-                handle = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
-                with os.fdopen(handle, "w") as stream:
-                    stream.write(self._text)
+                self._create()
                 return True
         return False
+
+    def _create(self) -> None:
+        handle = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+        try:
+            with os.fdopen(handle, "w") as stream:
+                stream.write(self._text)
+        except OSError:  # the disk is full: an empty lease would be waited for
+            self.path.unlink()
+            raise
 
     def held(self) -> bool:
         """Whether nobody has taken the lease over."""
@@ -89,11 +96,11 @@ class Lease:
         try:
             silent = self._silence(self.path.stat().st_mtime)
             owner = json.loads(self.path.read_text())
+            return not _alive(owner) if owner["host"] == _host() else silent > STALE
         except FileNotFoundError:
             return False
-        except ValueError:  # killed between creating the file and filling it
+        except (ValueError, TypeError, KeyError):  # such as killed while it was written
             return silent > STALE
-        return not _alive(owner) if owner["host"] == _host() else silent > STALE
 
     def _silence(self, beat: float) -> float:
         """Seconds since a sign of life: by the clock, or as long as we have watched if it is wrong.

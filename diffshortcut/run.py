@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from omegaconf import DictConfig
 
 from diffshortcut import arms, cells, config, own_photos, results, usage
 from diffshortcut.errors import UserError
+from diffshortcut.lease import guard
 from diffshortcut.own_photos import OwnPhotos
 from diffshortcut.results import Comparison
 from diffshortcut.store import Store, check_writable, user_errors
@@ -33,6 +35,7 @@ def main() -> None:
         return
     traced = bool(os.environ.get("HYDRA_FULL_ERROR"))
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra pass its errors on to here
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's: tidy up, as for ^C
     os.environ.update({name: value for name, value in QUIET.items() if name not in os.environ})
     first = next((i for i, word in enumerate(sys.argv) if "=" in word), 1)
     try:
@@ -98,8 +101,9 @@ def launch(overrides: Sequence[str]) -> list[cells.Failure]:
         failures = cells.run(_tasks(comparison), store=store, runtime=runtime)
         for failure in failures:
             log.error("not done: %s: %s", failure.task.title, failure.reason)
-        with user_errors(folder):
-            _write(comparison, failures, store, folder, overrides)
+        with user_errors(folder), guard(folder):  # others may write the same results
+            if not results.is_complete(folder):
+                _write(comparison, failures, store, folder, overrides)
     module = own_photos if isinstance(comparison, OwnPhotos) else results
     module.show(folder, complete=not failures)
     return failures

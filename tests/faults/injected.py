@@ -200,3 +200,45 @@ def _wrap(place: str, at: int | None, around: Callable[[Callable[[], Any]], Any]
         return original(*arguments, **named)
 
     setattr(holder, last, wrapped)
+
+
+def weights(folder: str) -> None:
+    """The mini zoo's weights lie elsewhere."""
+    from pathlib import Path
+
+    import diffshortcut.weights
+
+    diffshortcut.weights.MINI = Path(folder)
+    diffshortcut.weights._memo.clear()
+
+
+def broken_gradient(number: str, at: int) -> None:
+    """A model's loss in training is finite, its gradient is not."""
+    from diffshortcut import dreambooth
+
+    descend, calls = dreambooth.descend, 0
+
+    def spoiled(optimizer: Any, loss: Any, **options: Any) -> None:
+        nonlocal calls
+        if calls == at:
+            loss.register_hook(lambda gradient: gradient * float(number))
+        calls += 1
+        descend(optimizer, loss, **options)
+
+    dreambooth.descend = spoiled
+
+
+def little_memory(more: int) -> None:
+    """The process may have only so many bytes more than it has."""
+    import resource
+
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    size = pages * resource.getpagesize() + more
+    resource.setrlimit(resource.RLIMIT_AS, (size, size))
+
+
+def other_child(script: str) -> None:
+    """W&B's child process is another script."""
+    from diffshortcut.report import tracking
+
+    tracking.CHILD = Path(script)

@@ -94,10 +94,9 @@ class World:
         return self.wait(self.start(*more, environment=environment, **fault))
 
     def copy(self, root: Path) -> "World":
-        """The same in another folder; files that are the same are hard links, never written to."""
-        for name in ("store", "outputs"):
-            if (self.root / name).is_dir():
-                shutil.copytree(self.root / name, root / name, copy_function=os.link)
+        """The same in another folder; what is in the store is hard links, never written to."""
+        shutil.copytree(self.store, root / "store", copy_function=os.link)
+        shutil.copytree(self.outputs, root / "outputs")
         return World(root, self.forge, list(self.overrides))
 
     def stages(self) -> list[Path]:
