@@ -79,6 +79,8 @@ def _upload(run: Path, mode: str, folder: Path, deadline: float) -> None:
     sync = [sys.executable, "-P", "-m", "wandb", "sync", "--yes", str(run)]
     try:
         _child(sync, None, folder, deadline)
+        if not list(run.glob("*.synced")):  # it exits with 0 even if the server refuses
+            raise RuntimeError(f"the server did not take it, see {folder / 'wandb.log'}")
     except (TimeoutError, RuntimeError) as error:
         log.warning("W&B: not uploaded (%s); upload it later with: wandb sync %s", error, run)
 

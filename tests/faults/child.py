@@ -56,6 +56,7 @@ def start(request: dict[str, Any]) -> int:
 def _as_told(request: dict[str, Any]) -> None:
     import injected
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background of a shell
     os.chdir(request["cwd"])
     os.environ.update(request.get("environment", {}))
     log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
