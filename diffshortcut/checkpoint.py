@@ -136,7 +136,7 @@ def load_trained(
 
 
 def _read(file: Path) -> tuple[dict[str, Tensor], int]:
-    """The tensors of a state and the number of steps done; an error if it is not what was written."""
+    """The tensors of a state and the steps done; an error if it is not what was written."""
     with safe_open(file, "pt") as stored:
         tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118
         metadata = stored.metadata()
@@ -149,7 +149,7 @@ def _digest(tensors: Mapping[str, Tensor], done: str) -> str:
     total = hashlib.sha256(done.encode())
     for key, value in sorted(tensors.items()):
         total.update(f"{key} {value.dtype} {list(value.shape)}".encode())
-        total.update(value.reshape(-1).view(uint8).numpy())
+        total.update(value.reshape(-1).view(uint8).numpy().data)
     return total.hexdigest()
 
 

@@ -18,7 +18,7 @@ class WritePoints:
 
     Before each call that opens a file for writing, makes, renames or removes; and at each fsync
     twice, once before it with whatever is not synced yet cut to half (as a power cut may leave it),
-    once after it. At the `die_at`th the process is killed; without one they are listed in `counted`.
+    once after it. The process is killed at the `die_at`th; all are listed in the file `counted`.
     """
 
     def __init__(self, roots: list[str], die_at: int | None, counted: str | None) -> None:

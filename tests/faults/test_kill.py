@@ -40,7 +40,7 @@ def lacking(reference: World, root: Path, stage: str | None) -> World:
 
 
 def survive(reference: World, world: World, point: int) -> None:
-    """Die at a write point; nothing else is lost, nothing false is there, and the rerun is equal."""
+    """Die at a write point: nothing else is lost, nothing false is there, the rerun is equal."""
     before, truth = world.payload(), reference.payload()
     roots = [str(world.store), str(world.outputs)]
     assert world.run(write_points={"roots": roots, "die_at": point}) == -9, world.said

@@ -85,8 +85,9 @@ def test_what_is_not_finite_fails_its_stage_by_name(
     assert any(named in line for line in failed), world.said
     world.check_nothing_false(reference.payload())
     for path in world.root.rglob("*.json*"):
-        for line in path.read_text().splitlines() if path.suffix == ".jsonl" else [path.read_text()]:
-            json.loads(line, parse_constant=pytest.fail)
+        text = path.read_text()
+        for part in text.splitlines() if path.suffix == ".jsonl" else [text]:
+            json.loads(part, parse_constant=pytest.fail)
     assert world.run() == 0, world.said
     world.check_complete(reference)
 
