@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import hydra
+import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from diffshortcut import arms, cells, config, own_photos, results, usage
+from diffshortcut import arms, cells, config, own_photos, results, trusted, usage
 from diffshortcut.errors import UserError
 from diffshortcut.lease import guard
 from diffshortcut.own_photos import OwnPhotos
@@ -41,11 +42,16 @@ def main() -> None:
     try:
         sys.argv[first:first] = config.search_path()
         config.refuse_null(overrides)  # before Hydra does in its own words
+        trusted.check(overrides)  # before Hydra imports it
         _app()
     except (UserError, *usage.CONFIG_ERRORS) as error:
         if traced:
             raise
         sys.exit(f"error: {_line(error, overrides)}")
+    except yaml.YAMLError as error:
+        if traced:
+            raise
+        sys.exit(f"error: {' '.join(str(error).split())}")
     except SyntaxError as error:  # a plug-in's
         if traced:
             raise

@@ -24,7 +24,7 @@ BROKEN = {  # the stage, the fault, and what the message has to name
     "gradient of an attack": (
         "protect",
         {"value": {"place": "torch.autograd:grad", "at": 3}},
-        "attack step 3, image 0",
+        "attack step",
     ),
     "loss of an attack": (
         "protect",
