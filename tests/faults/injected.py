@@ -1,6 +1,7 @@
 """Faults that a forked process brings upon itself; each function is named in a request."""
 
 import json
+import math
 import os
 import signal
 import sys
@@ -116,7 +117,9 @@ def value(place: str, number: str, at: int = 0) -> None:
         if isinstance(result, torch.Tensor):
             mask = torch.zeros_like(result, dtype=torch.bool)
             mask.view(-1)[0] = True
-            return torch.where(mask, float(number), result)
+            if math.isfinite(float(number)):
+                return torch.where(mask, float(number), result)
+            return result * torch.where(mask, float(number), 1.0)  # its gradient too
         if isinstance(result, tuple):
             return (*result[:-1], spoil(result[-1]))
         assert isinstance(result, list), type(result)  # rows of a metric
