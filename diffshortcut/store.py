@@ -102,7 +102,8 @@ class Store:
             return
         self._swept = True
         left_overs = {p: p.name.rpartition("-")[0] for p in (self.root / "tmp").glob("*-*")}
-        left_overs |= {p: p.name for p in (self.root / "partial").glob("*-*") if self._has(p.name)}
+        for part in ("partial", "leases"):  # of what is complete: killed just after the commit
+            left_overs |= {p: p.name for p in (self.root / part).glob("*-*") if self._has(p.name)}
         for left_over, name in left_overs.items():
             lease = self._lease(name)
             if lease.acquire():

@@ -268,13 +268,16 @@ def test_what_dead_processes_left_of_other_artifacts_is_removed(tmp_path: Path) 
 
 
 def test_what_is_complete_has_no_partial_state_left(tmp_path: Path) -> None:
-    """Its maker was killed between the commit and the removal; that of another one is kept."""
+    """Its maker was killed just after the commit; what belongs to another one is kept."""
     store = Store(tmp_path)
     store.write("score", "a", make)
     for key in ("a", "b"):
         store.partial("score", key).mkdir(parents=True)
+    owner = {**json.loads(Lease(tmp_path / "x")._text), "pid": gone()}
+    (tmp_path / "leases" / "score-a").write_text(json.dumps(owner))
     Store(tmp_path).write("protect", "k", make)
     assert list((tmp_path / "partial").iterdir()) == [store.partial("score", "b")]
+    assert [p.name for p in (tmp_path / "leases").iterdir()] == [".guard"]
 
 
 def test_a_clock_that_was_set_back_delays_by_what_is_stale(

@@ -52,11 +52,11 @@ class WritePoints:
 
     def reach(self, event: str, path: str, *, cut: bool = False) -> None:
         """Count a point, and die if it is the one."""
-        inside = any(Path(path).is_relative_to(root) for root in self.roots)
+        inside = any(Path(os.path.abspath(path)).is_relative_to(root) for root in self.roots)
         if self.busy or not inside or threading.get_ident() != self.thread:
             return
         self.busy = True
-        self.points.append([event, path])
+        self.points.append([event, os.path.abspath(path)])
         if len(self.points) == self.die_at:
             if cut:
                 self._cut()

@@ -141,7 +141,6 @@ class World:
         assert self.payload() == reference.payload()
         assert self.results() == reference.results()
         assert all(results.is_complete(folder) for folder in self.outputs.glob("*-*"))
-        left = [p for p in (self.store / "leases").iterdir() if p.name != ".guard"]
-        assert left == [] and list((self.store / "tmp").glob("*")) == []
-        partial = {path.name for path in (self.store / "partial").glob("*")}
-        assert partial <= {"-".join(p.parts[-2:]) for p in self.stages()}  # the next write sweeps
+        assert list((self.store / "tmp").glob("*")) == []
+        left = {p.name for part in ("partial", "leases") for p in self.store.glob(f"{part}/*-*")}
+        assert left <= {"-".join(p.parts[-2:]) for p in self.stages()}  # the next write sweeps
