@@ -1,6 +1,8 @@
 """Long loops that survive kill -9: what they change is written now and then, and read again."""
 
+import hashlib
 import json
+import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,14 +10,15 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor, as_tensor, device, int64, nn
+from torch import Tensor, as_tensor, device, int64, nn, uint8
 from torch.optim import Optimizer
 
 from diffshortcut import progress
 from diffshortcut.store import sync
 
+log = logging.getLogger(__name__)
 SHORT = 60  # seconds: a loop that took less is repeated rather than kept once it is finished
 
 
@@ -77,9 +80,13 @@ class Checkpoint:
         file = self._file(what)
         if file is None or not file.is_file():
             return 0
-        with safe_open(file, "pt") as stored:
-            variables.restore({key: stored.get_tensor(key) for key in stored.keys()})  # noqa: SIM118
-            return json.loads(stored.metadata()["done"])
+        try:
+            tensors, done = _read(file)
+        except (SafetensorError, ValueError, KeyError, TypeError) as error:
+            log.warning("%s is broken (%s): %s begins again", file, error, what)
+            return 0
+        variables.restore(tensors)
+        return done
 
     def _save(self, what: str, done: int, variables: Variables) -> None:
         file = self._file(what)
@@ -88,7 +95,8 @@ class Checkpoint:
         file.parent.mkdir(parents=True, exist_ok=True)
         aside = file.with_suffix(".part")
         tensors = {key: value.detach().contiguous() for key, value in variables.tensors().items()}
-        save_file(_unshared(tensors), aside, metadata={"done": json.dumps(done)})
+        tensors, text = _unshared(tensors), json.dumps(done)
+        save_file(tensors, aside, metadata={"done": text, "sha256": _digest(tensors, text)})
         sync(aside)
         aside.replace(file)
         sync(file.parent)
@@ -139,6 +147,24 @@ def load_trained(
         weight.data.copy_(tensors[f"weight.{i}"])
     moments = {k.removeprefix("optimizer."): v for k, v in tensors.items() if "optimizer" in k}
     load_optimizer(optimizer, moments)
+
+
+def _read(file: Path) -> tuple[dict[str, Tensor], int]:
+    """The tensors of a state and the steps done; an error if it is not what was written."""
+    with safe_open(file, "pt") as stored:
+        tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118
+        metadata = stored.metadata()
+    if metadata["sha256"] != _digest(tensors, metadata["done"]):
+        raise ValueError("it has changed since it was written")
+    return tensors, json.loads(metadata["done"])
+
+
+def _digest(tensors: Mapping[str, Tensor], done: str) -> str:
+    total = hashlib.sha256(done.encode())
+    for key, value in sorted(tensors.items()):
+        total.update(f"{key} {value.dtype} {list(value.shape)}".encode())
+        total.update(value.reshape(-1).view(uint8).numpy().data)
+    return total.hexdigest()
 
 
 def _parts(value: Any) -> Mapping[str, Tensor]:

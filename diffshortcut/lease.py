@@ -38,6 +38,7 @@ class Lease:
         pid = os.getpid()
         owner = {"pid": pid, "started": _started(pid), "host": _host(), "id": uuid.uuid4().hex}
         self._text = json.dumps(owner)
+        self._seen = (0.0, 0.0)  # the last sign of life of another owner, and when we saw it first
         self._stop = threading.Event()
         self._beat = threading.Thread(target=self._heartbeat, daemon=True)
 
@@ -47,11 +48,18 @@ class Lease:
             if self._dead():
                 self.path.unlink(missing_ok=True)
             with suppress(FileExistsError):
-                handle = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
-                with os.fdopen(handle, "w") as stream:
-                    stream.write(self._text)
+                self._create()
                 return True
         return False
+
+    def _create(self) -> None:
+        handle = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+        try:
+            with os.fdopen(handle, "w") as stream:
+                stream.write(self._text)
+        except OSError:  # the disk is full: an empty lease would be waited for
+            self.path.unlink()
+            raise
 
     def held(self) -> bool:
         """Whether nobody has taken the lease over."""
@@ -86,13 +94,22 @@ class Lease:
     def _dead(self) -> bool:
         """Here the owner's process tells; of another host only the heartbeat is seen."""
         try:
-            age = time.time() - self.path.stat().st_mtime
+            silent = self._silence(self.path.stat().st_mtime)
             owner = json.loads(self.path.read_text())
+            return not _alive(owner) if owner["host"] == _host() else silent > STALE
         except FileNotFoundError:
             return False
-        except ValueError:  # killed between creating the file and filling it
-            return age > STALE
-        return not _alive(owner) if owner["host"] == _host() else age > STALE
+        except (ValueError, TypeError, KeyError):  # such as killed while it was written
+            return silent > STALE
+
+    def _silence(self, beat: float) -> float:
+        """Seconds since a sign of life: by the clock, or as long as we have watched if it is wrong.
+
+        A clock that was set back shows the owner's last beat in the future.
+        """
+        if beat != self._seen[0]:
+            self._seen = (beat, time.monotonic())
+        return max(time.time() - beat, time.monotonic() - self._seen[1])
 
     def _heartbeat(self) -> None:
         while not self._stop.wait(HEARTBEAT):

@@ -2,12 +2,14 @@
 
 import logging
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import hydra
+import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
@@ -24,11 +26,13 @@ from diffshortcut import (
     parallel,
     results,
     sweep,
+    trusted,
     usage,
 )
 from diffshortcut import launch as launch_plugin
 from diffshortcut.errors import UserError
 from diffshortcut.launch.graph import Grid
+from diffshortcut.lease import guard
 from diffshortcut.own_photos import OwnPhotos
 from diffshortcut.results import Comparison
 from diffshortcut.store import Store, check_writable, user_errors
@@ -54,6 +58,7 @@ def main() -> None:
         return
     traced = bool(os.environ.get("HYDRA_FULL_ERROR"))
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra pass its errors on to here
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's: tidy up, as for ^C
     os.environ.update({name: value for name, value in QUIET.items() if name not in os.environ})
     if VERIFY in sys.argv:
         sys.argv.remove(VERIFY)
@@ -61,6 +66,7 @@ def main() -> None:
     first = next((i for i, word in enumerate(sys.argv) if "=" in word), 1)
     try:
         config.refuse_null(overrides)  # before Hydra does in its own words
+        trusted.check(overrides)  # before Hydra imports it
         launch_plugin.register()
         if not _answered(sys.argv[1:]):
             sys.argv[first:first] = config.search_path()
@@ -69,6 +75,10 @@ def main() -> None:
         if traced:
             raise
         sys.exit(f"error: {_line(error, overrides)}")
+    except yaml.YAMLError as error:
+        if traced:
+            raise
+        sys.exit(f"error: {' '.join(str(error).split())}")
     except SyntaxError as error:  # a plug-in's
         if traced:
             raise
@@ -163,8 +173,9 @@ def _launch(overrides: Sequence[str]) -> list[cells.Failure]:
         failures = cells.run(tasks, store=store, runtime=runtime, known=_grid.failures)
         for failure in failures:
             log.error("not done: %s: %s", failure.task.title, failure.reason)
-        with user_errors(folder):
-            _write(comparison, failures, store, folder, overrides)
+        with user_errors(folder), guard(folder):  # others may write the same results
+            if not results.is_complete(folder):
+                _write(comparison, failures, store, folder, overrides)
     if not failures:
         _note(comparison, store, folder, overrides)
     module = own_photos if isinstance(comparison, OwnPhotos) else results

@@ -98,13 +98,21 @@ class Store:
 
     def _sweep(self) -> None:
         """Once: remove what processes that are gone have left of any artifact."""
-        left_overs = [] if self._swept else (self.root / "tmp").glob("*-*")
+        if self._swept:
+            return
         self._swept = True
-        for left_over in left_overs:
-            lease = self._lease(left_over.name.rpartition("-")[0])
+        left_overs = {p: p.name.rpartition("-")[0] for p in (self.root / "tmp").glob("*-*")}
+        for part in ("partial", "leases"):  # of what is complete: killed just after the commit
+            left_overs |= {p: p.name for p in (self.root / part).glob("*-*") if self._has(p.name)}
+        for left_over, name in left_overs.items():
+            lease = self._lease(name)
             if lease.acquire():
                 with lease:
                     shutil.rmtree(left_over, ignore_errors=True)
+
+    def _has(self, name: str) -> bool:
+        stage, _, key = name.partition("-")
+        return self.path(stage, key).is_dir()
 
     def _lease(self, name: str) -> Lease:
         return Lease(self.root / "leases" / name)

@@ -1,5 +1,6 @@
 """Long loops: stopped anywhere and called again, they end with the bytes of an unbroken run."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -89,3 +90,26 @@ def test_an_optimizer_goes_on_as_if_nothing_had_happened() -> None:
     half, kept = trained(3, None, torch.zeros(4))
     assert torch.equal(trained(4, kept, half)[0], whole)
     assert not torch.equal(trained(4, None, half)[0], whole)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: data[: len(data) // 2],
+        lambda data: data[:-2] + bytes([data[-2] ^ 1]) + data[-1:],
+        lambda data: data.replace(b'"done":"5"', b'"done":"6"'),
+        lambda data: b"",
+    ],
+    ids=["cut", "bit", "number of steps", "empty"],
+)
+def test_a_damaged_state_is_not_gone_on_from(
+    tmp_path: Path, damage: Callable[[bytes], bytes]
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        loop(tmp_path, 5)
+    [file] = tmp_path.iterdir()
+    content = file.read_bytes()
+    assert damage(content) != content
+    file.write_bytes(damage(content))
+    state, seen = loop(tmp_path, None)
+    assert seen == list(range(10)) and state.counter.total == 10

@@ -160,3 +160,12 @@ def test_every_model_has_a_card_with_the_sums_of_its_files(folder: Path) -> None
     card = (Path(__file__).parent.parent / "docs" / "models" / f"{folder.name}.md").read_text()
     for path in (p for p in folder.rglob("*") if p.is_file()):
         assert hashlib.sha256(path.read_bytes()).hexdigest() in card, path
+
+
+def test_the_sums_by_which_damage_is_found_are_those_of_the_files() -> None:
+    files = [path for path in weights.MINI.glob("*/**/*") if path.is_file()]
+    sums = json.loads((weights.MINI / weights.SUMS).read_text())
+    assert sums == {
+        path.relative_to(weights.MINI).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in files
+    }

@@ -267,6 +267,39 @@ def test_what_dead_processes_left_of_other_artifacts_is_removed(tmp_path: Path) 
     assert list((tmp_path / "tmp").iterdir()) == [kept]
 
 
+def test_what_is_complete_has_no_partial_state_left(tmp_path: Path) -> None:
+    """Its maker was killed just after the commit; what belongs to another one is kept."""
+    store = Store(tmp_path)
+    store.write("score", "a", make)
+    for key in ("a", "b"):
+        store.partial("score", key).mkdir(parents=True)
+    owner = {**json.loads(Lease(tmp_path / "x")._text), "pid": gone()}
+    (tmp_path / "leases" / "score-a").write_text(json.dumps(owner))
+    Store(tmp_path).write("protect", "k", make)
+    assert list((tmp_path / "partial").iterdir()) == [store.partial("score", "b")]
+    assert [p.name for p in (tmp_path / "leases").iterdir()] == [".guard"]
+
+
+def test_a_clock_that_was_set_back_delays_by_what_is_stale(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The dead owner on another machine has left a sign of life an hour from now."""
+    path = tmp_path / "lease"
+    path.write_text(json.dumps({"host": "elsewhere"}))
+    os.utime(path, (time.time() + 3600,) * 2)
+    clock = 1000.0
+    monkeypatch.setattr(lease.time, "monotonic", lambda: clock)
+    waiting = Lease(path)
+    assert not waiting.acquire()
+    clock += lease.STALE - 1
+    assert not waiting.acquire()
+    os.utime(path, (time.time() + 3601,) * 2)  # it lives
+    clock += 2
+    assert not waiting.acquire()
+    clock += lease.STALE + 1
+    assert waiting.acquire()
+
+
 def test_the_owner_gives_signs_of_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease, "HEARTBEAT", 0.01)
     owned = Lease(tmp_path / "lease")

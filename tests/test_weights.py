@@ -2,9 +2,10 @@
 
 import hashlib
 import io
+import json
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -292,3 +293,47 @@ def test_non_commercial_weights_say_so() -> None:
         "vgg_face",
     ]
     assert all(found[name].startswith("unclear") for name in ("retinaface_resnet50", "parsenet"))
+
+
+@pytest.fixture
+def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A mini zoo of one model of two files, with their sums."""
+    files = {"toy/net.onnx": b"net", "toy/config.json": b"{}"}
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    sums = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    (tmp_path / weights.SUMS).write_text(json.dumps(sums))
+    monkeypatch.setattr(weights, "MINI", tmp_path)
+    return tmp_path / "toy"
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda folder: (folder / "net.onnx").write_bytes(b"nut"), "net.onnx of mini:toy is not"),
+        (lambda folder: (folder / "config.json").unlink(), "config.json of mini:toy is missing"),
+    ],
+)
+def test_damaged_weights_of_the_mini_zoo_are_refused(
+    shipped: Path, damage: Callable[[Path], object], said: str
+) -> None:
+    assert weights.digest("mini:toy") == weights.digest(f"file:{shipped}")
+    damage(shipped)
+    with pytest.raises(UserError, match=said):
+        weights.digest("mini:toy")
+    weights.digest(f"file:{shipped}")  # one's own may be anything
+
+
+def test_fetched_weights_that_have_changed_are_refused(
+    hub: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Hub.files["/net.pt"] = CONTENT
+    found = entry(f"{hub}/net.pt", sha256=SHA)
+    monkeypatch.setattr(registry, "entries", lambda: {"toy": found})
+    fetch.fetch(found)
+    weights.digest("full:toy")
+    found.place.write_bytes(b"another")
+    for reference in ("full:toy", "full:toy/net.pt"):
+        with pytest.raises(UserError, match="is not what it was .*weights fetch toy"):
+            weights.digest(reference)

@@ -118,6 +118,8 @@ def _upload(runs: Sequence[Path], mode: str, folder: Path, deadline: float) -> N
     sync = [sys.executable, "-P", "-m", "wandb", "sync", "--yes", *paths]
     try:
         _child(sync, None, folder, deadline)
+        if not list(run.glob("*.synced")):  # it exits with 0 even if the server refuses
+            raise RuntimeError(f"the server did not take it, see {folder / 'wandb.log'}")
     except (TimeoutError, RuntimeError) as error:
         all_of_them = " ".join(paths)
         log.warning("W&B: not uploaded (%s); upload later with: wandb sync %s", error, all_of_them)

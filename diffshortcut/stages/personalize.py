@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from diffshortcut.config import build
+from diffshortcut.errors import UserError
 from diffshortcut.images import quantize, read_files, read_folder
 from diffshortcut.seeding import Draws
 from diffshortcut.stages.inputs import Inputs
@@ -16,7 +17,7 @@ def run(*, config: dict[str, Any], inputs: Inputs, out: Path, draws: Draws) -> d
     That is unet/ and text_encoder/, or the small files of `models/adapters.py`.
 
     The victim's model learns the artifact `images`; without one it is an attack's surrogate and
-    learns set_A at `resolution`.
+    learns set_A at `resolution`. UserError if training has ended in weights that are not finite.
     """
     assert inputs.person is not None
     trainer = build(config["trainer"], "trainer")
@@ -31,6 +32,10 @@ def run(*, config: dict[str, Any], inputs: Inputs, out: Path, draws: Draws) -> d
     trained = trainer(
         images, prior, draws, clean, lambda step, loss: losses.append({"step": step, "loss": loss})
     )
+    if not all(weight.isfinite().all() for weight in trained.trainable_parameters()):
+        raise UserError(
+            "a weight of the trained model is NaN or infinite; a smaller learning rate may help"
+        )
     trained.save(out)
     lines = [json.dumps(row, allow_nan=False) for row in losses]
     (out / "log.jsonl").write_text("".join(f"{line}\n" for line in lines))

@@ -1,12 +1,14 @@
 """Stage: one metric on all that one cell knows about a person."""
 
 import json
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from diffshortcut.config import build
+from diffshortcut.errors import UserError
 from diffshortcut.images import quantize, read_files
 from diffshortcut.metrics.evidence import Evidence
 from diffshortcut.seeding import Draws
@@ -16,7 +18,7 @@ from diffshortcut.stages.inputs import Inputs
 def run(*, config: dict[str, Any], inputs: Inputs, out: Path, draws: Draws) -> dict[str, Any]:
     """Write rows.jsonl: metric, value, prompt, sample, better. `config`: metric.
 
-    ValueError if a value is not finite: nothing is recorded then.
+    UserError naming metric and image if a value is not finite: nothing is recorded then.
     """
     assert inputs.person is not None
     protected = read_files(inputs.pictures("protected"))
@@ -31,6 +33,10 @@ def run(*, config: dict[str, Any], inputs: Inputs, out: Path, draws: Draws) -> d
         draws=draws,
     )
     rows = build(config["metric"], "metric")(evidence)
+    for row in rows:
+        if not isfinite(row["value"]):
+            where = f"{row['prompt']!r}, sample {row['sample']}"
+            raise UserError(f"{row['metric']} of {where} is {row['value']}")
     lines = [json.dumps(row, allow_nan=False) for row in rows]
     (out / "rows.jsonl").write_text("".join(f"{line}\n" for line in lines))
     return {"rows": len(rows)}

@@ -1,14 +1,17 @@
 """Weight references: `mini:<folder>` inside the package, `file:<path>` anywhere, `full:<name>`."""
 
 import hashlib
+import json
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from diffshortcut.errors import UserError, suggest
 from diffshortcut.weights import registry
 
 MINI = Path(__file__).parent.parent / "mini" / "weights"
+SUMS = "sha256.json"  # of every file of the mini zoo, as it was made
 SCHEMES = ("mini", "file", "full")
 _REFERENCE = re.compile(rf"({'|'.join(SCHEMES)}):(\S.*)")
 _memo: dict[Path, tuple[tuple[tuple[str, int, int], ...], str]] = {}
@@ -38,13 +41,17 @@ def locate(reference: str) -> Path:
 def digest(reference: str) -> str:
     """sha256 over the names and bytes of the reference's files, whatever folder they are in.
 
-    Links to files and to folders are followed.
+    Links to files and to folders are followed. UserError naming a file that is not what was shipped
+    with the mini zoo, or registered or fetched of the full one.
     """
     root = locate(reference).resolve()
     files = _files(root) if root.is_dir() else [root]
     state = tuple((str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in files)
     if root not in _memo or _memo[root][0] != state:
-        _memo[root] = (state, _hash(root, files))
+        sums = {_name(path, root): _sum(path) for path in files}
+        _check(reference, sums)
+        lines = (f"{name}\0{content}\n" for name, content in sums.items())
+        _memo[root] = (state, hashlib.sha256("".join(lines).encode()).hexdigest())
     return _memo[root][1]
 
 
@@ -54,11 +61,38 @@ def _files(root: Path) -> list[Path]:
     return sorted(path for path in found if path.is_file())
 
 
-def _hash(root: Path, files: list[Path]) -> str:
-    total = hashlib.sha256()
-    for path in files:
-        name = path.relative_to(root).as_posix() if path != root else "file"
-        with path.open("rb") as stream:
-            content = hashlib.file_digest(stream, "sha256").hexdigest()
-        total.update(f"{name}\0{content}\n".encode())
-    return total.hexdigest()
+def _name(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix() if path != root else "file"
+
+
+def _sum(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _check(reference: str, sums: Mapping[str, str]) -> None:
+    kind, _, name = reference.partition(":")
+    for file, expected in _expected(kind, name).items():
+        if sums.get(file) != expected:
+            again = "install the package again" if kind == "mini" else _fetch_again(name)
+            state = "is not what it was when it was made" if file in sums else "is missing"
+            raise UserError(f"weights: {file} of {reference} {state} (sha256): {again}")
+
+
+def _fetch_again(name: str) -> str:
+    found = registry.entry(name.partition("/")[0])
+    return f"remove it from {found.folder}, then python -m diffshortcut.weights fetch {found.name}"
+
+
+def _expected(kind: str, name: str) -> dict[str, str]:
+    """sha256 by file, as far as they are known."""
+    if kind == "mini" and (MINI / SUMS).is_file():
+        known = json.loads((MINI / SUMS).read_text())
+        return {f.removeprefix(f"{name}/"): s for f, s in known.items() if f.startswith(f"{name}/")}
+    if kind == "full":
+        entry, _, inner = name.partition("/")
+        found = registry.entry(entry)
+        only = inner or (found.files[0].path if len(found.files) == 1 else None)
+        named = {f.path: found.expected(f) for f in found.files if only in (None, f.path)}
+        return {"file" if only else path: known for path, known in named.items() if known}
+    return {}

@@ -25,7 +25,10 @@ def main() -> None:
     held_out = [features(read_files(artist.set_C)) for artist in artists]
     works = [read_files(artist.set_A + artist.set_B) for artist in artists]
     with torch.no_grad():
-        versions = {"works": works, "through the VAE": [model.decode(model.encode(w)) for w in works]}
+        versions = {
+            "works": works,
+            "through the VAE": [model.decode(model.encode(w)) for w in works],
+        }
     own = torch.eye(len(artists), dtype=torch.bool)
     kind = torch.tensor([[a.name[:4] == b.name[:4] for b in artists] for a in artists])
     for name, images in versions.items():

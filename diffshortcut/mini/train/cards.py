@@ -23,7 +23,7 @@ from diffshortcut.mini.train import (
     vae,
 )
 from diffshortcut.mini.train.bench import Gate
-from diffshortcut.weights import MINI
+from diffshortcut.weights import MINI, SUMS
 
 CARDS = Path("docs/models")
 DATA = """Portraits drawn by `diffshortcut/mini/portraits` from the CC0 head meshes of the package
@@ -97,8 +97,15 @@ def card(name: str, weights: Path) -> str:
     return "\n".join([*lines, "", LIMITS, "License: MIT, as the project's.", ""])
 
 
+def sums(weights: Path) -> dict[str, str]:
+    """SHA-256 of every file of every model, by which damaged weights are refused."""
+    files = sorted(path for path in weights.glob("*/**/*") if path.is_file())
+    content = {path.relative_to(weights).as_posix(): path.read_bytes() for path in files}
+    return {name: hashlib.sha256(data).hexdigest() for name, data in content.items()}
+
+
 def main() -> None:
-    """Write the card of every model whose weights are there."""
+    """Write the card of every model whose weights are there, and the sums of their files."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--weights", type=Path, default=MINI)
     parser.add_argument("--cards", type=Path, default=CARDS)
@@ -107,6 +114,8 @@ def main() -> None:
     for name in MODELS:
         if (arguments.weights / name).is_dir():
             (arguments.cards / f"{name}.md").write_text(card(name, arguments.weights))
+    text = json.dumps(sums(arguments.weights), indent=1)
+    (arguments.weights / SUMS).write_text(f"{text}\n")
 
 
 if __name__ == "__main__":
