@@ -105,14 +105,21 @@ def test_an_upscaler_step() -> None:
     assert large.shape == (1, 3, SIDE, SIDE) and large.isfinite().all()
 
 
+@pytest.mark.parametrize("weights_dtype", ["float32", "bfloat16"])
 @pytest.mark.skipif(not find_spec("bitsandbytes"), reason="needs bitsandbytes: the extra [gpu]")
-def test_a_dreambooth_step() -> None:
-    """bfloat16 autocast, 8-bit AdamW, checkpoints: one picture of the person, one of the class."""
+def test_a_dreambooth_step(weights_dtype: str) -> None:
+    """bfloat16 autocast, 8-bit AdamW, checkpoints: one picture of the person, one of the class.
+
+    The trained weights in float32, or for half the memory in bfloat16 as released attacks do.
+    """
     from bitsandbytes.optim import AdamW8bit
 
     latents = Posterior(DRAWS.normal("mean", (4, 64, 64), 1), torch.full((1, 4, 64, 64), 0.1))
     settings = Settings(
-        instance_prompt=PROMPT, class_prompt="a photo of person", learning_rate=5e-7
+        instance_prompt=PROMPT,
+        class_prompt="a photo of person",
+        learning_rate=5e-7,
+        weights_dtype=weights_dtype,
     )
     training = Training(model(), settings, latents, DRAWS)  # the base goes, its copy is trained
     training.model.unet.enable_gradient_checkpointing()
@@ -121,7 +128,7 @@ def test_a_dreambooth_step() -> None:
     before = weights[0].detach().clone()
     losses: list[float] = []
     autocast = torch.autocast("cpu", torch.bfloat16, cache_enabled=False)  # 2 GB less
-    with autocast, measured("DreamBooth step"):
+    with autocast, measured(f"DreamBooth step, {weights_dtype}"):
         training.train(latents, 1, lambda step, loss: losses.append(loss))
     assert len(losses) == 1 and losses[0] > 0 and not weights[0].equal(before)
     states = [s["state1"].dtype for s in training.optimizer.state.values() if "state1" in s]
