@@ -44,7 +44,7 @@ def _from_fine(matrix: Tensor) -> Tensor:
 def square_mask(covered: Tensor) -> Tensor:
     """The soft mask of the pixels (1, h, w) that an aligned square covers.
 
-    Eroded by windows two pixels of the photo wide, then a tenth of its side, and blurred as far.
+    Eroded by windows of two pixels of the photo, then of a tenth of its side, and blurred as far.
     """
     inner = _erode(covered, 2 * FINE)
     edge = int(float(inner.sum()) ** 0.5) // 20
