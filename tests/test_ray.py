@@ -230,6 +230,30 @@ def test_three_broken_cells_are_named_and_the_others_finish(place: Place) -> Non
 
 
 @pytest.mark.slow
+def test_a_grid_on_a_cluster_survives_one_of_its_two_nodes(
+    place: Place, serial: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ray.cluster_utils import Cluster
+
+    for name in ("PYTHONPATH", "DIFFSHORTCUT_PLUGINS"):
+        monkeypatch.setenv(name, place.environment[name])
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    try:
+        node = cluster.add_node(num_cpus=1)
+        words = [f"attack={ATTACKS}", f"purifier={PURIFIERS}"]
+        running = place.begin(*words, f"hydra.launcher.address={cluster.address}", people=PEOPLE)
+        while len({pid for _, _, pid in place.starts()}) < 2 and running.poll() is None:
+            time.sleep(0.5)
+        assert running.poll() is None, place.output
+        cluster.remove_node(node, allow_graceful=False)
+        assert running.wait() == 0, place.output
+    finally:
+        cluster.shutdown()
+    assert "its worker died; it is tried again" in place.output
+    assert place.payload() == serial
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
 def test_other_launchers_meet_at_the_store(
     place: Place, serial: dict[str, str], launcher: str
