@@ -21,7 +21,9 @@ ROOT = Path(__file__).parents[1]
 KILLS = int(os.environ.get("GRID_KILLS", "2"))
 FULL = KILLS > 2  # make grid-kills
 ATTACKS = os.environ.get("GRID_ATTACKS", "random,brighten,soften" if FULL else "random")
-PURIFIERS = "none,jpeg,gaussian,posterize" if FULL else "none,jpeg"
+PURIFIERS = os.environ.get(
+    "GRID_PURIFIERS", "none,jpeg,gaussian,posterize" if FULL else "none,jpeg"
+)
 PEOPLE = int(os.environ.get("GRID_PEOPLE", "2" if FULL else "1"))
 METHODS = """
 from dataclasses import dataclass
