@@ -78,6 +78,9 @@ bench-purifiers: $(VENV)/.core ## the purifiers' speed beside plain versions of 
 grid-kills: $(VENV)/.slow ## a grid on Ray whose workers and driver are killed twenty times ends with equal bytes
 	GRID_KILLS=20 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s -m slow tests/test_ray.py -k "same_bytes or kills"
 
+slurm-test: $(VENV)/.slow ## a Slurm of two nodes on this machine runs a grid (Debian, as root; installs slurm-wlm)
+	.ci/slurm-test $(BIN)/python
+
 wheel: $(VENV)/.core ## build the wheel into dist/
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 

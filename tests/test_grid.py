@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from world import World
 
-from diffshortcut import cells, execute, grid, index, launch, plan, run, sweep
+from diffshortcut import cells, config, execute, grid, index, launch, plan, run, sweep
 from diffshortcut.errors import UserError
 from diffshortcut.launch import board, graph
 from diffshortcut.launch.record import Record
@@ -227,7 +227,9 @@ def test_the_plan_of_a_sweep(world: World, monkeypatch: pytest.MonkeyPatch, caps
     assert [cell.strip() for cell in trained.split("│")][3:5] == ["2", "2"]
 
 
-def test_jobs_are_those_that_hydra_launches(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_jobs_are_those_that_hydra_launches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     launch.register()
     assert sweep.expand(["attack=aspl", "hydra.verbose=true"]) == sweep.Sweep(
         [["attack=aspl"]], False
@@ -236,8 +238,15 @@ def test_jobs_are_those_that_hydra_launches(monkeypatch: pytest.MonkeyPatch) -> 
     assert found.many and [" ".join(job) for job in found.jobs] == [
         "attack=aspl seed=0", "attack=aspl seed=1", "attack=pid seed=0", "attack=pid seed=1",
     ]  # fmt: skip
-    unswept = ["hydra.mode=MULTIRUN", "hydra.sweeper.params={attack: 'aspl,pid'}"]
-    assert sweep.expand(unswept).jobs == [["attack=aspl"], ["attack=pid"]]
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "whole.yaml").write_text(
+        "# @package _global_\nhydra: {mode: MULTIRUN, sweeper: {params: {attack: 'aspl,pid'}}}\n"
+    )
+    search = [f"hydra.searchpath=[file://{tmp_path}]"]
+    monkeypatch.setattr(config, "search_path", lambda: search)
+    assert sweep.expand(["experiment=whole"]).jobs == [
+        ["attack=aspl", "experiment=whole"], ["attack=pid", "experiment=whole"],
+    ]  # fmt: skip
 
 
 def test_lines_tell_of_every_stage_without_a_terminal(world: World, caplog: Any) -> None:

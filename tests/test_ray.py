@@ -21,7 +21,9 @@ ROOT = Path(__file__).parents[1]
 KILLS = int(os.environ.get("GRID_KILLS", "2"))
 FULL = KILLS > 2  # make grid-kills
 ATTACKS = os.environ.get("GRID_ATTACKS", "random,brighten,soften" if FULL else "random")
-PURIFIERS = "none,jpeg,gaussian,posterize" if FULL else "none,jpeg"
+PURIFIERS = os.environ.get(
+    "GRID_PURIFIERS", "none,jpeg,gaussian,posterize" if FULL else "none,jpeg"
+)
 PEOPLE = int(os.environ.get("GRID_PEOPLE", "2" if FULL else "1"))
 METHODS = """
 from dataclasses import dataclass
@@ -227,6 +229,30 @@ def test_three_broken_cells_are_named_and_the_others_finish(place: Place) -> Non
     ]
     assert [told["out_of_memory"] for told in tries] == [[4, 2]]
     assert "jobs: 5 | stages: 22, to do: 22" in said and "Traceback" not in said
+
+
+@pytest.mark.slow
+def test_a_grid_on_a_cluster_survives_one_of_its_two_nodes(
+    place: Place, serial: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ray.cluster_utils import Cluster
+
+    for name in ("PYTHONPATH", "DIFFSHORTCUT_PLUGINS"):
+        monkeypatch.setenv(name, place.environment[name])
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    try:
+        node = cluster.add_node(num_cpus=1)
+        words = [f"attack={ATTACKS}", f"purifier={PURIFIERS}"]
+        running = place.begin(*words, f"hydra.launcher.address={cluster.address}", people=PEOPLE)
+        while len({pid for _, _, pid in place.starts()}) < 2 and running.poll() is None:
+            time.sleep(0.5)
+        assert running.poll() is None, place.output
+        cluster.remove_node(node, allow_graceful=False)
+        assert running.wait() == 0, place.output
+    finally:
+        cluster.shutdown()
+    assert "its worker died; it is tried again" in place.output
+    assert place.payload() == serial
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """Grids: the launcher that runs the merged stages of a sweep, on Ray or in this process."""
 
 import importlib
+import os
 import sys
 from pathlib import Path
 
@@ -11,11 +12,16 @@ def register() -> None:
     """Make hydra/launcher=graph known to Hydra.
 
     Hydra takes launchers from the namespace package hydra_plugins only; ours is a folder of it
-    inside this package, so that nothing else has to be installed.
+    inside this package, so that nothing else has to be installed. Other launchers send what Hydra
+    knows to their processes, which therefore have to find it too.
     """
-    if str(PLUGINS) in sys.path:
+    known = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    if str(PLUGINS) not in known:
+        os.environ["PYTHONPATH"] = os.pathsep.join([*filter(None, known), str(PLUGINS)])
+    if "hydra_plugins.diffshortcut_graph" in sys.modules:
         return
-    sys.path.append(str(PLUGINS))
+    if str(PLUGINS) not in sys.path:
+        sys.path.append(str(PLUGINS))
     importlib.invalidate_caches()
     from hydra.core.plugins import Plugins
 

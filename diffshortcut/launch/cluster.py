@@ -13,7 +13,10 @@ from diffshortcut.errors import UserError
 from diffshortcut.launch.worker import PASSED_ON, Outcome, Worker
 from diffshortcut.store import Store
 
-LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # Ray then binds 127.0.0.1, on Linux too
+LOCAL = {
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # Ray then binds 127.0.0.1, on Linux too
+    "RAY_worker_niceness": "0",  # else whatever else the machine does comes before our work
+}
 QUIET = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}  # what Ray would warn of at every start
 
 Shape = Mapping[str, float]  # of a worker: what it asks of the cluster
@@ -146,7 +149,7 @@ def shapes(
 def _begin(options: Mapping[str, Any], threads: int) -> ModuleType:
     os.environ.update(QUIET)
     if options["address"] is None:
-        os.environ.update(LOOPBACK)  # read when Ray is imported
+        os.environ.update(LOCAL)  # read when Ray is imported
     try:
         import ray
     except ImportError as error:
