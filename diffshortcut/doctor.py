@@ -16,6 +16,7 @@ EXTRAS = {  # extra -> (what has to be importable, what it is for)
     "faces": (("insightface", "deepface"), "the full zoo's recognizers"),
     "metrics": (("torchvision", "pyiqa", "lpips"), "LIQE, CLIP-IQA and LPIPS of the full zoo"),
     "restore": (("spandrel", "spandrel_extra_arches"), "CodeFormer of the full zoo"),
+    "dashboard": (("wandb_workspaces",), "the W&B workspace from code"),
     "gpu": (("bitsandbytes", "xformers"), "8-bit AdamW, memory-efficient attention"),
 }
 SMALL = 4e9  # bytes of memory that the main job on the mini zoo has room in
