@@ -11,6 +11,8 @@ EXTRAS = {  # extra -> (what has to be importable, what it is for)
         ("torchvision", "pyiqa", "lpips", "facexlib", "insightface", "deepface"),
         "faces, quality and perceptual distance of the full zoo",
     ),
+    "dashboard": (("wandb_workspaces",), "the W&B workspace from code"),
+    "optim8": (("bitsandbytes",), "8-bit AdamW"),
     "gpu": (("bitsandbytes", "xformers"), "8-bit AdamW, memory-efficient attention"),
     "grid": (("ray",), "grids on several workers"),
 }

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 from torch.utils.checkpoint import checkpoint
 
+from diffshortcut import extras
 from diffshortcut.errors import UserError
 
 ADAM: dict[str, Any] = {"betas": (0.9, 0.999), "weight_decay": 1e-2, "eps": 1e-8}
@@ -69,13 +70,7 @@ class Precision:
         """AdamW: beta 0.9 and 0.999, weight decay 0.01, epsilon 1e-8, as all the published code."""
         if self.optimizer == "adamw":
             return AdamW(parameters, lr=rate, fused=True, **ADAM)
-        try:
-            from bitsandbytes.optim import AdamW8bit
-        except ImportError as error:
-            raise UserError(
-                "precision.optimizer=adamw8bit needs bitsandbytes: pip install 'diffshortcut[gpu]'"
-            ) from error
-        return AdamW8bit(parameters, lr=rate, **ADAM)
+        return extras.load("bitsandbytes.optim", "optim8").AdamW8bit(parameters, lr=rate, **ADAM)
 
     def new_scaler(self, device: torch.device) -> torch.amp.GradScaler:
         """Scales the loss of a training in float16, whose small gradients would become 0."""

@@ -6,12 +6,16 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from diffshortcut.comparison import Claim, check, compare, judge, recovery
+from diffshortcut.comparison import Claim, against_all, check, compare, judge, recovery
+from diffshortcut.report.sheet import Sheet
 from diffshortcut.statistics import (
     bootstrap,
+    deviation,
+    fewest,
     holm,
     mean_difference,
     recovered,
+    smallest_p,
     wilcoxon,
 )
 
@@ -168,3 +172,43 @@ def test_recovery_on_rows():
 def test_check_names_the_row():
     with pytest.raises(ValueError, match="ims of a is nan"):
         check(rows_of({"a": [[float("nan")]]}))
+
+
+@pytest.mark.parametrize(
+    ("p", "alternative", "tests", "n"),
+    [
+        (0.01, "two-sided", 1, 8),
+        (0.01, "greater", 1, 7),
+        (0.01, "greater", 3, 9),
+        (0.5, "less", 1, 1),
+    ],
+)
+def test_the_fewest_people_that_can_reach_a_level(p, alternative, tests, n):
+    assert fewest(p, alternative, tests) == n
+    assert tests * smallest_p(n, alternative) <= p < tests * smallest_p(n - 1, alternative)
+
+
+def test_a_level_must_be_one():
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        fewest(0.0)
+
+
+def test_deviation_needs_two_people():
+    assert deviation([1.0, 3.0]) == pytest.approx(2**0.5)
+    assert deviation([1.0]) is None
+
+
+def test_a_claim_against_all_others_names_them():
+    rows = [
+        {"arm": a, "metric": m, "person": "p", "value": 0}
+        for a, m in zip("abcb", "qqqz", strict=True)
+    ]
+    assert against_all(rows, "q", "b") == Claim("q", "b", ("a", "c"))
+    assert against_all(rows, "z", "b") is None and against_all(rows, "q", "d") is None
+
+
+def test_tables_for_papers_are_escaped():
+    sheet = Sheet("50 % of $x_1$", ["a_b", "c"], [["x & y", "1 ± 2"], ["q,r", "#"]])
+    latex = sheet.latex()
+    assert r"\caption{50 \% of \$x\_1\$}" in latex and r"x \& y & 1 $\pm$ 2 \\" in latex
+    assert sheet.csv() == 'a_b,c\nx & y,1 ± 2\n"q,r",#\n'

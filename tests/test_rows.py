@@ -1,0 +1,113 @@
+"""Files of rows: read, joined and compared by the command."""
+
+import json
+import sys
+
+import pytest
+
+from diffshortcut.errors import UserError
+from diffshortcut.rows import Part, join, named, read
+from diffshortcut.statistics.__main__ import main, notes, tables
+
+
+def row(arm, person, value, **others):
+    return {"arm": arm, "person": person, "metric": "q", "value": value, **others}
+
+
+def lines(people=9, better="higher"):
+    """Ours beats a by 0.2 + n / 100 and b by 0.1 + n / 100."""
+    levels = {"a": 0.0, "b": 0.1, "ours": 0.2}
+    return [
+        row(arm, f"p{n}", level + n / 10 + (arm == "ours") * n / 100, better=better)
+        for arm, level in levels.items()
+        for n in range(people)
+    ]
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "run" / "rows.jsonl"
+    path.parent.mkdir()
+    path.write_text("\n".join(map(json.dumps, lines())))
+    return path
+
+
+def test_a_folder_is_read_as_its_file(file):
+    assert read(file) == read(file.parent) == lines()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{}", "line 1: no arm, person, metric, value"),
+        ('{"arm": 1', "line 1: not a JSON object"),
+        ("[1]", "line 1: no arm"),
+        (json.dumps(row("a", "p", None)), "line 1: q of a is None"),
+        ("\n", "holds no rows"),
+    ],
+)
+def test_a_wrong_line_is_named(tmp_path, text, said):
+    (tmp_path / "rows.jsonl").write_text(text)
+    with pytest.raises(UserError, match=said):
+        read(tmp_path)
+
+
+def test_equal_arms_become_one_and_contradictions_two():
+    one = Part("one", [row("a", "p", 1.0), row("b", "p", 2.0)])
+    two = Part("two", [row("a", "p", 1.0), row("a", "r", 5.0), row("b", "p", 3.0)])
+    rows, names = join([one, two])
+    assert names["one", "a"] == names["two", "a"] == "a"
+    assert names["one", "b"] == "b (one)" and names["two", "b"] == "b (two)"
+    found = sorted((r["arm"], r["person"], r["value"]) for r in rows)
+    assert found == [("a", "p", 1.0), ("a", "r", 5.0), ("b (one)", "p", 2.0), ("b (two)", "p", 3.0)]
+
+
+def test_what_the_rows_are_of_tells_arms_apart():
+    parts = [Part(name, [row("a", name, 1.0)], {"a": name}) for name in ("one", "two")]
+    assert join(parts)[1] == {("one", "a"): "a (one)", ("two", "a"): "a (two)"}
+
+
+def test_rows_without_a_sample_are_all_kept():
+    rows = [row("a", "p", 1.0), row("a", "p", 1.0), row("a", "p", 3.0)]
+    assert len(join([Part("one", rows), Part("again", rows)])[0]) == 3
+
+
+def test_names_of_places_are_short_where_they_can_be(tmp_path):
+    places = [tmp_path / "x" / "run", tmp_path / "y" / "run", tmp_path / "z"]
+    for place in places:
+        place.mkdir(parents=True)
+    assert named(places) == [str(places[0]), str(places[1]), "z"]
+
+
+def test_the_tables_hold_what_was_worked_by_hand():
+    means, differences, claims = tables(lines(), against="b", claims=["ours"])
+    assert means.rows == [["a", "9", "0.400"], ["b", "9", "0.500"], ["ours", "9", "0.640"]]
+    assert [line[0] for line in differences.rows] == ["a - b", "ours - b"]
+    ours = dict(zip(differences.header, differences.rows[1], strict=True))
+    assert ours["difference"].startswith("+0.140 [") and ours["effect"] == "+1.00"
+    assert (ours["p"], ours["Holm"], ours["least p"]) == ("0.0039", "0.0078", "0.0039")
+    assert ours["test"] == "exact, n 9"
+    [claim] = claims.rows
+    assert claim == ["ours", "q", "a", "0.002", "0.002", "0.002", "9", "*"]
+    assert "1 claim(s) need 7 people" in notes([means, differences, claims])[2]
+
+
+def test_a_metric_without_a_direction_bears_no_claim():
+    with pytest.raises(UserError, match="no better direction"):
+        list(tables(lines(better=None), claims=["ours"]))
+
+
+@pytest.mark.parametrize("kind", ["text", "markdown", "latex", "csv"])
+def test_the_command_prints_every_format(file, monkeypatch, capsys, kind):
+    given = ["statistics", str(file), "--claim", "ours", "--format", kind]
+    monkeypatch.setattr(sys, "argv", given)
+    main()
+    said = capsys.readouterr().out
+    assert "0.640" in said and "ours" in said
+    assert ("\\toprule" in said) == (kind == "latex")
+
+
+def test_a_mistyped_arm_is_answered_with_the_closest(file, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["statistics", str(file), "--against", "our"])
+    with pytest.raises(SystemExit, match="Did you mean 'ours'"):
+        main()
