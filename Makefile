@@ -27,10 +27,35 @@ test: $(VENV)/.core ## lint, types and the fast tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow and not faults"
 
 test-slow: $(VENV)/.slow ## the slow tests, with everything that they need
 	$(BIN)/python -m pytest -m slow
+
+coverage: $(VENV)/.core ## the fast tests with the coverage of branches (slower by what tracing costs)
+	$(BIN)/python -m pip install --quiet 'pytest-cov>=7'
+	$(BIN)/python -m pytest -m "not slow and not faults" --cov=diffshortcut --cov-branch --cov-report=term:skip-covered
+
+faults: $(VENV)/.core ## break whole runs on purpose: kills, damage, full disks, dead servers ... (an hour)
+	OMP_NUM_THREADS=1 FAULTS_RECORD=experiments/faults/record.json $(BIN)/python -m pytest -m faults tests/faults --deselect tests/faults/test_determinism.py
+
+determinism: $(VENV)/.core ## what changes no byte, and how far the rest may go (minutes)
+	rm -f experiments/determinism/measured.jsonl
+	OMP_NUM_THREADS=1 DETERMINISM_RECORD=experiments/determinism/measured.jsonl $(BIN)/python -m pytest -m faults tests/faults/test_determinism.py
+
+mutants: $(VENV)/.core ## mutation testing of statistics, seeding, store and lease (an hour)
+	$(BIN)/python -m pip install --quiet 'mutmut>=3.8'
+	OMP_NUM_THREADS=1 $(BIN)/mutmut run --max-children 1
+	$(BIN)/mutmut results
+
+licences: $(VENV)/.core ## of everything that is installed, and of the weights
+	$(BIN)/python -m pip install --quiet pip-licenses
+	$(BIN)/pip-licenses --order=license --from=mixed
+	$(BIN)/python -m diffshortcut.weights licences
+
+audit: $(VENV)/.core ## known vulnerabilities of what is installed; skipped where the database is not reached
+	$(BIN)/python -m pip install --quiet pip-audit
+	.ci/audit $(BIN)/pip-audit
 
 mini: $(VENV)/.slow ## train the mini zoo from nothing (hours; resumable)
 	$(BIN)/python -m diffshortcut.mini.train.build
@@ -64,4 +89,4 @@ wheel: $(VENV)/.core ## build the wheel into dist/
 clean: ## remove the environment and what was built (results in outputs/ stay)
 	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache
 
-.PHONY: help setup run test test-slow mini mini-data mini-gates mini-audit quickstart bench-attacks bench-purifiers wheel clean
+.PHONY: help setup run test test-slow coverage faults determinism mutants licences audit mini mini-data mini-gates mini-audit quickstart bench-attacks bench-purifiers wheel clean
