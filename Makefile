@@ -36,7 +36,7 @@ test: $(VENV)/.core ## lint, types and the fast tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -m "not slow and not gpu"
+	$(BIN)/python -m pytest -m "not slow and not faults and not gpu"
 
 test-slow: $(VENV)/.slow ## the slow tests, with everything that they need
 	$(BIN)/python -m pytest -m slow
@@ -47,6 +47,31 @@ test-gpu: $(VENV)/.slow ## every path that only a GPU can run (at most 20 minute
 
 test-full: $(FULL)/.full ## the full zoo's packages on random weights, in an environment of their own (7 GB)
 	$(FULL)/bin/python -m pytest -m full
+
+coverage: $(VENV)/.core ## the fast tests with the coverage of branches (slower by what tracing costs)
+	$(BIN)/python -m pip install --quiet 'pytest-cov>=7'
+	$(BIN)/python -m pytest -m "not slow and not faults and not gpu" --cov=diffshortcut --cov-branch --cov-report=term:skip-covered
+
+faults: $(VENV)/.core ## break whole runs on purpose: kills, damage, full disks, dead servers ... (an hour)
+	OMP_NUM_THREADS=1 FAULTS_RECORD=experiments/faults/record.json $(BIN)/python -m pytest -m faults tests/faults --deselect tests/faults/test_determinism.py
+
+determinism: $(VENV)/.core ## what changes no byte, and how far the rest may go (minutes)
+	rm -f experiments/determinism/measured.jsonl
+	OMP_NUM_THREADS=1 DETERMINISM_RECORD=experiments/determinism/measured.jsonl $(BIN)/python -m pytest -m faults tests/faults/test_determinism.py
+
+mutants: $(VENV)/.core ## mutation testing of statistics, seeding, store and lease (an hour)
+	$(BIN)/python -m pip install --quiet 'mutmut>=3.8'
+	OMP_NUM_THREADS=1 $(BIN)/mutmut run --max-children 1
+	$(BIN)/mutmut results
+
+licences: $(VENV)/.core ## of everything that is installed, and of the weights
+	$(BIN)/python -m pip install --quiet pip-licenses
+	$(BIN)/pip-licenses --order=license --from=mixed
+	$(BIN)/python -m diffshortcut.weights licences
+
+audit: $(VENV)/.core ## known vulnerabilities of what is installed; skipped where the database is not reached
+	$(BIN)/python -m pip install --quiet pip-audit
+	.ci/audit $(BIN)/pip-audit
 
 mini: $(VENV)/.slow ## train the mini zoo from nothing (hours; resumable)
 	$(BIN)/python -m diffshortcut.mini.train.build
