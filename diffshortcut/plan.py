@@ -1,7 +1,8 @@
 """`python -m diffshortcut.plan attack=metacloak purifier=ours`: what would run, what is there.
 
 Takes the arguments of `diffshortcut.run` and runs nothing. Time, memory and disk are what like
-stages of this store took: of the same config for other people, else of the same method.
+stages of this store took: of the same config for other people, else of the same method. FLOPs and
+needed memory are counted without running anything (`cost`).
 """
 
 import json
@@ -15,11 +16,13 @@ from typing import Any
 
 from diffshortcut import cells, keys, run, usage
 from diffshortcut.cells import Task
+from diffshortcut.cost import columns
+from diffshortcut.cost.columns import Told
 from diffshortcut.errors import UserError
 from diffshortcut.report.sheet import Sheet
 from diffshortcut.store import MARKER, Store
 
-HEADER = ["stage", "method", "there", "to do", "time", "memory", "disk"]
+HEADER = ["stage", "method", "there", "to do", "time", "memory", "disk", *columns.HEADER]
 Like = tuple[str, str]  # a stage, and its config's digest or its method
 
 
@@ -40,6 +43,7 @@ class Line:
     method: str
     there: int
     expected: list[Took | None]  # None: no stage like it has ever run in this store
+    told: Told  # of those to do
 
     @property
     def seconds(self) -> float:
@@ -55,7 +59,8 @@ class Line:
         if known and len(known) < len(self.expected):
             said = f"> {said}"
         todo = str(len(self.expected))
-        return [self.stage, self.method, str(self.there), todo, said, memory, disk]
+        took = [self.stage, self.method, str(self.there), todo, said, memory, disk]
+        return [*took, *self.told.cells()]
 
 
 def lines(tasks: list[Task], store: Store) -> list[Line]:
@@ -68,7 +73,8 @@ def lines(tasks: list[Task], store: Store) -> list[Line]:
     for (stage, name), of_it in groups.items():
         todo = [task for task in of_it if not store.path(stage, task.key).is_dir()]
         expected = [_expected(task, history) for task in todo]
-        found.append(Line(stage, name, len(of_it) - len(todo), expected))
+        told = Told.of(f"{stage} {name}", todo)
+        found.append(Line(stage, name, len(of_it) - len(todo), expected, told))
     return found
 
 
@@ -131,7 +137,9 @@ def main() -> None:
         comparison = run.plan(overrides)
         of_arms = comparison.cells.values()
         tasks = cells.merge(cell for of_arm in of_arms for cell in of_arm.values())
-        found = lines(tasks, Store(Path(comparison.config["runtime"]["store"])))
+        runtime = comparison.config["runtime"]
+        found = lines(tasks, Store(Path(runtime["store"])))
+        notes = columns.notes([line.told for line in found], runtime["device"])
     except UserError as error:
         sys.exit(f"error: {error}")
     except usage.CONFIG_ERRORS as error:
@@ -142,7 +150,8 @@ def main() -> None:
     title = f"arms: {names} | people: {len(comparison.people)}"
     console = Console(width=None if sys.stdout.isatty() else 120)
     console.print(Sheet(title, HEADER, [line.cells() for line in found]).rich())
-    console.print(summary(found), highlight=False)
+    for text in (summary(found), *notes):
+        console.print(text, highlight=False, markup=False)
 
 
 if __name__ == "__main__":

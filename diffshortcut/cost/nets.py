@@ -121,6 +121,8 @@ class Nets:
 
     def _replayed(self, module: nn.Module, args: Any, kwargs: Any) -> Any:
         self.arrive(module)
+        if any(part._forward_hooks for part in module.modules()):  # somebody looks inside
+            return self._watched(module, args, kwargs)
         leaves, spec = tree_flatten((args, kwargs))
         call = self._find(module, [Shape.of(leaf) for leaf in leaves], spec)
         self.ledger.book.flops += call.forward.flops
@@ -137,6 +139,14 @@ class Nets:
                 for s, leaf in zip(call.result, made, strict=True)
             ]
         return tree_unflatten(made, call.result_spec)
+
+    def _watched(self, module: nn.Module, args: Any, kwargs: Any) -> Any:
+        self._inside = True
+        try:
+            with narrow.products():
+                return module._call_impl(*args, **kwargs)
+        finally:
+            self._inside = False
 
     def _find(self, module: nn.Module, given: list[Any], spec: Any) -> Call:
         modes = (torch.is_grad_enabled(), narrow.current())
@@ -157,8 +167,9 @@ class Nets:
     @contextmanager
     def _tracing(self) -> Iterator[None]:
         before, self._inside = self._inside, True
+        hooks = torch.autograd.graph.saved_tensors_hooks(_itself, _itself)  # not a checkpoint's
         try:
-            with self.ledger.aside(), narrow.products():
+            with self.ledger.aside(), narrow.products(), hooks:
                 yield
         finally:
             self._inside = before
@@ -189,6 +200,10 @@ class Nets:
         flops, before, book.peak = book.flops, book.total, Counter(book.live)
         torch.autograd.grad(ends, targets, slopes, allow_unused=True)
         return Pass(book.flops - flops, max(book.most - before, 0))
+
+
+def _itself(saved: Tensor) -> Tensor:
+    return saved
 
 
 @dataclass
