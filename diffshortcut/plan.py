@@ -73,7 +73,7 @@ def lines(tasks: list[Task], store: Store) -> list[Line]:
     for (stage, name), of_it in groups.items():
         todo = [task for task in of_it if not store.path(stage, task.key).is_dir()]
         expected = [_expected(task, history) for task in todo]
-        told = Told.of(f"{stage} {name}", todo)
+        told = Told(f"{stage} {name}", todo)
         found.append(Line(stage, name, len(of_it) - len(todo), expected, told))
     return found
 

@@ -39,7 +39,7 @@ CASES = {  # the stage of a cell
 
 @dataclass(frozen=True)
 class Real:
-    """What a stage did: operations, bytes of tensors at most, bytes that it added to its process."""
+    """What a stage did: operations, bytes of tensors at most, bytes its process grew by."""
 
     flops: float
     tensors: int

@@ -13,12 +13,12 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 aten = torch.ops.aten
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """No question about values: compute it."""
 
 
 def answer(func: Any, args: Any, kwargs: Any) -> Any:
-    """The result of an operation that needs values; Refused if it needs none."""
+    """The result of an operation that needs values; RefusedError if it needs none."""
     if func is aten._local_scalar_dense.default and _missing(args[0]):
         return {torch.bool: True}.get(args[0].dtype, 1.0 if args[0].is_floating_point() else 1)
     if func is aten.equal.default and any(map(_missing, args)):
@@ -31,7 +31,7 @@ def answer(func: Any, args: Any, kwargs: Any) -> Any:
         return func(args[0], [i for index in args[1] for i in _places(index)])
     if func._schema.is_mutable and _is_cpu(args[0]) and any(map(_missing, tree_leaves(args))):
         return args[0]  # zeros stay zeros
-    raise Refused
+    raise RefusedError
 
 
 def as_if_there(args: Any, kwargs: Any) -> tuple[Any, Any]:

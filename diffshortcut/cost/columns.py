@@ -1,8 +1,9 @@
 """The columns of a plan: operations and memory of every line, and what is to be said of them."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from diffshortcut.cells import Task
@@ -16,19 +17,18 @@ UNITS = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"))
 
 @dataclass(frozen=True)
 class Told:
-    """The cost of a stage's tasks, of which the largest stands for all in memory."""
+    """What the tasks of one stage and method cost, of which the largest stands for all in memory.
+
+    Nothing is rehearsed before it is asked for.
+    """
 
     name: str
-    costs: list[Cost]
-    precision: Mapping[str, Any]
-    micro_batch: Any  # False if the method has none
+    tasks: Sequence[Task]
 
-    @classmethod
-    def of(cls, name: str, tasks: Iterable[Task]) -> "Told":
-        """Of tasks of one stage and method."""
-        tasks = list(tasks)
-        config = tasks[0].config if tasks else {}
-        return cls(name, [estimate(task) for task in tasks], *_options(config))
+    @cached_property
+    def costs(self) -> list[Cost]:
+        """Of each task."""
+        return [estimate(task) for task in self.tasks]
 
     def cells(self) -> list[str]:
         """Under HEADER; a < says that at most so much is needed, - that nothing is known."""
@@ -43,7 +43,8 @@ class Told:
         """Why nothing is known, or what does not fit. UserError if it never will."""
         unknown = {f"{self.name}: {cost.reason}" for cost in self.costs if cost.reason}
         largest = max(self.costs, key=lambda cost: cost.peak, default=Cost())
-        said = advice(largest, memory, self.precision, self.micro_batch)
+        precision, micro_batch = _options(self.tasks[0].config if self.tasks else {})
+        said = advice(largest, memory, precision, micro_batch)
         return sorted(unknown) + ([f"{self.name} {said}"] if said else [])
 
 

@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
-from diffshortcut.cost.answers import Refused, answer, as_if_there, guessed
+from diffshortcut.cost.answers import RefusedError, answer, as_if_there, guessed
 
 Kind = Literal["weights", "gradients", "optimizer", "saved"]
 
@@ -68,7 +68,7 @@ class Ledger(TorchDispatchMode):
             self.book.guessed |= guessed(func, args)
             try:
                 return answer(func, args, kwargs)
-            except Refused:
+            except RefusedError:
                 args, kwargs = as_if_there(args, kwargs)
         out = func(*args, **kwargs)
         count = flop_registry.get(func._overloadpacket)

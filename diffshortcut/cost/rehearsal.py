@@ -10,7 +10,7 @@ from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from diffshortcut import config, progress
 from diffshortcut.attacks import perturbation
@@ -83,7 +83,7 @@ def rehearsing() -> Iterator[Ledger]:
             (Draws, "_stack", stand_ins.draws),
             (progress, "_lines", stand_ins.bars(ledger)),
             (progress, "_bar", stand_ins.bars(ledger)),
-            (F, "scaled_dot_product_attention", stand_ins.attention(ledger)),
+            (functional, "scaled_dot_product_attention", stand_ins.attention(ledger)),
         ):
             stack.enter_context(patch.object(owner, name, stand_in))
         torch.backends.mha.set_fastpath_enabled(False)

@@ -28,7 +28,7 @@ WIDTH = 512  # of an embedding
 TOKENS = 77  # of a prompt, in every CLIP of the full zoo
 
 
-class Unknown(UserError):
+class UnknownShapesError(UserError):
     """A model whose shapes cannot be told without its weights."""
 
 
@@ -87,7 +87,7 @@ def _released(name: str) -> Path | None:
     if name == "clip_vit_b32":
         return _written(name, {"config.json": CLIPConfig().to_dict()})
     if name not in released.names():
-        raise Unknown(f"full:{name}: its shapes are not known without its weights")
+        raise UnknownShapesError(f"full:{name}: its shapes are not known without its weights")
     parts = {
         part: released.config(name, part)
         for part in (*released.NETS, "scheduler", "low_res_scheduler")
