@@ -2,6 +2,7 @@
 
 Takes the arguments of `diffshortcut.run`, of a sweep too, and runs nothing. Time, memory and disk
 are what like stages of this store took: of the same config for other people, else of the method.
+FLOPs and needed memory are counted without running anything (`cost`).
 """
 
 import json
@@ -14,12 +15,14 @@ from statistics import median
 from typing import Any, Protocol
 
 from diffshortcut import cells, index, keys, launch, sweep, usage
-from diffshortcut.cells import STAGES
+from diffshortcut.cells import STAGES, Task
+from diffshortcut.cost import columns
+from diffshortcut.cost.columns import Told
 from diffshortcut.progress import track
 from diffshortcut.report.sheet import Sheet
 from diffshortcut.store import MARKER, Store
 
-HEADER = ["stage", "method", "there", "to do", "time", "memory", "disk"]
+HEADER = ["stage", "method", "there", "to do", "time", "memory", "disk", *columns.HEADER]
 Like = tuple[str, str]  # a stage, and its config's digest or its method
 
 
@@ -40,6 +43,7 @@ class Line:
     method: str
     there: int
     expected: list[Took | None]  # None: no stage like it has ever run in this store
+    told: Told  # of those to do
 
     @property
     def seconds(self) -> float:
@@ -55,7 +59,8 @@ class Line:
         if known and len(known) < len(self.expected):
             said = f"> {said}"
         todo = str(len(self.expected))
-        return [self.stage, self.method, str(self.there), todo, said, memory, disk]
+        took = [self.stage, self.method, str(self.there), todo, said, memory, disk]
+        return [*took, *self.told.cells()]
 
 
 class Staged(Protocol):
@@ -70,7 +75,7 @@ class Staged(Protocol):
 
 
 def lines(
-    tasks: Sequence[Staged], store: Store, finished: Iterable[Sequence[str]] = ()
+    tasks: Sequence[Task], store: Store, finished: Iterable[Sequence[str]] = ()
 ) -> list[Line]:
     """The plan, a line per stage and method in the order in which they run.
 
@@ -83,11 +88,18 @@ def lines(
     expected: dict[Like, list[Took | None]] = {like: [] for like in there}
     for task in tasks:
         expected.setdefault((task.stage, keys.method(task.config)), [])
+    needed: dict[Like, list[Task]] = {like: [] for like in expected}
     for task in todo:
         expected[task.stage, keys.method(task.config)].append(_expected(task, history))
+        needed[task.stage, keys.method(task.config)].append(task)
     of_tasks = Counter((task.stage, keys.method(task.config)) for task in tasks)
     return [
-        Line(*like, there[like] + of_tasks[like] - len(of_it), of_it)
+        Line(
+            *like,
+            there[like] + of_tasks[like] - len(of_it),
+            of_it,
+            Told(" ".join(like), needed[like]),
+        )
         for like, of_it in sorted(expected.items(), key=lambda item: STAGES.index(item[0][0]))
     ]
 
@@ -150,16 +162,18 @@ def main() -> None:
     """Print the plan of a command line."""
     words = sys.argv[1:]
     with usage.one_line(words):
-        title, found = _planned(words)
+        title, found, device = _planned(words)
+        notes = columns.notes([line.told for line in found], device)
     from rich.console import Console
 
     console = Console(width=None if sys.stdout.isatty() else 120)
     console.print(Sheet(title, HEADER, [line.cells() for line in found]).rich())
-    console.print(summary(found), highlight=False)
+    for text in (summary(found), *notes):
+        console.print(text, highlight=False, markup=False)
 
 
-def _planned(words: Sequence[str]) -> tuple[str, list[Line]]:
-    """A title and the lines; finished jobs of a sweep are not composed."""
+def _planned(words: Sequence[str]) -> tuple[str, list[Line], str]:
+    """A title, the lines and the device; finished jobs of a sweep are not composed."""
     from diffshortcut import run
 
     launch.register()
@@ -170,12 +184,12 @@ def _planned(words: Sequence[str]) -> tuple[str, list[Line]]:
     todo = [job for job in jobs if job not in done]
     comparisons = [run.plan(job) for job in track(todo, "composing")]
     tasks = cells.merge(cell for found in comparisons for _, _, cell in found)
-    root = comparisons[0].config["runtime"]["store"] if comparisons else ""
-    found = lines(tasks, Store(Path(root)), finished)
+    runtime = comparisons[0].config["runtime"] if comparisons else {"store": "", "device": "cpu"}
+    found = lines(tasks, Store(Path(runtime["store"])), finished)
     if len(jobs) > 1:
-        return f"jobs: {len(jobs)} | finished: {len(entries)}", found
+        return f"jobs: {len(jobs)} | finished: {len(entries)}", found, runtime["device"]
     names = ", ".join(arm.name for arm in comparisons[0].arms)
-    return f"arms: {names} | people: {len(comparisons[0].people)}", found
+    return f"arms: {names} | people: {len(comparisons[0].people)}", found, runtime["device"]
 
 
 if __name__ == "__main__":

@@ -11,15 +11,14 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 aten = torch.ops.aten
-MASKS = {aten.nonzero.default, aten.masked_select.default}  # whose answer is a guess
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """No question about values: compute it."""
 
 
 def answer(func: Any, args: Any, kwargs: Any) -> Any:
-    """The result of an operation that needs values; Refused if it needs none."""
+    """The result of an operation that needs values; RefusedError if it needs none."""
     if func is aten._local_scalar_dense.default and _missing(args[0]):
         return {torch.bool: True}.get(args[0].dtype, 1.0 if args[0].is_floating_point() else 1)
     if func is aten.equal.default and any(map(_missing, args)):
@@ -27,12 +26,12 @@ def answer(func: Any, args: Any, kwargs: Any) -> Any:
     if func is aten._to_copy.default and _missing(args[0]) and _to_cpu(kwargs):
         return torch.zeros(args[0].shape, dtype=kwargs.get("dtype") or args[0].dtype, device="cpu")
     if func is aten.nonzero.default and _missing(args[0]):
-        return args[0].new_empty((args[0].numel(), args[0].ndim), dtype=torch.long)
-    if func is aten.masked_select.default and any(map(_missing, args)):
-        return torch.broadcast_tensors(*args)[0].flatten()
+        return _everywhere(args[0])
+    if func is aten.index.Tensor and any(map(_is_mask, args[1])):
+        return func(args[0], [i for index in args[1] for i in _places(index)])
     if func._schema.is_mutable and _is_cpu(args[0]) and any(map(_missing, tree_leaves(args))):
         return args[0]  # zeros stay zeros
-    raise Refused
+    raise RefusedError
 
 
 def as_if_there(args: Any, kwargs: Any) -> tuple[Any, Any]:
@@ -52,6 +51,25 @@ def tell(tensor: Tensor, what: Any) -> Tensor:
 def told(tensor: Tensor) -> Any:
     """The name, if it has one."""
     return getattr(tensor, "told", None)
+
+
+def guessed(func: Any, args: Any) -> bool:
+    """Whether an answer decides how large a result is: as large as it can be."""
+    return func is aten.nonzero.default or (
+        func is aten.index.Tensor and any(map(_is_mask, args[1]))
+    )
+
+
+def _places(index: Any) -> list[Any]:
+    return list(_everywhere(index).unbind(1)) if _is_mask(index) else [index]
+
+
+def _everywhere(mask: Tensor) -> Tensor:
+    return mask.new_empty((mask.numel(), mask.ndim), dtype=torch.long)
+
+
+def _is_mask(index: Any) -> bool:
+    return _missing(index) and index.dtype == torch.bool
 
 
 def _missing(leaf: Any) -> bool:

@@ -68,7 +68,7 @@ def _estimate(task: Task) -> Cost:
         with rehearsing() as ledger:
             rehearse(task)
             book = ledger.book
-    except (UserError, RuntimeError, NotImplementedError, TypeError) as error:
+    except (UserError, RuntimeError, NotImplementedError, TypeError, ValueError) as error:
         return Cost(exact=False, reason=str(error).splitlines()[0])
     peak: Counter[Any] = book.peak
     kinds = {kind: peak[kind] for kind in ("weights", "gradients", "optimizer", "saved")}

@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
-from diffshortcut.cost.answers import MASKS, Refused, answer, as_if_there
+from diffshortcut.cost.answers import RefusedError, answer, as_if_there, guessed
 
 Kind = Literal["weights", "gradients", "optimizer", "saved"]
 
@@ -65,10 +65,10 @@ class Ledger(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if self.device == "meta":
-            self.book.guessed |= func in MASKS
+            self.book.guessed |= guessed(func, args)
             try:
                 return answer(func, args, kwargs)
-            except Refused:
+            except RefusedError:
                 args, kwargs = as_if_there(args, kwargs)
         out = func(*args, **kwargs)
         count = flop_registry.get(func._overloadpacket)

@@ -7,16 +7,16 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map_only
 
 from diffshortcut.precision import Precision
 
 NARROW = {  # of torch's list for CUDA, what the nets here call
-    F.linear,
-    F.conv2d,
-    F.conv_transpose2d,
+    functional.linear,
+    functional.conv2d,
+    functional.conv_transpose2d,
     torch.conv2d,
     torch.matmul,
     torch.bmm,
@@ -24,9 +24,16 @@ NARROW = {  # of torch's list for CUDA, what the nets here call
     torch.addmm,
     Tensor.matmul,
     Tensor.__matmul__,
-    F.scaled_dot_product_attention,
+    functional.scaled_dot_product_attention,
 }
-WIDE = {F.group_norm, F.layer_norm, F.softmax, F.normalize, torch.softmax, Tensor.softmax}
+WIDE = {
+    functional.group_norm,
+    functional.layer_norm,
+    functional.softmax,
+    functional.normalize,
+    torch.softmax,
+    Tensor.softmax,
+}
 _dtype: ContextVar[torch.dtype | None] = ContextVar("dtype", default=None)
 
 
@@ -68,3 +75,8 @@ def computing(precision: Precision, device: torch.device) -> Iterator[None]:
         yield
     finally:
         _dtype.reset(token)
+
+
+def off(device_type: str, *_: Any, **__: Any) -> AbstractContextManager[Any]:
+    """In the place of `torch.autocast`, which libraries use to turn it off."""
+    return nullcontext()

@@ -7,7 +7,8 @@ its inputs, its weights, or both. The same call again, of a copy as well, costs 
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from typing import Any
 from unittest.mock import patch
@@ -18,52 +19,8 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 
 from diffshortcut.cost import narrow
+from diffshortcut.cost.calls import Call, Pass, Shape, ToInputs, ToWeights, Way
 from diffshortcut.cost.ledger import Ledger, size
-
-
-@dataclass(frozen=True)
-class Shape:
-    """A tensor but for its values."""
-
-    shape: torch.Size
-    dtype: torch.dtype
-    grad: bool
-
-    @classmethod
-    def of(cls, leaf: Any) -> Any:
-        """Of a tensor; anything else as it is."""
-        return cls(leaf.shape, leaf.dtype, leaf.requires_grad) if isinstance(leaf, Tensor) else leaf
-
-    def make(self) -> Tensor:
-        """A tensor of it."""
-        made = torch.empty(self.shape, dtype=self.dtype, device="meta")
-        return made.requires_grad_(self.grad)
-
-
-@dataclass(frozen=True)
-class Pass:
-    """Operations forward or backward, and bytes at most besides those that were there before."""
-
-    flops: float
-    spike: int
-
-
-@dataclass(frozen=True)
-class Call:
-    """A forward pass, the shapes of its arguments and result, and bytes kept for the way back."""
-
-    given: list[Any]
-    spec: Any
-    result: list[Any]
-    result_spec: Any
-    forward: Pass
-    saved: int
-    back: dict[tuple[bool, bool], Pass] = field(default_factory=dict)  # to inputs, to weights
-
-    @property
-    def differentiable(self) -> bool:
-        """Whether any part of the result has a gradient."""
-        return any(isinstance(leaf, Shape) and leaf.grad for leaf in self.result)
 
 
 @dataclass(frozen=True)
@@ -121,6 +78,8 @@ class Nets:
 
     def _replayed(self, module: nn.Module, args: Any, kwargs: Any) -> Any:
         self.arrive(module)
+        if any(part._forward_hooks for part in module.modules()):  # somebody looks inside
+            return self._watched(module, args, kwargs)
         leaves, spec = tree_flatten((args, kwargs))
         call = self._find(module, [Shape.of(leaf) for leaf in leaves], spec)
         self.ledger.book.flops += call.forward.flops
@@ -129,7 +88,7 @@ class Nets:
         if call.differentiable:
             inputs = [x for x in leaves if isinstance(x, Tensor) and x.requires_grad]
             weights = [p for p in module.parameters() if p.requires_grad]
-            way = Way(self, call, module)
+            way = Way(self.ledger, call, partial(self.back, call, module))
             token = ToWeights.apply(way, *weights) if weights else None
             slopes = iter(ToInputs.apply(way, token, *inputs))
             made = [
@@ -137,6 +96,14 @@ class Nets:
                 for s, leaf in zip(call.result, made, strict=True)
             ]
         return tree_unflatten(made, call.result_spec)
+
+    def _watched(self, module: nn.Module, args: Any, kwargs: Any) -> Any:
+        self._inside = True
+        try:
+            with narrow.products():
+                return module._call_impl(*args, **kwargs)
+        finally:
+            self._inside = False
 
     def _find(self, module: nn.Module, given: list[Any], spec: Any) -> Call:
         modes = (torch.is_grad_enabled(), narrow.current())
@@ -157,8 +124,9 @@ class Nets:
     @contextmanager
     def _tracing(self) -> Iterator[None]:
         before, self._inside = self._inside, True
+        hooks = torch.autograd.graph.saved_tensors_hooks(_itself, _itself)  # not a checkpoint's
         try:
-            with self.ledger.aside(), narrow.products():
+            with self.ledger.aside(), narrow.products(), hooks:
                 yield
         finally:
             self._inside = before
@@ -191,58 +159,5 @@ class Nets:
         return Pass(book.flops - flops, max(book.most - before, 0))
 
 
-@dataclass
-class Way:
-    """One call on its way back."""
-
-    nets: Nets
-    call: Call
-    module: nn.Module
-    charged: Pass = Pass(0, 0)
-
-    def charge(self, inputs: bool, weights: bool) -> None:
-        """Enter a backward pass into the books, less what has been entered of it."""
-        found = self.nets.back(self.call, self.module, (inputs, weights))
-        book, kept = self.nets.ledger.book, self.call.saved if weights else 0
-        book.flops += found.flops - self.charged.flops
-        book.spike(found.spike + kept)
-        self.charged = found
-
-
-class ToInputs(torch.autograd.Function):
-    """The result of a call as a function of its inputs, and of a token of its weights."""
-
-    @staticmethod
-    def forward(ctx: Any, way: Way, token: Tensor | None, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """What has a gradient of the result."""
-        ctx.way, ctx.inputs, ctx.token = way, [Shape.of(x) for x in inputs], token is not None
-        # through checkpoints too, which drop what is saved
-        ctx.save_for_backward(torch.empty(way.call.saved, dtype=torch.uint8, device="meta"))
-        shapes = [s for s in way.call.result if isinstance(s, Shape) and s.grad]
-        return tuple(shape.make().detach() for shape in shapes)
-
-    @staticmethod
-    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor | None, ...]:
-        """The gradients of the inputs."""
-        _ = ctx.saved_tensors
-        ctx.way.charge(bool(ctx.inputs), False)
-        token = torch.empty(0, device="meta") if ctx.token else None
-        return None, token, *(shape.make().detach() for shape in ctx.inputs)
-
-
-class ToWeights(torch.autograd.Function):
-    """A token of the weights: its backward pass is run only if they want a gradient."""
-
-    @staticmethod
-    def forward(ctx: Any, way: Way, *weights: Tensor) -> Tensor:
-        """Nothing."""
-        ctx.way, ctx.weights = way, [Shape.of(p) for p in weights]
-        return torch.empty(0, device="meta")
-
-    @staticmethod
-    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
-        """The gradients of the weights."""
-        way = ctx.way
-        way.charge(any(isinstance(s, Shape) and s.grad for s in way.call.given), True)
-        with way.nets.ledger.of_kind("gradients"):
-            return None, *(shape.make().detach() for shape in ctx.weights)
+def _itself(saved: Tensor) -> Tensor:
+    return saved

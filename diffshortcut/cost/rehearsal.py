@@ -4,14 +4,16 @@ import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache
+from itertools import chain
 from typing import Any
 from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from diffshortcut import config, progress
+from diffshortcut.attacks import perturbation
 from diffshortcut.cost import narrow, stand_ins
 from diffshortcut.cost.ledger import Ledger
 from diffshortcut.cost.nets import Nets
@@ -19,6 +21,7 @@ from diffshortcut.cost.shapes import shapes_only
 from diffshortcut.dreambooth import Training
 from diffshortcut.models.ldm import LatentDiffusion
 from diffshortcut.precision import Precision
+from diffshortcut.purifiers import tvm
 from diffshortcut.seeding import Draws
 from diffshortcut.stages import protect
 
@@ -29,12 +32,19 @@ def nets() -> Nets:
     return Nets(Ledger())
 
 
-def build(node: dict[str, Any], where: str) -> Any:
-    """The object of a node; its nets are in memory from now on."""
-    built = config.build(node, where)
-    for module in _modules(built, set()):
-        nets().arrive(module)
-    return built
+@contextmanager
+def resident(ledger: Ledger) -> Iterator[None]:
+    """Inside, the nets of every object that is built are entered into the books."""
+    make = config.build
+
+    def build(node: dict[str, Any], where: str = "") -> Any:
+        built = make(node, where)
+        for module in _modules(built, set()):
+            ledger.call(chain(module.parameters(), module.buffers()), "weights")
+        return built
+
+    with patch.object(config, "build", build):
+        yield
 
 
 def _modules(value: Any, seen: set[int]) -> Iterator[nn.Module]:
@@ -65,18 +75,22 @@ def rehearsing() -> Iterator[Ledger]:
             (Training, "_step", stand_ins.steps(ledger)),
             (LatentDiffusion, "with_weights", stand_ins.trained),
             (LatentDiffusion, "encode_prompt", stand_ins.texts()),
+            (perturbation, "ascend", stand_ins.ascents(ledger)),
+            (tvm, "minimized", stand_ins.few(tvm.minimized)),
             (protect, "held_out", stand_ins.held_out(ledger)),
             (torch.nn.utils, "clip_grad_norm_", lambda *_, **__: None),
+            (torch, "autocast", narrow.off),
             (Draws, "_stack", stand_ins.draws),
-            (progress, "_lines", stand_ins.turns(ledger)),
-            (progress, "_bar", stand_ins.turns(ledger)),
-            (F, "scaled_dot_product_attention", stand_ins.attention(ledger)),
+            (progress, "_lines", stand_ins.bars(ledger)),
+            (progress, "_bar", stand_ins.bars(ledger)),
+            (functional, "scaled_dot_product_attention", stand_ins.attention(ledger)),
         ):
             stack.enter_context(patch.object(owner, name, stand_in))
         torch.backends.mha.set_fastpath_enabled(False)
         stack.callback(torch.backends.mha.set_fastpath_enabled, fast)
         stack.enter_context(torch.device("meta"))
         stack.enter_context(ledger.anew())
+        stack.enter_context(resident(ledger))
         stack.enter_context(known.replaying())
         stack.enter_context(ledger)
         yield ledger

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from transformers import CLIPConfig, CLIPTokenizer, PreTrainedModel
 
 from diffshortcut.errors import UserError
-from diffshortcut.models import codeformer, faces, guided_diffusion, nets, released
+from diffshortcut.models import codeformer, faces, guided_diffusion, nets, perceptual, released
 from diffshortcut.models.geometry import ARCFACE
 from diffshortcut.weights import MINI, registry
 
@@ -28,7 +28,7 @@ WIDTH = 512  # of an embedding
 TOKENS = 77  # of a prompt, in every CLIP of the full zoo
 
 
-class Unknown(UserError):
+class UnknownShapesError(UserError):
     """A model whose shapes cannot be told without its weights."""
 
 
@@ -63,18 +63,31 @@ def shapes_only() -> Iterator[None]:
             (faces.Recognizer, "embed", _embedded(faces.Recognizer.embed)),
         ):
             stack.enter_context(patch.object(owner, name, stand_in))
+        for (owner, name), loader in _loaders().items():
+            stack.enter_context(patch.object(owner, name, loader))
         yield
+
+
+@cache
+def _loaders() -> dict[tuple[Any, str], Any]:
+    """Loaders that remember a net whatever its device: what they make here is not for runs."""
+    names = [(faces, f"load_{what}") for what in ("detector", "recognizer_a", "recognizer_b")]
+    return {
+        (owner, name): cache(getattr(owner, name).__wrapped__)
+        for owner, name in [*names, (perceptual, "load")]
+    }
 
 
 @cache
 def _released(name: str) -> Path | None:
     """A folder of configurations as a released pipeline has it; None if none is known."""
-    if name in FILES:
+    name, _, inner = name.partition("/")
+    if name in FILES or inner.endswith(".onnx"):
         return Path(name)
     if name == "clip_vit_b32":
         return _written(name, {"config.json": CLIPConfig().to_dict()})
     if name not in released.names():
-        raise Unknown(f"full:{name}: its shapes are not known without its weights")
+        raise UnknownShapesError(f"full:{name}: its shapes are not known without its weights")
     parts = {
         part: released.config(name, part)
         for part in (*released.NETS, "scheduler", "low_res_scheduler")

@@ -2,16 +2,15 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor
 
+from diffshortcut import config as configs
 from diffshortcut import squares
 from diffshortcut.attacks.scene import Scene, View
 from diffshortcut.cells import Task
-from diffshortcut.cost.rehearsal import build
 from diffshortcut.images import quantize
 from diffshortcut.metrics.evidence import Evidence
 from diffshortcut.samplers.classifier_free import ClassifierFree
@@ -30,7 +29,7 @@ def rehearse(task: Task) -> None:
 
 def _prior(task: Task, draws: Draws) -> None:
     config = task.config
-    model = build(config["model"], "model")
+    model = configs.build(config["model"])
     ClassifierFree(
         model=model,
         prompts=[config["prompt"]],
@@ -52,14 +51,14 @@ def _protect(task: Task, draws: Draws) -> None:
         personalized=NOWHERE if personalized else None,
         view=View(_side(task), squares.sides(photos)) if task.config.get("full_size") else None,
     )
-    attack = build(task.config["attack"], "attack")
+    attack = configs.build(task.config["attack"], "attack")
     perturbed = attack(scene, draws)
     if hasattr(attack, "objective") and attack.radius > 0:
         protect_stage._objective(attack, scene, quantize(perturbed), draws)
 
 
 def _purify(task: Task, draws: Draws) -> None:
-    link = build(task.config["link"], "purifier")
+    link = configs.build(task.config["link"], "purifier")
     side = task.config.get("resolution")
     if side is None:
         images = _pictures(task, "set_B")
@@ -75,11 +74,11 @@ def _personalize(task: Task, draws: Draws) -> None:
     images = _pictures(task, "set_B" if "images" in task.inputs else "set_A")
     count = task.inputs["prior"].config["images"]
     prior = _blank(count, _side(task))
-    build(task.config["trainer"], "trainer")(images, prior, draws, images, lambda *_: None)
+    configs.build(task.config["trainer"], "trainer")(images, prior, draws, images, lambda *_: None)
 
 
 def _generate(task: Task, draws: Draws) -> None:
-    sampler = build(task.config["sampler"], "sampler")
+    sampler = configs.build(task.config["sampler"], "sampler")
     sampler(sampler.model.with_weights(NOWHERE), draws)
 
 
@@ -96,7 +95,7 @@ def _score(task: Task, draws: Draws) -> None:
         model=NOWHERE,
         draws=draws,
     )
-    build(task.config["metric"], "metric")(evidence)
+    configs.build(task.config["metric"], "metric")(evidence)
 
 
 STAGES: dict[str, Callable[[Task, Draws], None]] = {

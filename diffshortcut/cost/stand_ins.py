@@ -1,6 +1,6 @@
 """What would compute in loops or on a device, by what only leaves the same in memory."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -9,7 +9,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.optim import Optimizer
 
-from diffshortcut.attacks.pgd import Loss
+from diffshortcut.attacks.pgd import Loss, ascend
 from diffshortcut.cost.answers import tell
 from diffshortcut.cost.ledger import Ledger
 from diffshortcut.dreambooth import Instances, Training
@@ -106,6 +106,17 @@ def steps(ledger: Ledger) -> Callable[[Training, Instances], Tensor]:
     return counted
 
 
+def ascents(ledger: Ledger) -> Callable[..., Tensor]:
+    """In the place of `attacks.pgd.ascend`: two steps that cost the same stand for all."""
+
+    def ascended(x: Tensor, *args: Any, steps: int, first_step: int = 0, **kwargs: Any) -> Tensor:
+        for number in walk(ledger, range(steps)):
+            x = ascend(x, *args, steps=1, first_step=first_step + number, **kwargs)
+        return x
+
+    return ascended
+
+
 def held_out(ledger: Ledger) -> Callable[..., float]:
     """In the place of `stages.protect.held_out`: one draw stands for all."""
 
@@ -141,24 +152,30 @@ def draws(self: Draws, purpose: str, images: Images, step: int, draw: Any) -> Te
         return torch.stack([one] * count)
 
 
-def turns(ledger: Ledger) -> Callable[..., Any]:
-    """In the place of a progress bar: a loop whose turns have become alike is counted.
+def bars(ledger: Ledger) -> Callable[..., Iterator[Any]]:
+    """In the place of a progress bar."""
+    return lambda iterable, what, total: walk(ledger, iterable)
 
-    It goes on turn by turn while the operations of a turn or the memory after it change; else the
-    turns up to the last are entered as many times as there are.
+
+def walk(ledger: Ledger, iterable: Iterable[Any]) -> Iterator[Any]:
+    """The items of a loop until its turns have become alike, then the last one.
+
+    Turns are alike when the operations and the memory afterwards are those of the turn before; the
+    turns that are left out are entered into the book.
     """
+    items: Sequence[Any] = list(iterable)
+    number, before = 0, None
+    while number < len(items):
+        flops = ledger.book.flops
+        yield items[number]
+        flops, held = ledger.book.flops - flops, ledger.book.total
+        left = len(items) - number - 2
+        if (flops, held) == before and left > 0:
+            ledger.book.flops += flops * left
+            number += left
+        number, before = number + 1, (flops, held)
 
-    def walked(iterable: Iterable[Any], what: str, total: int | None) -> Any:
-        items: Sequence[Any] = list(iterable)
-        number, before = 0, None
-        while number < len(items):
-            flops = ledger.book.flops
-            yield items[number]
-            flops, held = ledger.book.flops - flops, ledger.book.total
-            left = len(items) - number - 2
-            if (flops, held) == before and left > 0:
-                ledger.book.flops += flops * left
-                number += left
-            number, before = number + 1, (flops, held)
 
-    return walked
+def few(minimized: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """In the place of `purifiers.tvm.minimized`, whose turns have no products."""
+    return lambda x, kept, weight, iterations: minimized(x, kept, weight, min(iterations, 3))

@@ -118,7 +118,9 @@ def _upload(runs: Sequence[Path], mode: str, folder: Path, deadline: float) -> N
     sync = [sys.executable, "-P", "-m", "wandb", "sync", "--yes", *paths]
     try:
         _child(sync, None, folder, deadline)
-        if not all(list(run.glob("*.synced")) for run in runs):  # it exits with 0 even if the server refuses
+        if not all(
+            list(run.glob("*.synced")) for run in runs
+        ):  # it exits with 0 even if the server refuses
             raise RuntimeError(f"the server did not take it, see {folder / 'wandb.log'}")
     except (TimeoutError, RuntimeError) as error:
         all_of_them = " ".join(paths)

@@ -1,0 +1,85 @@
+"""The columns of a plan: operations and memory of every line, and what is to be said of them."""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from diffshortcut.cells import Task
+from diffshortcut.cost.advice import advice
+from diffshortcut.cost.estimate import Cost, estimate
+from diffshortcut.weights.registry import size
+
+HEADER = ["FLOPs", "needs"]
+UNITS = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"))
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the tasks of one stage and method cost, of which the largest stands for all in memory.
+
+    Nothing is rehearsed before it is asked for.
+    """
+
+    name: str
+    tasks: Sequence[Task]
+
+    @cached_property
+    def costs(self) -> list[Cost]:
+        """Of each task."""
+        return [estimate(task) for task in self.tasks]
+
+    def cells(self) -> list[str]:
+        """Under HEADER; a < says that at most so much is needed, - that nothing is known."""
+        known = [cost for cost in self.costs if cost.reason is None]
+        if not known:
+            return ["-", "-"]
+        flops, most = sum(c.flops for c in known), max(c.peak for c in known)
+        sign = "" if all(cost.exact for cost in known) else "< "
+        return [sign + operations(flops), size(most)]
+
+    def notes(self, memory: int) -> list[str]:
+        """Why nothing is known, or what does not fit. UserError if it never will."""
+        unknown = {f"{self.name}: {cost.reason}" for cost in self.costs if cost.reason}
+        largest = max(self.costs, key=lambda cost: cost.peak, default=Cost())
+        precision, micro_batch = _options(self.tasks[0].config if self.tasks else {})
+        said = advice(largest, memory, precision, micro_batch)
+        return sorted(unknown) + ([f"{self.name} {said}"] if said else [])
+
+
+def notes(told: Iterable[Told], device: str) -> list[str]:
+    """Those of all lines. UserError for a stage that cannot fit the device."""
+    memory = device_memory(device)
+    return [note for one in told for note in one.notes(memory)]
+
+
+def operations(count: float) -> str:
+    """For people: 1.7 TFLOP."""
+    for unit, letter in UNITS:
+        if count >= unit:
+            return f"{count / unit:.3g} {letter}FLOP"
+    return "0" if count < 1 else "< 1 MFLOP"
+
+
+def device_memory(device: str) -> int:
+    """Bytes of the device that a run would use: of the GPU, else of the machine."""
+    if device != "cpu":
+        import torch
+
+        if torch.cuda.is_available():
+            return torch.cuda.get_device_properties(0).total_memory
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _options(config: Mapping[str, Any]) -> tuple[Mapping[str, Any], Any]:
+    """The first precision in a stage's config, and its method's micro_batch."""
+    from diffshortcut.config import leaves
+
+    found: dict[str, Any] = {}
+    for where, value in leaves(dict(config)):
+        *above, name = where.split(".")
+        if above and above[-1] == "precision":
+            found.setdefault(name, value)
+    method = next(iter(config.values()), {})
+    return found, method.get("micro_batch", False) if isinstance(method, dict) else False

@@ -1,0 +1,156 @@
+"""The cost of stages, told without running them."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from diffshortcut.bench import costs
+from diffshortcut.cost import columns
+from diffshortcut.cost.advice import advice
+from diffshortcut.cost.columns import operations
+from diffshortcut.cost.estimate import Cost, estimate
+from diffshortcut.cost.ledger import Ledger
+from diffshortcut.cost.nets import Nets
+from diffshortcut.cost.rehearsal import rehearsing
+from diffshortcut.cost.stand_ins import walk
+from diffshortcut.errors import UserError
+
+GB = 10**9
+LEAN = {
+    "autocast": "bfloat16",
+    "optimizer": "adamw8bit",
+    "gradient_checkpointing": True,
+    "recompute_encoder": True,
+}
+WIDE = {key: None for key in LEAN}
+
+
+def net() -> nn.Module:
+    return nn.Sequential(nn.Linear(8, 16), nn.Tanh(), nn.Linear(16, 8))
+
+
+def books(work, device: str = "meta", times: int = 1) -> Ledger:
+    """Of work(net) done some times, nets replayed on the meta device."""
+    ledger = Ledger(device)
+    with torch.device(device):
+        made = net()
+    with ledger:
+        if device == "cpu":
+            ledger.call(made.parameters(), "weights")
+            for _ in range(times):
+                work(made)
+        else:
+            with Nets(ledger).replaying():
+                for _ in range(times):
+                    work(made)
+    return ledger
+
+
+def to_input(net: nn.Module) -> Tensor:
+    x = torch.zeros(32, 8, device=next(net.parameters()).device, requires_grad=True)
+    return torch.autograd.grad(net(x).sum(), x)[0]
+
+
+def to_weights(net: nn.Module) -> None:
+    net(torch.zeros(32, 8, device=next(net.parameters()).device)).sum().backward()
+
+
+def recomputed(net: nn.Module) -> None:
+    x = torch.zeros(32, 8, device=next(net.parameters()).device, requires_grad=True)
+    checkpoint(net, x, use_reentrant=False).sum().backward()
+
+
+@pytest.mark.parametrize("work", [to_input, to_weights, recomputed])
+@pytest.mark.parametrize("times", [1, 3])
+def test_replayed_nets_cost_what_nets_cost(work, times):
+    told, real = books(work, times=times).book, books(work, "cpu", times).book
+    assert told.flops == real.flops > 0
+    assert told.most == pytest.approx(real.most, rel=0.05)
+    assert told.live["weights"] == real.live["weights"]
+
+
+def test_weights_that_nobody_asks_for_cost_nothing_on_the_way_back():
+    assert books(to_input).book.flops == 2 * 2 * 32 * (8 * 16 + 16 * 8)
+    assert books(to_input).book.peak["gradients"] == 0
+    gradients = sum(p.nbytes for p in net().parameters())
+    assert books(to_weights).book.live["gradients"] == 0  # the net is gone
+    assert books(lambda net: (to_weights(net), torch.ones(99, device="meta"))).book.peak[
+        "gradients"
+    ] in (0, gradients)
+
+
+def test_a_loop_is_counted_once_its_turns_are_alike():
+    ledger, seen = Ledger(), []
+    for number in walk(ledger, range(100)):
+        seen.append(number)
+        ledger.book.flops += 50 if number == 0 else 7
+    assert seen == [0, 1, 2, 99]
+    assert ledger.book.flops == 50 + 99 * 7
+
+
+def test_a_loop_whose_memory_grows_is_walked():
+    ledger, kept = Ledger(), []
+    with ledger:
+        for _ in walk(ledger, range(6)):
+            kept.append(torch.empty(10, device="meta"))
+    assert len(kept) == 6 and ledger.book.total == 6 * 40
+
+
+def test_questions_about_values_are_answered():
+    with rehearsing() as ledger:
+        x = torch.zeros(4, 3)
+        assert x.isfinite().all() and float(x.sum()) == 1
+        assert x.cpu().device.type == "cpu" and (x + torch.ones(3, device="cpu")).is_meta
+        assert not ledger.book.guessed
+        assert x[x > 0].shape == (12,)
+        assert ledger.book.guessed
+
+
+def test_what_does_not_fit_names_the_option_that_helps():
+    cost = Cost(weights=4 * GB, gradients=3 * GB, optimizer=6 * GB, saved=9 * GB)
+    assert advice(cost, 30 * GB, WIDE, None) is None
+    said = advice(cost, 16 * GB, WIDE, None)
+    assert said is not None and said.startswith("needs about 22.0 GB of the 16.0 GB")
+    ways = said.partition("has: ")[2].split(", ")
+    assert ways[0] == "micro_batch=1" and ways[1] == "precision.autocast=bfloat16"
+    assert "precision.optimizer=adamw8bit" in ways
+    assert "no option is left" in str(advice(cost, 16 * GB, LEAN, 1))
+
+
+def test_weights_and_optimizer_that_cannot_fit_are_refused():
+    cost = Cost(weights=4 * GB, optimizer=6 * GB)
+    with pytest.raises(UserError, match="need 10.0 GB of the 8.0 GB.*adamw8bit"):
+        advice(cost, 8 * GB, WIDE, None)
+    with pytest.raises(UserError, match="use a smaller model or another device"):
+        advice(cost, 8 * GB, LEAN, 1)
+
+
+def test_what_cannot_be_told_is_listed(monkeypatch):
+    tasks = [costs.task("plain")]
+    monkeypatch.setattr(columns, "estimate", lambda _: Cost(exact=False, reason="no shapes"))
+    told = columns.Told("score ims", tasks)
+    assert told.cells() == ["-", "-"] and told.notes(GB) == ["score ims: no shapes"]
+    guess = Cost(flops=2.5e12, weights=GB, exact=False)
+    monkeypatch.setattr(columns, "estimate", lambda _: guess)
+    assert columns.Told("generate", tasks).cells() == ["< 2.5 TFLOP", "1.0 GB"]
+    assert operations(0) == "0" and operations(3e9) == "3 GFLOP"
+
+
+def test_a_stage_is_told_once_and_holds_its_optimizer():
+    task = costs.task("dreambooth")
+    cost = estimate(task)
+    assert cost.reason is None and cost.exact
+    assert cost.optimizer == 2 * cost.gradients > 0
+    assert estimate(task) is cost
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", costs.CASES)
+def test_told_as_measured(name):
+    """Operations within 2 %, memory within 30 % of all tensors at their most."""
+    with costs.short():
+        told = estimate(costs.task(name))
+    real = costs.tensors(name)
+    assert told.flops == pytest.approx(real["flops"], rel=0.02)
+    assert told.peak == pytest.approx(real["tensors"], rel=0.3)
