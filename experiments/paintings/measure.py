@@ -25,7 +25,10 @@ def main() -> None:
     held_out = [features(read_files(artist.set_C)) for artist in artists]
     works = [read_files(artist.set_A + artist.set_B) for artist in artists]
     with torch.no_grad():
-        versions = {"works": works, "through the VAE": [model.decode(model.encode(w)) for w in works]}
+        versions = {
+            "works": works,
+            "through the VAE": [model.decode(model.encode(w)) for w in works],
+        }
     own = torch.eye(len(artists), dtype=torch.bool)
     kind = torch.tensor([[a.name[:4] == b.name[:4] for b in artists] for a in artists])
     for name, images in versions.items():
@@ -39,7 +42,8 @@ def main() -> None:
             f" kind {auc(scores[own], scores[kind & ~own]):.3f}, nearest artist right: {right:.3f}"
             f" of works, {int(nearest.sum())} of {len(artists)} artists"
         )
-        print("  " + ", ".join(f"{a.name} {s:.3f}" for a, s in zip(artists, scores[own].mean(1))))
+        each = zip(artists, scores[own].mean(1), strict=True)
+        print("  " + ", ".join(f"{artist.name} {score:.3f}" for artist, score in each))
 
 
 if __name__ == "__main__":
