@@ -42,7 +42,8 @@ def main() -> None:
             f" kind {auc(scores[own], scores[kind & ~own]):.3f}, nearest artist right: {right:.3f}"
             f" of works, {int(nearest.sum())} of {len(artists)} artists"
         )
-        print("  " + ", ".join(f"{a.name} {s:.3f}" for a, s in zip(artists, scores[own].mean(1))))
+        each = zip(artists, scores[own].mean(1), strict=True)
+        print("  " + ", ".join(f"{artist.name} {score:.3f}" for artist, score in each))
 
 
 if __name__ == "__main__":
