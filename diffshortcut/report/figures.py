@@ -11,7 +11,7 @@ from typing import Any
 
 from diffshortcut.report.labels import NONE
 from diffshortcut.report.matrix import Lines, Matrix, Point
-from diffshortcut.report.sheet import ARROWS, TITLES
+from diffshortcut.report.sheet import ARROWS, TITLES, number
 
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7f6f5f", "#333399")
 MARKERS = "osD^vPX"  # not as many as colors, so that pairs repeat late
@@ -48,8 +48,8 @@ def curve(attack: str, metric: str, better: str | None, lines: Lines) -> Draw:
 
     def draw(figure: Any) -> None:
         axes = figure.subplots()
-        for number, (name, points) in enumerate(lines.items()):
-            color, marker = COLORS[number % len(COLORS)], MARKERS[number % len(MARKERS)]
+        for turn, (name, points) in enumerate(lines.items()):
+            color, marker = COLORS[turn % len(COLORS)], MARKERS[turn % len(MARKERS)]
             xs, ys = [p.x for p in points], [p.estimate.value for p in points]
             label = "undefended" if name == NONE else name
             axes.plot(xs, ys, label=label, color=color, marker=marker, linewidth=1.6)
@@ -92,7 +92,7 @@ def heatmap(matrix: Matrix) -> Draw:
             x, y = matrix.defenses.index(defense), matrix.attacks.index(attack)
             axes.add_patch(_tile(x, y, cell.shade))
             weight = "bold" if cell.rank == 1 else "normal"
-            text = f"{cell.value:.2f}" + "*" * cell.star
+            text = number(cell.value, 2) + "*" * cell.star
             axes.text(x, y, text, ha="center", va="center", weight=weight, fontsize=9)
         axes.set_xticks(range(len(matrix.defenses)), matrix.defenses, rotation=35, ha="right")
         axes.set_yticks(range(len(matrix.attacks)), matrix.attacks)

@@ -17,7 +17,7 @@ from diffshortcut.report.loaded import Entry, Results
 from diffshortcut.report.matrix import Matrix, Means
 from diffshortcut.report.pictures import Album
 from diffshortcut.report.plots import Figure, shown
-from diffshortcut.report.sheet import ARROWS, TITLES, interval, significance
+from diffshortcut.report.sheet import ARROWS, TITLES, interval, number, significance
 from diffshortcut.statistics import MIN_PEOPLE
 
 WEB = Path(__file__).with_name("web")
@@ -34,6 +34,7 @@ FILTERS = {
     "defense": lambda name: "undefended" if name == NONE else name,
     "breakable": lambda name: Markup("<wbr>").join(re.split(r"(?<=[_+ ])", name)),
     "interval": interval,
+    "number": number,
     "p": significance,
 }
 
@@ -116,7 +117,7 @@ def _data(
         for entry in results.entries:
             for person, value in means.get((entry.name, metric), {}).items():
                 of = scores.setdefault(entry.name, {}).setdefault(person, {})
-                of[_title_of(metric)] = f"{value:.2f}"
+                of[_title_of(metric)] = number(value, 2)
     return {
         "images": album.images,
         "arms": [

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from diffshortcut.comparison import STAR
 from diffshortcut.report.matrix import BEST, SECOND, Cell, Matrix
-from diffshortcut.report.sheet import ARROWS, TITLES, Sheet, as_tex
+from diffshortcut.report.sheet import ARROWS, TITLES, Sheet, as_tex, number
 from diffshortcut.statistics import MIN_PEOPLE
 
 Mark = Callable[[str, int], str]  # a figure and its rank
@@ -53,7 +53,7 @@ def _cell(cell: Cell | None, mark: Mark) -> str:
         return "-"
     plus, star = (" ± ", r"\*") if mark is _markdown else (r"$\pm$", "*")
     spread = "" if cell.deviation is None else f"{plus}{cell.deviation:.2f}"
-    return mark(f"{cell.value:.2f}", cell.rank) + star * cell.star + spread
+    return mark(number(cell.value, 2), cell.rank) + star * cell.star + spread
 
 
 def _markdown(figure: str, rank: int) -> str:

@@ -63,6 +63,8 @@ class Album:
     def remark(self) -> str:
         """What is shown and what is not, in a sentence."""
         cells = sum(len(people) for people in self.shown.values())
+        if not cells and not self.absent and not self.left_out:
+            return "No pictures: no record says where they are."
         text = f"Pictures of {cells} cells, {self.megabytes:.1f} MB, as WebP of quality {QUALITY}"
         text += f" and at most {SIDE} pixels: for looking, not for measuring."
         if self.left_out:

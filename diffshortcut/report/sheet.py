@@ -69,8 +69,8 @@ class Sheet:
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """The number, or - if there is none."""
-    return "-" if value is None else f"{value:.{digits}f}"
+    """The number, or - if there is none; what rounds to nothing has no sign."""
+    return "-" if value is None else f"{round(value, digits) + 0.0:.{digits}f}"
 
 
 TEX = str.maketrans(
