@@ -61,7 +61,8 @@ determinism: $(VENV)/.core ## what changes no byte, and how far the rest may go 
 
 mutants: $(VENV)/.core ## mutation testing of statistics, seeding, store and lease (an hour)
 	$(BIN)/python -m pip install --quiet 'mutmut>=3.8'
-	OMP_NUM_THREADS=1 $(BIN)/mutmut run --max-children 1
+	mkdir -p mutants
+	OMP_NUM_THREADS=1 PYTHONPATH=$(CURDIR)/mutants $(BIN)/mutmut run --max-children 1
 	$(BIN)/mutmut results
 
 licences: $(VENV)/.core ## of everything that is installed, and of the weights

@@ -209,25 +209,30 @@ def evil(tmp_path: Path) -> Path:
     return tmp_path
 
 
+TARGETS = [
+    ["attack=random", f"attack._target_={WOKEN}.run"],
+    ["experiment=target"],
+    ["experiment=callback"],
+    ["experiment=logging"],
+    ["purifier=evil"],
+]
+MORE_TARGETS = [
+    ["attack=aspl", f"+attack.surrogate.x={{_target_: {WOKEN}.run}}"],
+    ["attack=random", "attack._target_=os.mkdir"],
+    [f"+hydra.callbacks.x._target_={WOKEN}.run"],
+    ["+hydra.callbacks.x._target_=hydra.utils.get_object", f"+hydra.callbacks.x.path={WOKEN}"],
+    [f"hydra.launcher._target_={WOKEN}.run", "--multirun", "seed=0,1"],
+    [f"hydra.sweeper._target_={WOKEN}.run", "--multirun", "seed=0,1"],
+    ["attack=aspl", "experiment=nested"],
+    ["--multirun", "experiment=quickstart,callback"],
+    ["experiment=plugins"],
+    ["experiment=object"],
+]
+
+
 @pytest.mark.parametrize(
     "words",
-    [
-        ["attack=random", f"attack._target_={WOKEN}.run"],
-        ["attack=aspl", f"+attack.surrogate.x={{_target_: {WOKEN}.run}}"],
-        ["attack=random", "attack._target_=os.mkdir"],
-        [f"+hydra.callbacks.x._target_={WOKEN}.run"],
-        ["+hydra.callbacks.x._target_=hydra.utils.get_object", f"+hydra.callbacks.x.path={WOKEN}"],
-        [f"hydra.launcher._target_={WOKEN}.run", "--multirun", "seed=0,1"],
-        [f"hydra.sweeper._target_={WOKEN}.run", "--multirun", "seed=0,1"],
-        ["experiment=target"],
-        ["attack=aspl", "experiment=nested"],
-        ["experiment=callback"],
-        ["--multirun", "experiment=quickstart,callback"],
-        ["experiment=logging"],
-        ["experiment=plugins"],
-        ["experiment=object"],
-        ["purifier=evil"],
-    ],
+    [*TARGETS, *(pytest.param(words, marks=pytest.mark.slow) for words in MORE_TARGETS)],
     ids=" ".join,
 )
 def test_a_foreign_target_is_refused_before_it_is_imported(evil: Path, words: list[str]) -> None:
