@@ -42,7 +42,11 @@ def test_of_a_new_store_nothing_is_known(tmp_path: Path) -> None:
     assert [one.stage for one in found][:2] == ["prior", "protect"]
     assert all(one.there == 0 and one.seconds == 0 for one in found)
     trained = line(found, "personalize", "DreamBooth")
-    assert len(trained.expected) == 6 and trained.cells()[4:7] == ["-", "-", "-"]  # 3 arms, 2 people
+    assert len(trained.expected) == 6 and trained.cells()[4:7] == [
+        "-",
+        "-",
+        "-",
+    ]  # 3 arms, 2 people
     assert plan.summary(found).endswith("like which none has run here")
 
 
