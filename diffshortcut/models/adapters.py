@@ -48,7 +48,7 @@ def add_lora(
     for name, weight in named:
         if "lora_A" in name:
             draw = draws.normal(name, weight.shape, images=1)[0]
-            weight.data.copy_(draw * (deviation or weight.shape[1] ** -0.5))
+            weight.data.copy_(draw * deviation if deviation else draw / weight.shape[1] ** 0.5)
     return [p for _, p in named]
 
 
