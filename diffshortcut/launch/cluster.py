@@ -163,5 +163,6 @@ def _begin(options: Mapping[str, Any], threads: int) -> ModuleType:
         return ray
     workers = options["workers"]
     cores = None if workers is None else max(workers * threads, os.cpu_count() or 1)
-    ray.init(num_cpus=cores, include_dashboard=False, **quiet)
+    # "local": else Ray would join whatever cluster this machine has
+    ray.init("local", num_cpus=cores, include_dashboard=False, **quiet)
     return ray

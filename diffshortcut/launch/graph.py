@@ -106,5 +106,5 @@ def _run(
         from diffshortcut.launch import workers
 
         return workers.run(
-            todo, store=store, runtime=runtime, options=options, board=board, logs=record.logs
+            todo, store=store, runtime=runtime, options=options, board=board, record=record
         )

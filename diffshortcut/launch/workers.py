@@ -13,7 +13,6 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from graphlib import TopologicalSorter
-from pathlib import Path
 from typing import Any
 
 from diffshortcut import cells, config, execute, weights
@@ -21,6 +20,7 @@ from diffshortcut.cells import Failure, Task
 from diffshortcut.errors import UserError
 from diffshortcut.launch.board import Board
 from diffshortcut.launch.cluster import Cluster, Resident
+from diffshortcut.launch.record import Record
 from diffshortcut.launch.worker import Outcome
 from diffshortcut.store import Store, StoreError
 
@@ -37,7 +37,7 @@ def run(
     runtime: Mapping[str, Any],
     options: Mapping[str, Any],
     board: Board,
-    logs: Path,
+    record: Record,
 ) -> list[Failure]:
     """Do all tasks on Ray's workers; what could not be done is returned.
 
@@ -45,9 +45,9 @@ def run(
     """
     for task in tasks:
         execute.load(task)
-    with Cluster(store, runtime, options, logs) as cluster:
+    with Cluster(store, runtime, options, record.logs) as cluster:
         board.workers = len(cluster.shapes)
-        return _Run(tasks, cluster, runtime, options, board).all()
+        return _Run(tasks, cluster, runtime, options, board, record).all()
 
 
 class _Run:
@@ -60,10 +60,11 @@ class _Run:
         runtime: Mapping[str, Any],
         options: Mapping[str, Any],
         board: Board,
+        record: Record,
     ) -> None:
         self.tasks = {task.key: task for task in tasks}
         self.place = {key: place for place, key in enumerate(self.tasks)}
-        self.cluster, self.board = cluster, board
+        self.cluster, self.board, self.record = cluster, board, record
         self.fail_fast, self.retries = runtime["fail_fast"], options["retries"]
         self.graph: TopologicalSorter[str] = TopologicalSorter()
         for task in tasks:
@@ -152,6 +153,7 @@ class _Run:
         if self.fail_fast:
             raise UserError(f"fail_fast: {failure.task.title}: {failure.reason}")
         self.failures[failure.task.key] = failure
+        self.record.write_failures(list(self.failures.values()))  # for `grid status`
         self.graph.done(failure.task.key)
         self.board.tell(failure.task, "failed")
 
