@@ -10,6 +10,7 @@ from diffshortcut.comparison import Claim, check, compare, judge, recovery
 from diffshortcut.statistics import (
     bootstrap,
     holm,
+    mean,
     mean_difference,
     recovered,
     wilcoxon,
@@ -168,3 +169,24 @@ def test_recovery_on_rows():
 def test_check_names_the_row():
     with pytest.raises(ValueError, match="ims of a is nan"):
         check(rows_of({"a": [[float("nan")]]}))
+
+
+def test_intervals_are_repeatable_and_their_seed_is_heeded():
+    """By default the seed is 0; an interval that is drawn anew each time cannot be compared."""
+    values = np.random.default_rng(1).normal(size=(3, 12))
+    ours, protected, clean = values[0] + 1, values[1], values[2] + 3
+    makers = {
+        "mean": lambda **seed: mean(ours, **seed),
+        "difference": lambda **seed: mean_difference(ours, protected, **seed),
+        "share": lambda **seed: recovered(ours, protected, clean, **seed),
+    }
+    for make in makers.values():
+        assert make() == make(seed=0) and make(seed=7) == make(seed=7)
+        assert make(seed=7).low != make(seed=0).low
+        assert make().low < make().value < make().high
+
+
+def test_the_mean_of_people():
+    found = mean([1.0, 2.0, 3.0] * 4)
+    assert found.value == 2.0 and found.people == 12
+    assert found == bootstrap(np.array([[1.0], [2.0], [3.0]] * 4), lambda m: m[:, 0])
