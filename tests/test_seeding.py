@@ -1,7 +1,10 @@
 """Draws depend on their names only."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
+from torch import Tensor
 
 from diffshortcut.seeding import Draws
 
@@ -33,6 +36,34 @@ def test_purpose_step_and_image_matter() -> None:
     others = [("b", [0], 0), ("a", [1], 0), ("a", [0], 1)]
     assert all(
         not torch.equal(DRAWS.uniform(p, (4,), images, step=s), draw) for p, images, s in others
+    )
+
+
+KINDS = {
+    "normal": lambda draws, purpose, **step: draws.normal(purpose, (9, 9), 1, **step),
+    "uniform": lambda draws, purpose, **step: draws.uniform(purpose, (9, 9), 1, **step),
+    "signs": lambda draws, purpose, **step: draws.signs(purpose, (9, 9), 1, **step),
+    "integers": lambda draws, purpose, **step: draws.integers(purpose, 9**9, 9, **step),
+    "permutation": lambda draws, purpose, **step: draws.permutation(purpose, 99, **step),
+}
+
+
+@pytest.mark.parametrize("draw", KINDS.values(), ids=KINDS)
+def test_every_kind_of_draw_heeds_every_name(draw: Callable[..., Tensor]) -> None:
+    drawn = draw(DRAWS, "a", step=0)
+    assert torch.equal(draw(DRAWS, "a"), drawn)
+    others = [(DRAWS, "b", 0), (DRAWS, "a", 1), (DRAWS, None, 0), (DRAWS, "a", None)]
+    others += [(DRAWS.scope("b"), "a", 0), (DRAWS.from_image(1), "a", 0)]
+    assert not any(torch.equal(draw(d, purpose, step=step), drawn) for d, purpose, step in others)
+
+
+def test_scopes_and_images_are_named_by_where_they_are() -> None:
+    inner = DRAWS.scope("surrogate").scope("training")
+    assert inner == Draws(0, "protect/surrogate/training", "anna")
+    later = DRAWS.from_image(2)
+    assert torch.equal(later.normal("noise", (4,), 2), DRAWS.normal("noise", (4,), [2, 3]))
+    assert torch.equal(
+        later.scope("x").normal("n", (4,), 1), DRAWS.scope("x").normal("n", (4,), [2])
     )
 
 

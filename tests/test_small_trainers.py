@@ -9,7 +9,7 @@ from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file
 
 from diffshortcut import config
-from diffshortcut.dreambooth import Posterior, Settings, Training, descend, new_optimizer
+from diffshortcut.dreambooth import Posterior, Settings, Training, descend
 from diffshortcut.errors import UserError
 from diffshortcut.export import pipeline
 from diffshortcut.models import adapters, ldm
@@ -184,7 +184,7 @@ def test_what_is_trained_lowers_the_loss(kind: str, model: LatentDiffusion) -> N
     """Of the same images, noises and timesteps, for the effect on random networks is small."""
     z, noise = (DRAWS.normal(name, model.latent_shape, 4) for name in ("z", "noise"))
     tuned, t = trainer(kind, model).start(DRAWS), torch.tensor([50, 300, 600, 900])
-    optimizer = new_optimizer(tuned.trainable_parameters(), 1e-2)
+    optimizer = tuned.precision.new_optimizer(tuned.trainable_parameters(), 1e-2)
     losses = []
     for _ in range(5):
         loss = tuned.denoising_loss(z, tuned.encode_prompt([PROMPT]), t, noise).mean()

@@ -13,6 +13,7 @@ from diffshortcut.statistics import (
     deviation,
     fewest,
     holm,
+    mean,
     mean_difference,
     recovered,
     smallest_p,
@@ -212,3 +213,24 @@ def test_tables_for_papers_are_escaped():
     latex = sheet.latex()
     assert r"\caption{50 \% of \$x\_1\$}" in latex and r"x \& y & 1 $\pm$ 2 \\" in latex
     assert sheet.csv() == 'a_b,c\nx & y,1 ± 2\n"q,r",#\n'
+
+
+def test_intervals_are_repeatable_and_their_seed_is_heeded():
+    """By default the seed is 0; an interval that is drawn anew each time cannot be compared."""
+    values = np.random.default_rng(1).normal(size=(3, 12))
+    ours, protected, clean = values[0] + 1, values[1], values[2] + 3
+    makers = {
+        "mean": lambda **seed: mean(ours, **seed),
+        "difference": lambda **seed: mean_difference(ours, protected, **seed),
+        "share": lambda **seed: recovered(ours, protected, clean, **seed),
+    }
+    for make in makers.values():
+        assert make() == make(seed=0) and make(seed=7) == make(seed=7)
+        assert make(seed=7).low != make(seed=0).low
+        assert make().low < make().value < make().high
+
+
+def test_the_mean_of_people():
+    found = mean([1.0, 2.0, 3.0] * 4)
+    assert found.value == 2.0 and found.people == 12
+    assert found == bootstrap(np.array([[1.0], [2.0], [3.0]] * 4), lambda m: m[:, 0])

