@@ -47,6 +47,7 @@ class Call:
     result_spec: Any
     forward: Pass
     saved: int
+    dtype: torch.dtype | None  # of products, if not that of their arguments
     back: dict[tuple[bool, bool], Pass] = field(default_factory=dict)  # to inputs, to weights
 
     @property

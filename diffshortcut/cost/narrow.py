@@ -61,9 +61,8 @@ def current() -> torch.dtype | None:
     return _dtype.get()
 
 
-def products() -> AbstractContextManager[Any]:
-    """Inside, as `current` says."""
-    dtype = _dtype.get()
+def products(dtype: torch.dtype | None) -> AbstractContextManager[Any]:
+    """Inside, products compute in `dtype`; None: in that of their arguments."""
     return nullcontext() if dtype is None else Products(dtype)
 
 

@@ -72,7 +72,7 @@ class Nets:
         if not any(wanted):
             return Pass(0, 0)
         if wanted not in call.back:
-            with self._tracing(), torch.enable_grad():
+            with self._tracing(call.dtype), torch.enable_grad():
                 call.back[wanted] = self._trace_back(call, module, wanted)
         return call.back[wanted]
 
@@ -100,7 +100,7 @@ class Nets:
     def _watched(self, module: nn.Module, args: Any, kwargs: Any) -> Any:
         self._inside = True
         try:
-            with narrow.products():
+            with narrow.products(narrow.current()):
                 return module._call_impl(*args, **kwargs)
         finally:
             self._inside = False
@@ -109,7 +109,7 @@ class Nets:
         modes = (torch.is_grad_enabled(), narrow.current())
         key = (*self._kind(module), *modes, str(given), str(spec))
         if key not in self._calls:
-            with self._tracing():
+            with self._tracing(narrow.current()):
                 self._calls[key] = self._trace(module, given, spec)
         return self._calls[key]
 
@@ -122,11 +122,11 @@ class Nets:
         return kind.digest, tuple(p.requires_grad for p in kind.weights), recomputed
 
     @contextmanager
-    def _tracing(self) -> Iterator[None]:
+    def _tracing(self, dtype: torch.dtype | None) -> Iterator[None]:
         before, self._inside = self._inside, True
         hooks = torch.autograd.graph.saved_tensors_hooks(_itself, _itself)  # not a checkpoint's
         try:
-            with self.ledger.aside(), narrow.products(), hooks:
+            with self.ledger.aside(), narrow.products(dtype), hooks:
                 yield
         finally:
             self._inside = before
@@ -143,7 +143,8 @@ class Nets:
         )
         saved = max(book.total - before - fresh, 0)
         forward = Pass(book.flops, max(book.most - before, 0))
-        return Call(given, spec, [Shape.of(leaf) for leaf in found], found_spec, forward, saved)
+        shapes = [Shape.of(leaf) for leaf in found]
+        return Call(given, spec, shapes, found_spec, forward, saved, narrow.current())
 
     def _trace_back(self, call: Call, module: nn.Module, wanted: tuple[bool, bool]) -> Pass:
         book = self.ledger.book
