@@ -156,7 +156,10 @@ class Nets:
         targets += [p for p in module.parameters() if p.requires_grad and wanted[1]]
         slopes = [torch.empty_like(end) for end in ends]
         flops, before, book.peak = book.flops, book.total, Counter(book.live)
-        torch.autograd.grad(ends, targets, slopes, allow_unused=True)
+        # torch.autograd.grad would suspend `narrow` for what is recomputed on the way back
+        run = torch.autograd.graph._engine_run_backward
+        given = (tuple(ends), tuple(slopes), False, False, tuple(targets))
+        run(*given, allow_unreachable=True, accumulate_grad=False)
         return Pass(book.flops - flops, max(book.most - before, 0))
 
 
