@@ -103,6 +103,8 @@ class Training:
     def reset_optimizer(self) -> None:
         """Forget the moments of AdamW (beta 0.9 and 0.999, weight decay 0.01, epsilon 1e-8)."""
         parameters = self.model.trainable_parameters()
+        for parameter in parameters:
+            parameter.grad = None
         precision = self.model.precision
         self.optimizer = precision.new_optimizer(parameters, self.settings.learning_rate)
         self.scaler = precision.new_scaler(self.model.device)

@@ -18,7 +18,7 @@ from diffshortcut import cells, index, keys, launch, sweep, usage
 from diffshortcut.cells import STAGES, Task
 from diffshortcut.cost import columns
 from diffshortcut.cost.columns import Told
-from diffshortcut.progress import track
+from diffshortcut.progress import quiet_libraries, track
 from diffshortcut.report.sheet import Sheet
 from diffshortcut.store import MARKER, Store
 
@@ -161,6 +161,7 @@ def summary(found: list[Line]) -> str:
 def main() -> None:
     """Print the plan of a command line."""
     words = sys.argv[1:]
+    quiet_libraries()
     with usage.one_line(words):
         title, found, device = _planned(words)
         notes = columns.notes([line.told for line in found], device)

@@ -1,6 +1,7 @@
 """Progress bars with time left, and log lines that do not disturb them."""
 
 import logging
+import os
 import time
 from collections.abc import Iterable, Iterator, Sized
 from functools import cache
@@ -13,6 +14,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 INTERVAL = 60.0  # seconds between two lines when there is no terminal
+QUIET = {  # the libraries' own bars and notes would hide ours
+    "DIFFUSERS_VERBOSITY": "error",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+}
 
 
 def track(iterable: Iterable[T], what: str, total: int | None = None) -> Iterator[T]:
@@ -25,6 +31,11 @@ def track(iterable: Iterable[T], what: str, total: int | None = None) -> Iterato
         yield from _bar(iterable, what, total)
     else:
         yield from _lines(iterable, what, total)
+
+
+def quiet_libraries() -> None:
+    """Switch their bars off, unless the environment says otherwise; before they are imported."""
+    os.environ.update({name: value for name, value in QUIET.items() if name not in os.environ})
 
 
 @cache

@@ -24,6 +24,7 @@ from diffshortcut import (
     index,
     own_photos,
     parallel,
+    progress,
     results,
     sweep,
     trusted,
@@ -39,11 +40,6 @@ from diffshortcut.store import Store, check_writable, user_errors
 
 log = logging.getLogger(__name__)
 VERIFY = "--verify"  # check the content of every artifact, whatever the index says
-QUIET = {  # the libraries' own bars and notes would hide ours
-    "DIFFUSERS_VERBOSITY": "error",
-    "TRANSFORMERS_VERBOSITY": "error",
-    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-}
 
 
 def main() -> None:
@@ -59,7 +55,7 @@ def main() -> None:
     traced = bool(os.environ.get("HYDRA_FULL_ERROR"))
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra pass its errors on to here
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's: tidy up, as for ^C
-    os.environ.update({name: value for name, value in QUIET.items() if name not in os.environ})
+    progress.quiet_libraries()
     if VERIFY in sys.argv:
         sys.argv.remove(VERIFY)
         os.environ[index.VERIFY] = "1"  # for the jobs of a sweep too, wherever they run

@@ -54,11 +54,13 @@ class WithSurrogates(Perturbation):
         if self.restart_order:
             training.restart_order()
         training.train(instances, steps)
+        training.reset_optimizer()  # the ascent that follows needs the memory
 
 
 def weights_of(training: Training) -> list[Tensor]:
-    """A snapshot of what is trained: the denoiser and the text encoder, not the autoencoder."""
-    return [parameter.detach().clone() for parameter in training.model.trainable_parameters()]
+    """A snapshot of what is trained, kept on the CPU: a pool of them would fill a GPU."""
+    weights = training.model.trainable_parameters()
+    return [weight.detach().to("cpu", copy=True) for weight in weights]
 
 
 @torch.no_grad()

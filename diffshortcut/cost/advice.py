@@ -34,8 +34,8 @@ def advice(cost: Cost, memory: int, precision: Mapping[str, Any], micro_batch: A
             f"weights and the optimizer's state alone need {size(cost.least)} {has}:"
             f" use {' or '.join(ways)}"
         )
-    ways = ", ".join(helps) or "no option is left, use another device"
-    return f"needs about {size(cost.peak)} {has}: {ways}"
+    said = ", ".join(helps) or "no option is left, use another device"
+    return f"needs about {size(cost.peak)} {has}: {said}"
 
 
 def _options(cost: Cost, precision: Mapping[str, Any], micro_batch: Any) -> list[str]:

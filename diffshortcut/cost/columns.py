@@ -81,5 +81,5 @@ def _options(config: Mapping[str, Any]) -> tuple[Mapping[str, Any], Any]:
         *above, name = where.split(".")
         if above and above[-1] == "precision":
             found.setdefault(name, value)
-    method = next(iter(config.values()), {})
+    method: Any = next(iter(config.values()), {})
     return found, method.get("micro_batch", False) if isinstance(method, dict) else False

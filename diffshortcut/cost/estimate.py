@@ -71,5 +71,11 @@ def _estimate(task: Task) -> Cost:
     except (UserError, RuntimeError, NotImplementedError, TypeError, ValueError) as error:
         return Cost(exact=False, reason=str(error).splitlines()[0])
     peak: Counter[Any] = book.peak
-    kinds = {kind: peak[kind] for kind in ("weights", "gradients", "optimizer", "saved")}
-    return Cost(flops=book.flops, exact=not book.guessed, **kinds)
+    return Cost(
+        flops=book.flops,
+        weights=peak["weights"],
+        gradients=peak["gradients"],
+        optimizer=peak["optimizer"],
+        saved=peak["saved"],
+        exact=not book.guessed,
+    )

@@ -28,7 +28,7 @@ class Moments(Optimizer):
         super().__init__(parameters, {})
         self.ledger, self.eight = ledger, eight
 
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
         """Make the state of parameters that have a gradient."""
         weights = [p for group in self.param_groups for p in group["params"] if p.grad is not None]
         self.ledger.call((p.grad for p in weights), "gradients")
