@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from diffshortcut import arms, cells, own_photos, results, run, squares
+from diffshortcut import arms, cells, execute, own_photos, results, run, squares
 from diffshortcut.attacks.advdm import AdvDM
 from diffshortcut.attacks.perturbation import Perturbation
 from diffshortcut.attacks.pgd import gradient_of
@@ -259,7 +259,7 @@ def test_photos_are_protected_on_the_mini_zoo(tmp_path: Path, capsys: Any) -> No
 @pytest.fixture
 def no_stage_runs(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     def forbid() -> None:
-        monkeypatch.setattr(cells, "_execute", lambda *_: pytest.fail("a stage has run"))
+        monkeypatch.setattr(execute, "do", lambda *_: pytest.fail("a stage has run"))
 
     return forbid
 
