@@ -5,6 +5,9 @@ BIN    := $(VENV)/bin
 ARGS   ?= attack=metacloak purifier=ours
 SLOW_EXTRAS := test,mini,grid,optim8,browser,dashboard
 FULL   := .venv-full
+FAST   := not slow and not faults and not gpu and not large
+# every process computes with one thread
+PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,10 +39,13 @@ test: $(VENV)/.core ## lint, types and the fast tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -m "not slow and not faults and not gpu"
+	$(PYTEST) -m "$(FAST)"
 
 test-slow: $(VENV)/.slow ## the slow tests, with everything that they need
-	$(BIN)/python -m pytest -m slow
+	$(PYTEST) -m slow
+
+test-large: $(VENV)/.slow ## one step of each kind at the size of Stable Diffusion 2.1 (20 GB of memory)
+	$(BIN)/python -m pytest -s -m large
 
 test-gpu: $(VENV)/.slow ## every path that only a GPU can run (at most 20 minutes; skipped without CUDA)
 	$(BIN)/python -m pip install --quiet --editable '.[gpu]'
@@ -50,7 +56,7 @@ test-full: $(FULL)/.full ## the full zoo's packages on random weights, in an env
 
 coverage: $(VENV)/.core ## the fast tests with the coverage of branches (slower by what tracing costs)
 	$(BIN)/python -m pip install --quiet 'pytest-cov>=7'
-	$(BIN)/python -m pytest -m "not slow and not faults and not gpu" --cov=diffshortcut --cov-branch --cov-report=term:skip-covered
+	$(BIN)/python -m pytest -m "$(FAST)" --cov=diffshortcut --cov-branch --cov-report=term:skip-covered
 
 faults: $(VENV)/.core ## break whole runs on purpose: kills, damage, full disks, dead servers ... (an hour)
 	OMP_NUM_THREADS=1 FAULTS_RECORD=experiments/faults/record.json $(BIN)/python -m pytest -m faults tests/faults --deselect tests/faults/test_determinism.py

@@ -26,7 +26,7 @@ from diffshortcut.provenance import cost
 from diffshortcut.samplers.classifier_free import ClassifierFree, guided
 from diffshortcut.seeding import Draws
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.large
 MOST = 20 * 2**30  # bytes
 DRAWS = Draws(seed=0, stage="full size", person="nobody")
 PROMPT = "a photo of sks person"

@@ -240,7 +240,7 @@ def test_the_net_is_spandrels() -> None:
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.slow
+@pytest.mark.large
 def test_a_forward_at_full_size() -> None:
     """512 pixels on the CPU: its seconds and the peak of the process are printed (pytest -s)."""
     torch.manual_seed(0)
