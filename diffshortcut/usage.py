@@ -24,8 +24,8 @@ Groups: choose with group=option, chain purifiers and metrics with purifier=[jpe
 Values: change any with key=value
 {values}
 
---cfg job shows the whole config, --multirun runs a grid (attack=aspl,metacloak), with
-hydra/launcher=graph on all GPUs. --verify reads the content of what is finished. HYDRA_FULL_ERROR=1
+--cfg job shows the whole config, --multirun runs a grid (attack=aspl,metacloak), on all GPUs with
+the option hydra/launcher=graph. --verify reads the content of what is finished. HYDRA_FULL_ERROR=1
 shows where an error comes from, --hydra-help shows the rest.
 """
 SHOWN = ("data", "attack", "seed", "runtime")

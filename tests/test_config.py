@@ -115,6 +115,12 @@ def test_the_full_zoo_has_the_papers_numbers() -> None:
         "sampler_guidance": 7.5,
         "sampler_legacy_guidance": 6.5,
         "prior_guidance": 6.5,
+        "dreambooth_lora_steps": 500,
+        "dreambooth_lora_learning_rate": 1e-4,
+        "textual_inversion_steps": 3000,
+        "textual_inversion_learning_rate": 2e-3,
+        "custom_diffusion_steps": 250,
+        "custom_diffusion_learning_rate": 4e-5,
     }
     assert cfg["zoo"]["resolution"] == 512
     assert cfg["model"]["weights"] == cfg["surrogate"]["weights"] == "full:sd21base"

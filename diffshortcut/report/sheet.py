@@ -3,11 +3,13 @@
 import csv
 import io
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from rich.markup import escape
 from rich.table import Table
 
-from diffshortcut.statistics import Estimate
+if TYPE_CHECKING:  # a cached answer does not wait for scipy
+    from diffshortcut.statistics import Estimate
 
 TITLES = {
     "ims": "IMS",
@@ -86,7 +88,7 @@ TEX = str.maketrans(
 )
 
 
-def interval(found: Estimate | None, sign: str = "") -> str:
+def interval(found: "Estimate | None", sign: str = "") -> str:
     """`0.41 [0.30, 0.52]`, or the point alone, or - if there is none."""
     if found is None or found.value is None:
         return "-"
