@@ -2,7 +2,8 @@
 
 Takes the arguments of `diffshortcut.run`, of a sweep too, and runs nothing. Time, memory and disk
 are what like stages of this store took: of the same config for other people, else of the method.
-FLOPs and needed memory are counted without running anything (`cost`).
+FLOPs and needed memory are counted without running anything (`cost`), which takes seconds to
+minutes: `--quick` leaves them out.
 """
 
 import json
@@ -22,6 +23,7 @@ from diffshortcut.progress import quiet_libraries, track
 from diffshortcut.report.sheet import Sheet
 from diffshortcut.store import MARKER, Store
 
+QUICK = "--quick"
 HEADER = ["stage", "method", "there", "to do", "time", "memory", "disk", *columns.HEADER]
 Like = tuple[str, str]  # a stage, and its config's digest or its method
 
@@ -50,8 +52,8 @@ class Line:
         """Of those that can be told."""
         return sum(took.seconds for took in self.expected if took)
 
-    def cells(self) -> list[str]:
-        """As a row under HEADER."""
+    def cells(self, *, cost: bool = True) -> list[str]:
+        """As a row under HEADER; without `cost` its last two columns are left out, uncounted."""
         known = [took for took in self.expected if took]
         memory = f"{max(took.memory for took in known) / 1e9:.1f} GB" if known else "-"
         disk = f"{sum(took.disk for took in known) / 1e6:.0f} MB" if known else "-"
@@ -60,7 +62,7 @@ class Line:
             said = f"> {said}"
         todo = str(len(self.expected))
         took = [self.stage, self.method, str(self.there), todo, said, memory, disk]
-        return [*took, *self.told.cells()]
+        return [*took, *(self.told.cells() if cost else [])]
 
 
 class Staged(Protocol):
@@ -160,15 +162,18 @@ def summary(found: list[Line]) -> str:
 
 def main() -> None:
     """Print the plan of a command line."""
-    words = sys.argv[1:]
+    words = [word for word in sys.argv[1:] if word != QUICK]
+    cost = QUICK not in sys.argv
     quiet_libraries()
     with usage.one_line(words):
         title, found, device = _planned(words)
-        notes = columns.notes([line.told for line in found], device)
+        notes = columns.notes([line.told for line in found], device) if cost else []
     from rich.console import Console
 
     console = Console(width=None if sys.stdout.isatty() else 120)
-    console.print(Sheet(title, HEADER, [line.cells() for line in found]).rich())
+    header = HEADER if cost else HEADER[: -len(columns.HEADER)]
+    rows = [line.cells(cost=cost) for line in found]
+    console.print(Sheet(title, header, rows).rich())
     for text in (summary(found), *notes):
         console.print(text, highlight=False, markup=False)
 

@@ -1,7 +1,7 @@
 """How models compute: what is narrow, what is recomputed, which kernels; never what is computed."""
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
@@ -45,7 +45,8 @@ class Precision:
     @contextmanager
     def computing(self, device: torch.device) -> Iterator[None]:
         """Inside, operations compute in `dtype` where that is safe."""
-        with torch.autocast(device.type, self.dtype, enabled=self.autocast is not None):
+        narrow = torch.autocast(device.type, self.dtype) if self.autocast else nullcontext()
+        with narrow:
             yield
 
     def recomputed(self, call: Callable[[Tensor], Result], x: Tensor) -> Result:

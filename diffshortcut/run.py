@@ -169,7 +169,8 @@ def _launch(overrides: Sequence[str]) -> list[cells.Failure]:
         failures = cells.run(tasks, store=store, runtime=runtime, known=_grid.failures)
         for failure in failures:
             log.error("not done: %s: %s", failure.task.title, failure.reason)
-        with user_errors(folder), guard(folder):  # others may write the same results
+        written_by_one = guard(folder.parent / ".guards" / folder.name)
+        with user_errors(folder), written_by_one:  # others may write the same results
             if not results.is_complete(folder):
                 _write(comparison, failures, store, folder, overrides)
     if not failures:

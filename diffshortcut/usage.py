@@ -53,7 +53,11 @@ def _remarks(text: str) -> dict[str, str]:
     """What the comments of a defaults list say of its groups."""
     found = re.findall(r"^  - (?:override )?(\w+): .*?  # (.*)$", text, re.MULTILINE)
     own = {group: remark.partition(";")[0] for group, remark in found}
-    return {"model": "the victim's model, which the zoo chooses unless you do", **own}
+    chosen = {"model": "the victim's model", "precision": "how models compute"}
+    by_zoo = {
+        group: f"{what}, which the zoo chooses unless you do" for group, what in chosen.items()
+    }
+    return {**by_zoo, **own}
 
 
 def explain(error: Exception, overrides: Sequence[str]) -> str:

@@ -133,6 +133,9 @@ def test_artifacts_are_paired_with_originals_by_name(
     class Trained:
         def save(self, out: Path) -> None: ...
 
+        def trainable_parameters(self) -> list:
+            return []
+
     def trainer(images, prior, draws, clean, log) -> Trained:  # noqa: ANN001
         seen.append((images, clean))
         return Trained()

@@ -79,7 +79,8 @@ def test_every_extra_of_the_table_is_declared() -> None:
     declared = project["project"]["optional-dependencies"]
     for extra, (modules, _) in extras.EXTRAS.items():
         for module in modules:
-            assert any(line.startswith(module) for line in declared[extra]), (extra, module)
+            package = module.replace("_", "-")
+            assert any(line.startswith((module, package)) for line in declared[extra]), package
     assert {f"extra {name}" for name in extras.EXTRAS} <= {
         row[0].partition(":")[0] for row in doctor.rows()
     }

@@ -91,6 +91,7 @@ def others(tmp_path: Path) -> list[str]:
     return [
         "zoo.perceptual._target_=diffshortcut.models.perceptual.load",
         f"zoo.perceptual.weights=file:{weights}",
+        "~zoo.perceptual.net",
     ]
 
 

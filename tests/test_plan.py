@@ -102,9 +102,9 @@ def test_a_mistake_is_one_line(word: str, said: str, monkeypatch: pytest.MonkeyP
     assert said in str(ended.value) and "\n" not in str(ended.value)
 
 
-def test_the_command_runs_nothing_and_needs_no_torch(tmp_path: Path, capsys: Any) -> None:
+def test_the_quick_command_runs_nothing_and_needs_no_torch(tmp_path: Path, capsys: Any) -> None:
     code = (
-        f"import sys; sys.argv[1:] = {COMMAND!r}\n"
+        f"import sys; sys.argv[1:] = {[*COMMAND, plan.QUICK]!r}\n"
         "from diffshortcut import plan\nplan.main()\nassert 'torch' not in sys.modules"
     )
     done = subprocess.run(
@@ -112,6 +112,7 @@ def test_the_command_runs_nothing_and_needs_no_torch(tmp_path: Path, capsys: Any
     )
     assert done.returncode == 0, done.stderr
     assert "personalize" in done.stdout and "stages to do" in done.stdout
+    assert "FLOP" not in done.stdout
     assert not list(tmp_path.iterdir())
 
 
