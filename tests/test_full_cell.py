@@ -59,15 +59,23 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
+def _standing_in(entry: registry.Entry, folder: Path) -> registry.Entry:
+    there = {file.path: folder / file.path for file in entry.files}
+    sums = {
+        name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for name, path in there.items()
+        if path.is_file()
+    }
+    files = (replace(file, sha256=sums.get(file.path, file.sha256)) for file in entry.files)
+    return replace(entry, files=tuple(files))
+
+
 @pytest.fixture
 def full_zoo(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The stand-ins are where weights are looked for, and the pixel model's hash is theirs."""
+    """The stand-ins are where weights are looked for, and the registry's hashes are theirs."""
     monkeypatch.setenv("DIFFSHORTCUT_WEIGHTS", str(home))
-    entries = registry.entries()
-    pixel = entries[PIXEL]
-    sha = hashlib.sha256((home / PIXEL / pixel.files[0].path).read_bytes()).hexdigest()
-    known = replace(pixel, files=(replace(pixel.files[0], sha256=sha),))
-    monkeypatch.setattr(registry, "entries", lambda: {**entries, PIXEL: known})
+    entries = {name: _standing_in(entry, home / name) for name, entry in registry.entries().items()}
+    monkeypatch.setattr(registry, "entries", lambda: entries)
     small = partial(guided_diffusion.build, **official.pixel_options())
     monkeypatch.setattr(guided_diffusion, "build", small)
     monkeypatch.setattr(protect, "HELD_OUT", 2)
