@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from world import Forge, World
+from broken_world import Forge, World
 
 TRIED: Counter[str] = Counter()
 SURVIVED: Counter[str] = Counter()

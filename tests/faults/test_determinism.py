@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from broken_world import TINY, World
 from PIL import Image
 from safetensors.numpy import load_file
-from world import TINY, World
 
 pytestmark = pytest.mark.faults
 Tell = Callable[..., None]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from world import World
+from broken_world import World
 
 pytestmark = pytest.mark.faults
 Tried = Callable[[str], None]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from world import World
+from broken_world import World
 
 pytestmark = pytest.mark.faults
 SAMPLE = 10  # kills in the sample of CI

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from world import World
+from broken_world import World
 
 from diffshortcut import store
 

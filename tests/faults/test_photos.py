@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from broken_world import World
 from PIL import Image
-from world import World
 
 from diffshortcut.decode import rgb
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from world import World
+from broken_world import World
 
 from diffshortcut.lease import Lease
 

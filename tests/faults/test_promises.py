@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from broken_world import TINY, World
 from PIL import Image
-from world import TINY, World
 
 from diffshortcut import results, store
 from diffshortcut.images import read
