@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny_zoo import tokenizer as _tokenizer
 from world import world  # noqa: F401  # a fixture
 
 torch.set_num_threads(1)
@@ -171,13 +172,3 @@ def _text_encoder():  # noqa: ANN202
 
     torch.manual_seed(0)
     return CLIPTextModel(CLIPTextConfig(**_text_config()))
-
-
-def _tokenizer():  # noqa: ANN202
-    from transformers import CLIPTokenizer
-    from transformers.convert_slow_tokenizer import bytes_to_unicode
-
-    letters = list(bytes_to_unicode().values())
-    words = [*letters, *(f"{letter}</w>" for letter in letters)]
-    vocabulary = {word: i for i, word in enumerate([*words, "<|startoftext|>", "<|endoftext|>"])}
-    return CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=77)

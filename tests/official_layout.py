@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from conftest import _tokenizer
 from guided_reference import ReferenceUNet
 from safetensors.torch import save_file
+from tiny_zoo import tokenizer as _tokenizer
 from torch import Tensor
 
 from diffshortcut.models import released

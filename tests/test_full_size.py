@@ -12,8 +12,8 @@ from importlib.util import find_spec
 
 import pytest
 import torch
-from conftest import _tokenizer
 from diffusers import DDIMScheduler, DDPMScheduler, StableDiffusionUpscalePipeline
+from tiny_zoo import tokenizer as _tokenizer
 from torch import Tensor
 
 from diffshortcut.attacks.denoising import denoising_loss

@@ -68,3 +68,14 @@ def pictures(count: int, seed: int) -> Tensor:
     """Smooth images in exact 8-bit levels, (count, 3, 32, 32)."""
     coarse = torch.rand(count, 3, 8, 8, generator=torch.Generator().manual_seed(seed))
     return quantize(torch.nn.functional.interpolate(coarse, size=32, mode="bilinear"))
+
+
+def tokenizer():  # noqa: ANN201
+    """A CLIPTokenizer of letters: 514 tokens."""
+    from transformers import CLIPTokenizer
+    from transformers.convert_slow_tokenizer import bytes_to_unicode
+
+    letters = list(bytes_to_unicode().values())
+    words = [*letters, *(f"{letter}</w>" for letter in letters)]
+    vocabulary = {word: i for i, word in enumerate([*words, "<|startoftext|>", "<|endoftext|>"])}
+    return CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=77)
