@@ -169,7 +169,7 @@ def _launch(overrides: Sequence[str]) -> list[cells.Failure]:
         failures = cells.run(tasks, store=store, runtime=runtime, known=_grid.failures)
         for failure in failures:
             log.error("not done: %s: %s", failure.task.title, failure.reason)
-        written_by_one = guard(store.root / "leases" / folder.name)
+        written_by_one = guard(store.root / "leases" / "results" / folder.name)
         with user_errors(folder), written_by_one:  # others may write the same results
             if not results.is_complete(folder):
                 _write(comparison, failures, store, folder, overrides)
