@@ -135,7 +135,7 @@ def test_promise_8_without_wandb_the_run_finishes_and_its_files_are_the_truth(
     dead = {"WANDB_API_KEY": "0" * 40, "WANDB_BASE_URL": "http://127.0.0.1:9"}
     assert world.run("logger.timeout=10", environment=dead) == 0, world.said
     world.check_complete(reference)
-    assert "upload it later with: wandb sync" in world.said or "not logged" in world.said
+    assert "upload later with: wandb sync" in world.said or "not logged" in world.said
 
 
 def test_promise_9_a_protection_is_checked_on_the_files_it_wrote(
@@ -168,7 +168,7 @@ def test_promise_10_an_image_without_a_face_is_counted(
     assert world.run(faceless={}) == 0, world.said
     found = {row["sample"]: row for row in rows(world) if row["metric"] == "no_face"}
     ims = [row for row in rows(world) if row["metric"] == "ims"]
-    assert len(ims) == 2 and {row["value"] for row in found.values()} == {1.0}
+    assert len(ims) == 2 * 4 and {row["value"] for row in found.values()} == {1.0}
     assert all(row["value"] == 0 for row in ims)
     [table] = world.outputs.glob("*/table.md")
     assert "no face" in table.read_text()
