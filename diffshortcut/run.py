@@ -62,8 +62,8 @@ def main() -> None:
     first = next((i for i, word in enumerate(sys.argv) if "=" in word), 1)
     try:
         config.refuse_null(overrides)  # before Hydra does in its own words
-        trusted.check(overrides)  # before Hydra imports it
         launch_plugin.register()
+        trusted.check(overrides)  # before Hydra imports it
         if not _answered(sys.argv[1:]):
             sys.argv[first:first] = config.search_path()
             _app()
