@@ -42,7 +42,7 @@ test: $(VENV)/.core ## lint, types and the fast tests
 	$(PYTEST) -m "$(FAST)"
 
 test-slow: $(VENV)/.slow ## the slow tests, with everything that they need
-	$(PYTEST) -m slow
+	$(BIN)/python -m pytest -m slow
 
 test-large: $(VENV)/.slow ## one step of each kind at the size of Stable Diffusion 2.1 (20 GB of memory)
 	$(BIN)/python -m pytest -s -m large

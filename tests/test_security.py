@@ -237,7 +237,8 @@ MORE_TARGETS = [
 )
 def test_a_foreign_target_is_refused_before_it_is_imported(evil: Path, words: list[str]) -> None:
     path = f"{ROOT}{os.pathsep}{evil}"
-    env = {**os.environ, "PYTHONPATH": path, "DIFFSHORTCUT_PLUGINS": "mine"}
+    env = {name: value for name, value in os.environ.items() if name != "HYDRA_FULL_ERROR"}
+    env |= {"PYTHONPATH": path, "DIFFSHORTCUT_PLUGINS": "mine"}
     command = [sys.executable, "-m", "diffshortcut.run", *words, "logger=none"]
     done = subprocess.run(
         command, cwd=evil, env=env, capture_output=True, text=True, timeout=60, check=False
