@@ -146,8 +146,16 @@ def test_a_stage_is_told_once_and_holds_its_optimizer():
     assert estimate(task) is cost
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", costs.CASES)
+LONG = ("pixel_diffpure", "gridpure")  # a thousand calls, each of their operations looked at
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.large if name in LONG else pytest.mark.slow)
+        for name in costs.CASES
+    ],
+)
 def test_told_as_measured(name):
     """Operations within 2 %, memory within 30 % of all tensors at their most."""
     with costs.short():
