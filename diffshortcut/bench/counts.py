@@ -73,7 +73,7 @@ def counting(into: Counts, *, operations: bool = True) -> Iterator[None]:
 
 def _note(into: Counts, module: Module, args: tuple[Any, ...], out: Any) -> None:
     if isinstance(module, CLIPTextModel):
-        into.texts += len(args[0])
+        into.texts += len(out[0])  # the ids may be named
     elif isinstance(module, Encoder):
         into.encoded += len(args[0])
     elif isinstance(module, Decoder):
