@@ -132,7 +132,11 @@ def test_promise_8_without_wandb_the_run_finishes_and_its_files_are_the_truth(
     world = lacking(reference, tmp_path / "world")
     tried(KIND)
     world.overrides.remove("logger=none")
-    dead = {"WANDB_API_KEY": "0" * 40, "WANDB_BASE_URL": "http://127.0.0.1:9"}
+    dead = {
+        "WANDB_API_KEY": "0" * 40,
+        "WANDB_BASE_URL": "http://127.0.0.1:9",
+        "WANDB_MODE": "online",
+    }
     assert world.run("logger.timeout=10", environment=dead) == 0, world.said
     world.check_complete(reference)
     assert "upload later with: wandb sync" in world.said or "not logged" in world.said
