@@ -15,13 +15,14 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Protocol
 
-from diffshortcut import cells, index, keys, launch, sweep, usage
+from diffshortcut import cells, index, keys, launch, sweep, usage, weights
 from diffshortcut.cells import STAGES, Task
 from diffshortcut.cost import columns
 from diffshortcut.cost.columns import Told
 from diffshortcut.progress import quiet_libraries, track
 from diffshortcut.report.sheet import Sheet
 from diffshortcut.store import MARKER, Store
+from diffshortcut.weights.registry import Entry, size
 
 QUICK = "--quick"
 HEADER = ["stage", "method", "there", "to do", "time", "memory", "disk", *columns.HEADER]
@@ -165,7 +166,7 @@ def main() -> None:
     words = [word for word in sys.argv[1:] if word != QUICK]
     cost = QUICK not in sys.argv
     quiet_libraries()
-    with usage.one_line(words):
+    with usage.one_line(words), weights.unfetched() as absent:
         title, found, device = _planned(words)
         notes = columns.notes([line.told for line in found], device) if cost else []
     from rich.console import Console
@@ -174,8 +175,20 @@ def main() -> None:
     header = HEADER if cost else HEADER[: -len(columns.HEADER)]
     rows = [line.cells(cost=cost) for line in found]
     console.print(Sheet(title, header, rows).rich())
-    for text in (summary(found), *notes):
-        console.print(text, highlight=False, markup=False)
+    for text in (summary(found), *notes, *_to_fetch(absent)):
+        console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def _to_fetch(absent: Mapping[str, Entry]) -> list[str]:
+    """What has to be fetched before this runs, how large it is, and the command."""
+    if not absent:
+        return []
+    listed = ", ".join(f"{name} ({size(entry.bytes)})" for name, entry in absent.items())
+    total, names = size(sum(entry.bytes for entry in absent.values())), " ".join(absent)
+    return [
+        f"not fetched yet, {total}: {listed}",
+        f"first: python -m diffshortcut.weights fetch {names}",
+    ]
 
 
 def _planned(words: Sequence[str]) -> tuple[str, list[Line], str]:

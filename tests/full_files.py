@@ -7,7 +7,9 @@ import pytest
 import torch
 from torch import nn
 
+from diffshortcut.models.codeformer import CodeFormer
 from diffshortcut.models.nets import DetectorNet, RecognizerANet
+from diffshortcut.models.vq import OFFICIAL
 
 REASON = "needs the extra [full]: make test-full"
 
@@ -78,6 +80,13 @@ def parsenet(path: Path) -> Path:
     source = package("facexlib.parsing.parsenet")
     torch.manual_seed(0)
     torch.save(source.ParseNet(in_size=512, out_size=512, parsing_ch=19).state_dict(), path)
+    return path
+
+
+def codeformer(path: Path) -> Path:
+    """codeformer.pth, as released: the averaged weights, at full size."""
+    torch.manual_seed(0)
+    torch.save({"params_ema": CodeFormer(OFFICIAL).state_dict()}, path)
     return path
 
 

@@ -1,21 +1,26 @@
 """A cell of the full zoo, every stage to the generated pictures, on small stand-ins.
 
 The stand-ins hold random weights in the released layouts (official_layout.py), so the numbers mean
-nothing: what is tested is that `zoo=full` finds, loads, trains, saves, reads them. The only other
-role that is read is of the mini zoo's kind (`others`); scoring needs all roles and is left out.
+nothing: what is tested is that `zoo=full` finds, loads, trains, saves, reads them. Roles that need
+the packages of the extra [full] are the mini zoo's, or left out (`others`), but in the last test,
+which has all.
 """
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import full_files
 import official_layout as official
 import pytest
 import tiny_zoo
+import torch
+from safetensors.torch import load_file
 
 from diffshortcut import cells, config, images
 from diffshortcut.data.person import Person
@@ -92,6 +97,30 @@ def person(tmp_path: Path) -> Person:
 
 
 @pytest.fixture
+def packages(home: Path, tiny_clip_folder: Path) -> None:
+    """Files of the roles that packages fill, beside the diffusion models."""
+    models = full_files.package("torchvision.models")
+    made = {
+        "antelopev2/scrfd_10g_bnkps.onnx": full_files.scrfd,
+        "antelopev2/glintr100.onnx": full_files.arcface,
+        "vgg_face/vgg_face_weights.pth": full_files.vgg_face,
+        "retinaface_resnet50/detection_Resnet50_Final.pth": full_files.retinaface,
+        "parsenet/parsing_parsenet.pth": full_files.parsenet,
+        "codeformer/codeformer.pth": full_files.codeformer,
+        "liqe/LIQE.pt": lambda path: torch.save(full_files.openai_clip().state_dict(), path),
+        "lpips_vgg/vgg16-397923af.pth": lambda path: torch.save(models.vgg16().state_dict(), path),
+    }
+    for name, write in made.items():
+        (home / name).parent.mkdir(exist_ok=True)
+        write(home / name)
+    shutil.copytree(tiny_clip_folder, home / "clip_vit_b32")
+    state = load_file(home / "clip_vit_b32" / "model.safetensors")
+    torch.save(state, home / "clip_vit_b32" / "pytorch_model.bin")
+    for name in ("merges.txt", "special_tokens_map.json", "vocab.json"):
+        (home / "clip_vit_b32" / name).touch()
+
+
+@pytest.fixture
 def others(tmp_path: Path) -> list[str]:
     """Overrides for the roles that are no diffusion model."""
     (tmp_path / "perceptual").mkdir()
@@ -105,18 +134,19 @@ def others(tmp_path: Path) -> list[str]:
 
 @pytest.fixture
 def walk(full_zoo: None, person: Person, others: list[str], tmp_path: Path) -> Callable:
-    """Runs a cell of a small `name` up to generate; gives its artifacts by task."""
+    """Runs a cell of a small `name`, up to generate or `scored`; gives its artifacts by task."""
 
-    def walk(name: str, *overrides: str) -> dict[str, Path]:
+    def walk(name: str, *overrides: str, scored: bool = False) -> dict[str, Path]:
         side = official.resolution(name)
         sizes = [f"{node}.resolution={official.resolution('sd14')}" for node in NODES[1:]]
-        given = ["zoo=full", "debug=quick", f"model={name}", *sizes, *others, *overrides]
+        given = ["zoo=full", "debug=quick", f"model={name}", *sizes, *overrides]
+        given += [] if scored else others
         if not any(word.startswith("surrogate=") for word in overrides):
             given.remove(f"surrogate.resolution={official.resolution('sd14')}")
         cfg = config.resolve(config.compose([*given, f"model.resolution={side}"]))
         config.check(cfg)
         assert cfg["zoo"]["resolution"] == side
-        cell = cells.plan({**cfg, "metric": {}}, person)
+        cell = cells.plan(cfg if scored else {**cfg, "metric": {}}, person)
         store = Store(tmp_path / "store")
         failures = cells.run(cells.merge([cell]), store=store, runtime=RUNTIME)
         assert [failure.reason for failure in failures] == []
@@ -188,3 +218,18 @@ def test_what_was_trained_is_a_folder_that_diffusers_reads(walk: Callable, home:
         read = kind.from_pretrained(made["personalize"] / part, local_files_only=True)
         ours = getattr(trained, part).state_dict()
         assert all(value.equal(ours[key]) for key, value in read.state_dict().items())
+
+
+@pytest.mark.full
+def test_nothing_is_left_out(packages: None, walk: Callable) -> None:
+    """The main job with every role of conf/zoo/full.yaml: CodeFormer with its faces, all scores."""
+    made = walk("sd21base", "attack=metacloak", "purifier=ours", scored=True)
+    side = official.resolution("sd21base")
+    for task in ("purify.codeformer", "purify.sr", "generate"):
+        assert images.read_folder(made[task] / "images").shape[-2:] == (side, side), task
+    found = {}
+    for task in ("score.ims", "score.quality", "score.faithfulness"):
+        for row in map(json.loads, (made[task] / "rows.jsonl").open()):
+            found.setdefault(row["metric"], []).append(row["value"])
+    assert {"ims", "q", "liqe", "clip_iqac", "no_face", "lpips_protected"} <= set(found)
+    assert all(torch.tensor(values).isfinite().all() for values in found.values())

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from diffshortcut import cells, keys, plan, run
+from diffshortcut import cells, keys, plan, run, weights
+from diffshortcut.errors import UserError
 from diffshortcut.store import MARKER, Store
 
 COMMAND = ["attack=random", "purifier=jpeg", "data.people=2"]
@@ -114,6 +115,24 @@ def test_the_quick_command_runs_nothing_and_needs_no_torch(tmp_path: Path, capsy
     assert "personalize" in done.stdout and "stages to do" in done.stdout
     assert "FLOP" not in done.stdout
     assert not list(tmp_path.iterdir())
+
+
+def test_weights_that_are_not_here_are_planned_and_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """Also those that share a release: each once, with the command that brings them."""
+    monkeypatch.setenv("DIFFSHORTCUT_WEIGHTS", str(tmp_path / "none"))
+    words = ["zoo=full", "data=portraits", "purifier=sr", "runtime.device=cpu", plan.QUICK]
+    monkeypatch.setattr(sys, "argv", ["plan", *words])
+    plan.main()
+    said = capsys.readouterr().out
+    assert "SuperResolution" in said and "stages to do" in said
+    [fetch] = [line for line in said.splitlines() if "diffshortcut.weights fetch" in line]
+    names = fetch.partition("fetch ")[2].split()
+    assert len(names) == len(set(names)) and {"sd21base", "sd_x4_upscaler", "liqe"} <= set(names)
+    assert "codeformer" not in names
+    with pytest.raises(UserError, match="sd21base .* is not in"):
+        weights.digest("full:sd21base")
 
 
 def test_a_digest_of_a_config_is_that_of_the_record(tmp_path: Path) -> None:

@@ -4,7 +4,8 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from diffshortcut.errors import UserError, suggest
@@ -15,6 +16,7 @@ SUMS = "sha256.json"  # of every file of the mini zoo, as it was made
 SCHEMES = ("mini", "file", "full")
 _REFERENCE = re.compile(rf"({'|'.join(SCHEMES)}):(\S.*)")
 _memo: dict[Path, tuple[tuple[tuple[str, int, int], ...], str]] = {}
+_unfetched: dict[str, registry.Entry] | None = None
 
 
 def scheme(value: object) -> str | None:
@@ -44,6 +46,11 @@ def digest(reference: str) -> str:
     Links to files and to folders are followed. UserError naming a file that is not what was shipped
     with the mini zoo, or registered or fetched of the full one.
     """
+    if _unfetched is not None and scheme(reference) == "full":
+        found = registry.entry(reference.partition(":")[2].partition("/")[0])
+        if found.missing():
+            _unfetched[found.name] = found
+            return hashlib.sha256(reference.encode()).hexdigest()
     root = locate(reference).resolve()
     files = _files(root) if root.is_dir() else [root]
     state = tuple((str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in files)
@@ -53,6 +60,20 @@ def digest(reference: str) -> str:
         lines = (f"{name}\0{content}\n" for name, content in sums.items())
         _memo[root] = (state, hashlib.sha256("".join(lines).encode()).hexdigest())
     return _memo[root][1]
+
+
+@contextmanager
+def unfetched() -> Iterator[dict[str, registry.Entry]]:
+    """For a plan: inside, what was not fetched yet has a digest too, that no result can have.
+
+    Yields the entries that were asked for so, by name.
+    """
+    global _unfetched
+    before, _unfetched = _unfetched, {}
+    try:
+        yield _unfetched
+    finally:
+        _unfetched = before
 
 
 def _files(root: Path) -> list[Path]:
