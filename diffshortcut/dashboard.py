@@ -50,7 +50,12 @@ def build(arms: Sequence[str], *, entity: str, project: str, name: str = "DiffSh
         for metric in PRIMARY
     ]
     costs = [panels.WeavePanelSummaryTable(table_name="stages")]
-    sections = {"Results": tables, "Pictures": shown, "Scores": scores, "Stages": costs}
+    sections: dict[str, Any] = {
+        "Results": tables,
+        "Pictures": shown,
+        "Scores": scores,
+        "Stages": costs,
+    }
     return ws.Workspace(
         name=name,
         entity=entity,

@@ -170,10 +170,11 @@ def test_the_released_file_is_read(
     """One .pth with the averaged weights under `params_ema`, and nothing that tells the sizes."""
     file = tmp_path / "codeformer.pth"
     torch.save({"params_ema": net.state_dict()}, file)
-    assert torch.equal(CodeFormer.read_released(file, TINY)(x)[0], net(x)[0])
-    seen: list[Path] = []
-    monkeypatch.setattr(CodeFormer, "read_released", lambda place: seen.append(place) or net)
-    assert load(weights=f"file:{file}", detector=None).net is net and seen == [file]
+    reference = f"file:{file}"
+    assert torch.equal(CodeFormer.read_released(reference, TINY)(x)[0], net(x)[0])
+    seen: list[str] = []
+    monkeypatch.setattr(CodeFormer, "read_released", lambda given: seen.append(given) or net)
+    assert load(weights=reference, detector=None).net is net and seen == [reference]
 
 
 class FixedDetector:

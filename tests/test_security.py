@@ -62,6 +62,9 @@ def test_no_source_unpickles_or_runs_data() -> None:
             assert said.get("shell", "False") == said.get("allow_pickle", "False") == "False", path
             if name == "torch.load":
                 assert said["weights_only"] == "True", f"{path}:{call.lineno}"
+            if name in ("torch.load", "torch.jit.load"):  # where a hash is compared before
+                compared = path.name == "unpickle.py" or "mini/train" in path.as_posix()
+                assert compared, f"{path}:{call.lineno}"
 
 
 def pickled(place: Path, folder: Path, name: str) -> Path:
@@ -83,7 +86,7 @@ def into_pixel_model(folder: Path, place: Path) -> None:
 def into_codeformer(folder: Path, place: Path) -> None:
     from diffshortcut.models.codeformer import CodeFormer
 
-    CodeFormer.read_released(pickled(place, folder, "codeformer.pth"))
+    CodeFormer.read_released(f"file:{pickled(place, folder, 'codeformer.pth')}")
 
 
 def into_a_pipeline(folder: Path, place: Path) -> None:

@@ -157,7 +157,7 @@ def _begin(options: Mapping[str, Any], threads: int) -> ModuleType:
             "hydra/launcher=graph needs Ray: pip install 'diffshortcut[grid]', or do without it"
             " in this process: hydra.launcher.workers=0"
         ) from error
-    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if options["address"] is not None:
         ray.init(address=options["address"], **quiet)
         return ray

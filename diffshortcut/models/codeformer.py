@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import gelu
 
 from diffshortcut.models.vq import OFFICIAL, Config, Residual, VQAutoencoder, conv
+from diffshortcut.weights.unpickle import unpickled
 
 
 class CodeFormer(VQAutoencoder):
@@ -94,11 +95,10 @@ class CodeFormer(VQAutoencoder):
         return net.eval()
 
     @classmethod
-    def read_released(cls, file: Path, config: Config = OFFICIAL) -> "CodeFormer":
-        """The net of the released codeformer.pth (its averaged weights), in evaluation mode."""
+    def read_released(cls, reference: str, config: Config = OFFICIAL) -> "CodeFormer":
+        """The averaged weights of the released codeformer.pth, in evaluation mode."""
         net = cls(config)
-        state = torch.load(file, weights_only=True, map_location="cpu")["params_ema"]
-        net.load_state_dict(state)
+        net.load_state_dict(unpickled(reference)["params_ema"])
         return net.eval()
 
 

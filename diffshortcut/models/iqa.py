@@ -17,7 +17,7 @@ from torch import Tensor
 
 from diffshortcut import extras
 from diffshortcut.images import resize
-from diffshortcut.weights import locate
+from diffshortcut.weights.unpickle import scripted, unpickled
 
 LEAST = 224  # pixels that LIQE's patches need
 
@@ -63,7 +63,7 @@ def load_clip_iqa(*, weights: str) -> ClipIqa:
 
 @cache
 def _liqe(reference: str, device: torch.device) -> Any:
-    state = torch.load(locate(reference), weights_only=True, map_location="cpu")
+    state = unpickled(reference)
     source = extras.load("pyiqa.archs.liqe_arch", "full")
     with _given(source, state), torch.no_grad():
         net = source.LIQE(pretrained=False, mtl=True)
@@ -73,7 +73,7 @@ def _liqe(reference: str, device: torch.device) -> Any:
 
 @cache
 def _clip_iqa(reference: str, device: torch.device) -> Any:
-    archive = torch.jit.load(str(locate(reference)), map_location="cpu")  # as OpenAI released it
+    archive = scripted(reference)  # as OpenAI released it
     source = extras.load("pyiqa.archs.clipiqa_arch", "full")
     with _given(source, archive.state_dict()):
         net = source.CLIPIQA(model_type="clipiqa", backbone="RN50")

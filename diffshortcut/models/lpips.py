@@ -8,7 +8,7 @@ from torch import Tensor
 
 from diffshortcut import extras
 from diffshortcut.models.perceptual import Perceptual
-from diffshortcut.weights import locate
+from diffshortcut.weights.unpickle import unpickled
 
 
 class Lpips(Perceptual):
@@ -38,9 +38,8 @@ def load(*, weights: str, net: Literal["vgg", "alex"]) -> Lpips:
 
 @cache
 def _net(reference: str, kind: str, device: torch.device) -> Any:
-    path = locate(reference)
     net = extras.load("lpips", "full").LPIPS(net=kind, pnet_rand=True, verbose=False)
-    state = torch.load(path, weights_only=True, map_location="cpu")
+    state = unpickled(reference)
     # features.10.weight is slice3.10.weight in the package
     names = {name: f"features.{name.partition('.')[2]}" for name in net.net.state_dict()}
     net.net.load_state_dict({name: state[released] for name, released in names.items()})

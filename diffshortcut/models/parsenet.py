@@ -8,7 +8,7 @@ from torch import Tensor
 
 from diffshortcut import extras
 from diffshortcut.images import resize
-from diffshortcut.weights import locate
+from diffshortcut.weights.unpickle import unpickled
 
 SIZE = 512  # pixels
 # of ParseNet's 19 classes background, and from 14 on hat, earring, necklace, neck and cloth, where
@@ -37,8 +37,7 @@ def load(*, weights: str) -> Parser:
 
 @cache
 def _net(reference: str, device: torch.device) -> Any:
-    path = locate(reference)
     source = extras.load("facexlib.parsing.parsenet", "full")
     net = source.ParseNet(in_size=SIZE, out_size=SIZE, parsing_ch=19)
-    net.load_state_dict(torch.load(path, weights_only=True, map_location="cpu"))
+    net.load_state_dict(unpickled(reference))
     return net.to(device).eval().requires_grad_(False)

@@ -119,11 +119,11 @@ def _enlargement(image: Tensor, size: tuple[int, int]) -> Tensor:
 
 def load(*, weights: str, detector: FaceDetector, parser: Parser | None = None) -> Restorer:
     """The restorer of config.json and model.safetensors in a folder, or of the released .pth."""
-    net = _net(locate(weights), torch.get_default_device())
+    net = _net(locate(weights), weights, torch.get_default_device())
     return Restorer(net=net, detector=detector, parser=parser)
 
 
 @cache
-def _net(place: Path, device: torch.device) -> CodeFormer:
-    net = CodeFormer.read(place) if place.is_dir() else CodeFormer.read_released(place)
+def _net(place: Path, weights: str, device: torch.device) -> CodeFormer:
+    net = CodeFormer.read(place) if place.is_dir() else CodeFormer.read_released(weights)
     return net.to(device).requires_grad_(False)

@@ -9,7 +9,7 @@ from torch import Tensor
 from diffshortcut import extras
 from diffshortcut.images import resize
 from diffshortcut.models.faces import Face
-from diffshortcut.weights import locate
+from diffshortcut.weights.unpickle import unpickled
 
 SCORE = 0.8  # CodeFormer's threshold
 
@@ -48,9 +48,8 @@ def load(*, weights: str, size: int) -> RetinaFace:
 
 @cache
 def _net(reference: str, device: torch.device) -> Any:
-    path = locate(reference)
     source = extras.load("facexlib.detection.retinaface", "full")
     net = source.RetinaFace(network_name="resnet50", device=device)
-    state = torch.load(path, weights_only=True, map_location="cpu")
+    state = unpickled(reference)
     net.load_state_dict({name.removeprefix("module."): value for name, value in state.items()})
     return net.eval().requires_grad_(False)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from diffshortcut import extras
 from diffshortcut.models.faces import Recognizer
-from diffshortcut.weights import locate
+from diffshortcut.weights.unpickle import unpickled
 
 SIZE = 224  # pixels
 
@@ -40,7 +40,7 @@ def load(*, weights: str, descriptor: Literal[4096, 2622] = 4096) -> Recognizer:
 
 @cache
 def _net(reference: str, device: torch.device) -> Any:
-    path = locate(reference)
     source = extras.load("deepface.models.facial_recognition.pytorch.VGGFace", "full")
-    net = source.load_model_weights(source.base_model(), str(path))
+    net = source.base_model()
+    net.load_state_dict(unpickled(reference))
     return net.to(device).requires_grad_(False)

@@ -122,9 +122,9 @@ def refuse_changed(name: str) -> None:
     found = entry(name)
     for file in found.files:
         expected = found.expected(file)
-        if inner in ("", file.path) and expected not in (None, sha256(found.folder / file.path)):
+        if inner in ("", file.path) and expected not in (None, sha256(found.path(file))):
             raise UserError(
-                f"weights: {found.folder / file.path} is not the file that is registered, or that"
+                f"weights: {found.path(file)} is not the file that is registered, or that"
                 f" was fetched: remove it, then python -m diffshortcut.weights fetch {name}"
             )
 

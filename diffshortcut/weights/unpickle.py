@@ -1,5 +1,6 @@
 """Released .pt and .pth files: compared with their hash, then read without running anything."""
 
+from pathlib import Path
 from typing import Any
 from zipfile import is_zipfile
 
@@ -13,8 +14,21 @@ def unpickled(reference: str) -> Any:
 
     UserError if the file is missing, or is not the registered one.
     """
+    file = _compared(reference)
+    # files of before torch 1.6 are no archives, and cannot be mapped
+    return torch.load(file, weights_only=True, mmap=is_zipfile(file), map_location="cpu")
+
+
+def scripted(reference: str) -> torch.jit.ScriptModule:
+    """The TorchScript archive of a weight reference, of which only the state is to be taken.
+
+    UserError if the file is missing, or is not the registered one.
+    """
+    return torch.jit.load(str(_compared(reference)), map_location="cpu")
+
+
+def _compared(reference: str) -> Path:
     file = locate(reference)
     if scheme(reference) == "full":
         registry.refuse_changed(reference.partition(":")[2])
-    # files of before torch 1.6 are no archives, and cannot be mapped
-    return torch.load(file, weights_only=True, mmap=is_zipfile(file), map_location="cpu")
+    return file
