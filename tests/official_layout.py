@@ -137,14 +137,14 @@ def _write_parts(folder: Path, name: str) -> None:
         variant = file.replace(".safetensors", ".fp16.safetensors")
         save_file(half, folder / part / variant, {"format": "pt"})
     _write(folder / "scheduler", "scheduler_config.json", _scheduler(name))
-    _write_tokenizer(folder / "tokenizer", "!" if _is_second(name) else "<|endoftext|>")
+    write_tokenizer(folder / "tokenizer", "!" if _is_second(name) else "<|endoftext|>")
 
 
 def _scheduler(name: str, prefix: str = "") -> dict[str, Any]:
     return {"_diffusers_version": "0.10.0.dev0", **released.config(name, f"{prefix}scheduler")}
 
 
-def _write_tokenizer(folder: Path, padding: str) -> None:
+def write_tokenizer(folder: Path, padding: str) -> None:
     _tokenizer().save_pretrained(folder)
     vocabulary = json.loads((folder / "tokenizer.json").read_text())["model"]["vocab"]
     for made in folder.iterdir():  # the released repositories hold four files, of older kinds

@@ -43,4 +43,4 @@ def _net(reference: str, device: torch.device) -> Any:
     source = extras.load("deepface.models.facial_recognition.pytorch.VGGFace", "full")
     net = source.base_model()
     net.load_state_dict(unpickled(reference))
-    return net.to(device).requires_grad_(False)
+    return net.to(device).eval().requires_grad_(False)
