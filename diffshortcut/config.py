@@ -162,9 +162,9 @@ def build(node: dict[str, Any], where: str = "") -> Any:
         return instantiate(node, _convert_="all")
     except Exception as error:
         cause: BaseException = error
-        while cause.__cause__ is not None:
+        while cause.__cause__ is not None and not isinstance(cause, UserError):
             cause = cause.__cause__
-        if isinstance(cause, UserError):
+        if isinstance(cause, UserError):  # what was said of what is below it
             raise cause from None
         if isinstance(cause, OSError) and cause.filename:
             raise UserError(f"{cause.filename}: {cause.strerror}") from error

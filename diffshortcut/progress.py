@@ -36,6 +36,7 @@ def track(iterable: Iterable[T], what: str, total: int | None = None) -> Iterato
 def quiet_libraries() -> None:
     """Switch their bars off, unless the environment says otherwise; before they are imported."""
     os.environ.update({name: value for name, value in QUIET.items() if name not in os.environ})
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it warns of kernels nobody uses
 
 
 @cache

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from diffshortcut import cells, config
 from diffshortcut.bench import costs
 from diffshortcut.cost import columns
 from diffshortcut.cost.advice import advice
@@ -14,6 +15,7 @@ from diffshortcut.cost.ledger import Ledger
 from diffshortcut.cost.nets import Nets
 from diffshortcut.cost.rehearsal import rehearsing
 from diffshortcut.cost.stand_ins import walk
+from diffshortcut.data import portraits
 from diffshortcut.errors import UserError
 
 GB = 10**9
@@ -163,3 +165,15 @@ def test_told_as_measured(name):
     real = costs.tensors(name)
     assert told.flops == pytest.approx(real["flops"], rel=0.02)
     assert told.peak == pytest.approx(real["tensors"], rel=0.3)
+
+
+@pytest.mark.slow
+def test_the_released_upscaler_is_told_without_its_weights(monkeypatch, tmp_path):
+    """75 steps of 1.131 TFLOP a branch and 3.095 for the decoder, 4 pictures and one again."""
+    monkeypatch.setenv("DIFFSHORTCUT_WEIGHTS", str(tmp_path))
+    [person] = portraits.people(people=1)
+    planned = config.resolve(config.compose(["zoo=full", "purifier=sr"]))
+    told = estimate(cells.plan(planned, person)["purify.sr"])
+    assert told.reason is None
+    assert told.flops == pytest.approx(5 * (75 * 2 * 1.1314e12 + 3.095e12), rel=0.002)
+    assert told.weights == pytest.approx(4 * (473_398_020 + 55_325_927 + 340_387_840), rel=0.001)

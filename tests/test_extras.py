@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from diffshortcut import doctor, extras
+from diffshortcut import config, doctor, extras
 from diffshortcut.errors import UserError
 
 HEAVY = (
@@ -69,6 +69,14 @@ def test_a_missing_package_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> N
         monkeypatch.setitem(sys.modules, module, None)
         with pytest.raises(UserError, match=rf"{module}.*pip install 'diffshortcut\[full\]'"):
             extras.load(f"{module}.anything", "full")
+
+
+def test_what_a_config_builds_names_its_extra_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hydra wraps what a loader raises."""
+    monkeypatch.setitem(sys.modules, "lpips", None)
+    node = {"_target_": "diffshortcut.models.lpips.load", "weights": "file:none", "net": "vgg"}
+    with pytest.raises(UserError, match=r"lpips.*pip install 'diffshortcut\[full\]'"):
+        config.build({"_target_": "builtins.dict", "perceptual": node})
 
 
 def test_every_extra_of_the_table_is_declared() -> None:

@@ -41,7 +41,7 @@ def shapes_only() -> Iterator[None]:
         return _released(name) or locate(name)
 
     def tokens(folder: Path | str, *args: Any, **kwargs: Any) -> CLIPTokenizer:
-        if Path(folder).is_dir():
+        if any((Path(folder) / file).is_file() for file in ("vocab.json", "tokenizer.json")):
             return tokenizer(folder, *args, **kwargs)
         found = tokenizer(MINI / "mini_a" / "tokenizer", local_files_only=True)
         found.model_max_length = TOKENS

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 from diffusers import DDIMScheduler, StableDiffusionUpscalePipeline
+from diffusers.utils.logging import disable_progress_bar
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
@@ -165,6 +166,7 @@ def load(*, weights: str, precision: Precision | None = None) -> Upscaler:
 
 @cache
 def _load(folder: Path, device: torch.device, precision: Precision) -> Upscaler:
+    disable_progress_bar()  # a stage has its own
     with warnings.catch_warnings(action="ignore", category=FutureWarning):
         pipeline = StableDiffusionUpscalePipeline.from_pretrained(
             folder, local_files_only=True, use_safetensors=True, torch_dtype=torch.float32
