@@ -1,7 +1,7 @@
 """Cells as graphs of stages: equal stages of all arms and people are merged and run once."""
 
 import logging
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Any
 from diffshortcut import execute, keys
 from diffshortcut.data.people import SETS, Prompted
 from diffshortcut.data.person import Person
-from diffshortcut.errors import UserError
+from diffshortcut.errors import UserError, suggest
 from diffshortcut.progress import track
 from diffshortcut.schema import own
 from diffshortcut.store import Store, StoreError
@@ -22,6 +22,8 @@ READS = {  # the sets whose pictures a stage looks at
     "personalize": ("set_B",),
     "score": ("set_B", "set_C"),
 }
+OF_MODEL = {"generated", "model"}
+EVIDENCE = ("generated", "model", "purified", "protected")  # what a metric can read
 STAGES = ("prior", "protect", "purify", "personalize", "generate", "score")
 
 
@@ -93,7 +95,10 @@ def plan(cfg: Mapping[str, Any], person: Person) -> dict[str, Task]:
     size_of = {} if whole else {"full_size": True}
     protected = task("protect", {"attack": own(attack), "resolution": size, **size_of}, **before)
     cell = {f"{found.stage}.surrogate": found for found in before.values()}
-    class_images = prior(trainer) if whole else {}
+    metrics = cfg.get("metric") or {}
+    trained = not metrics or any(OF_MODEL & set(_reads(node)) for node in metrics.values())
+    trained &= whole
+    class_images = prior(trainer) if trained else {}
     cell |= {**class_images, "protect": protected}
     if cfg["stages"] == "protect":
         return cell
@@ -103,16 +108,33 @@ def plan(cfg: Mapping[str, Any], person: Person) -> dict[str, Task]:
         images = cell[f"purify.{name}"] = task("purify", {"link": link, **seen}, images=images)
     if not whole:
         return cell
-    model = task("personalize", {"trainer": own(trainer)}, images=images, **class_images)
-    sampler = cfg["sampler"]
-    if isinstance(person, Prompted) and person.prompts:
-        sampler = {**sampler, "prompts": list(person.prompts)}
-    generated = task("generate", {"sampler": sampler}, model=model)
-    cell |= {"personalize": model, "generate": generated}
-    evidence = {"generated": generated, "model": model, "purified": images, "protected": protected}
-    for name, metric in (cfg.get("metric") or {}).items():
-        cell[f"score.{name}"] = task("score", {"metric": metric}, **evidence)
+    evidence = {"purified": images, "protected": protected}
+    if trained:
+        model = task("personalize", {"trainer": own(trainer)}, images=images, **class_images)
+        generated = task("generate", {"sampler": _asked(cfg["sampler"], person)}, model=model)
+        cell |= {"personalize": model, "generate": generated}
+        evidence = {"generated": generated, "model": model, **evidence}
+    for name, metric in metrics.items():
+        read = {role: evidence[role] for role in _reads(metric)}
+        cell[f"score.{name}"] = task("score", {"metric": own(metric)}, **read)
     return cell
+
+
+def _asked(sampler: dict[str, Any], person: Person) -> dict[str, Any]:
+    """The sampler with the person's own prompts, if there are any."""
+    if isinstance(person, Prompted) and person.prompts:
+        return {**sampler, "prompts": list(person.prompts)}
+    return sampler
+
+
+def _reads(metric: Mapping[str, Any]) -> Sequence[str]:
+    """The artifacts that a metric looks at: all, unless its config says which."""
+    roles = metric.get("reads", EVIDENCE)
+    for role in roles:
+        if role not in EVIDENCE:
+            known = f"{suggest(role, EVIDENCE)} There are: {', '.join(EVIDENCE)}"
+            raise UserError(f"metric: nothing to read is called '{role}'.{known}")
+    return roles
 
 
 def merge(cells: Iterable[Mapping[str, Task]]) -> list[Task]:

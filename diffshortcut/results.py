@@ -158,6 +158,7 @@ def gallery(comparison: Comparison, store: Store) -> dict[str, dict[str, list[Pa
         found[arm] = {"original": list(original)} | {
             column: candidates(_artifact(store, cell[name]) / "images")
             for column, name in columns.items()
+            if name in cell
         }
     return found
 

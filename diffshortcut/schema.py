@@ -12,7 +12,8 @@ from typing import Any
 from diffshortcut import keys
 from diffshortcut.errors import UserError, suggest
 
-STAGE_REFERENCES = {"prior", "personalized"}  # keys of a method's node that name another stage
+# keys of a method's node that name other stages, or what it reads of them
+STAGE_REFERENCES = {"prior", "personalized", "reads"}
 SCALARS: dict[str, tuple[type, ...]] = {
     "bool": (bool,),
     "int": (int,),

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
@@ -83,7 +84,8 @@ def _generate(task: Task, draws: Draws) -> None:
 
 
 def _score(task: Task, draws: Draws) -> None:
-    sampler = task.inputs["generated"].config["sampler"]
+    made = task.inputs.get("generated")
+    sampler: dict[str, Any] = made.config["sampler"] if made else {"prompts": (), "images": 0}
     generated = {text: _blank(sampler["images"], _side(task)) for text in sampler["prompts"]}
     clean = _pictures(task, "set_B")
     evidence = Evidence(

@@ -15,7 +15,8 @@ class Evidence:
 
     `references` (set_C) and `clean` (set_B) are the person's own pictures, `protected` and
     `purified` are set_B after those stages, `generated` maps each prompt to its images,
-    `model` is the folder of the personalized weights, for `LatentDiffusion.with_weights`.
+    `model` is the folder of the personalized weights, for `LatentDiffusion.with_weights`. The last
+    two are there for a metric whose config does not say that it `reads` only the others.
     """
 
     generated: dict[str, Tensor]
@@ -23,7 +24,7 @@ class Evidence:
     clean: Tensor
     protected: Tensor
     purified: Tensor
-    model: Path
+    model: Path | None
     draws: Draws
 
     def versions(self) -> Iterator[tuple[str, Tensor]]:

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
 from diffshortcut.metrics.evidence import Evidence
+from diffshortcut.metrics.mismatch import LABELS, noise_probability
 from diffshortcut.metrics.rows import Better, Row, image_rows
 
 TOKEN = "+token"
@@ -36,13 +37,13 @@ class Shortcut:
     clip: Any
     sampler: Any
     names: Sequence[str]
-    labels: Sequence[str] = ("noise", "person")
-    template: str = "a photo of {}"
+    labels: Sequence[str] = LABELS
 
     def __call__(self, evidence: Evidence) -> list[Row]:
         """Rows of all the sampler's prompts."""
         draws = evidence.draws.scope("shortcut")
         base = self.sampler.model
+        assert evidence.model is not None
         personalized = base.with_weights(evidence.model)
         before, after = (self.sampler(model, draws) for model in (base, personalized))
         return [
@@ -55,14 +56,10 @@ class Shortcut:
 
     def _rows(self, name: str, prompt: str, ours: Tensor, base: Tensor) -> list[Row]:
         better: Better = None if name.endswith(TOKEN) else "lower"
-        noise = self.noise_probability(ours) - self.noise_probability(base)
+        after, before = (noise_probability(self.clip, x, self.labels) for x in (ours, base))
+        noise = after - before
         energy = high_frequency(ours) - high_frequency(base)
         return [
             *image_rows(f"shortcut_noise.{name}", noise, better=better, prompt=prompt),
             *image_rows(f"shortcut_high_frequency.{name}", energy, better=better, prompt=prompt),
         ]
-
-    def noise_probability(self, images: Tensor) -> Tensor:
-        """(n,) of the first label under the template (Figure 2)."""
-        texts = [self.template.format(label) for label in self.labels]
-        return self.clip.probabilities(images, texts)[:, 0].cpu()

@@ -24,12 +24,12 @@ def run(*, config: dict[str, Any], inputs: Inputs, out: Path, draws: Draws) -> d
     protected = read_files(inputs.pictures("protected"))
     size = protected.shape[-1]
     evidence = Evidence(
-        generated=read_generated(inputs.artifacts["generated"]),
+        generated=read_generated(inputs.artifacts.get("generated")),
         references=quantize(read_files(inputs.person.set_C, size)),
         clean=quantize(read_files(inputs.person.set_B, size)),
         protected=protected,
         purified=read_files(inputs.pictures("purified")),
-        model=inputs.artifacts["model"],
+        model=inputs.artifacts.get("model"),
         draws=draws,
     )
     rows = build(config["metric"], "metric")(evidence)
@@ -42,8 +42,10 @@ def run(*, config: dict[str, Any], inputs: Inputs, out: Path, draws: Draws) -> d
     return {"rows": len(rows)}
 
 
-def read_generated(folder: Path) -> dict[str, Tensor]:
-    """The images (n, 3, h, w) of a `generate` artifact by prompt."""
+def read_generated(folder: Path | None) -> dict[str, Tensor]:
+    """The images (n, 3, h, w) of a `generate` artifact by prompt; none of no artifact."""
+    if folder is None:
+        return {}
     prompts = json.loads((folder / "prompts.json").read_text())["prompts"]
     return {
         prompt: read_files(sorted((folder / "images").glob(f"{index}-*.png")))
