@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from diffshortcut import execute, keys
+from diffshortcut import execute, keys, parallel
 from diffshortcut.data.people import SETS, Prompted
 from diffshortcut.data.person import Person
 from diffshortcut.errors import UserError, suggest
@@ -185,7 +185,7 @@ def _attempt(
     except StoreError:
         raise
     except Exception as error:
-        if runtime["fail_fast"]:
+        if runtime["fail_fast"] or parallel.together(task.stage):
             raise
         log.error("%s failed: %s", task.title, error, exc_info=not isinstance(error, UserError))
         return Failure(task, str(error) or type(error).__name__)

@@ -12,7 +12,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor, as_tensor, device, int64, nn, uint8
+from torch import Tensor, as_tensor, device, empty_like, int64, nn, uint8
 from torch.optim import Optimizer
 
 from diffshortcut import progress
@@ -113,15 +113,23 @@ def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
 def load_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
     """The reverse of `optimizer_tensors`."""
     state: dict[Any, Any] = {}
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     for name, value in tensors.items():
         number, *path, last = name.split(".")
         row = state.setdefault(int(number), {})
         for key in path:
             row = row.setdefault(key, {})
         is_count = value.ndim == 0 and value.dtype == int64
-        row[last] = int(value) if is_count else value
+        row[last] = int(value) if is_count else _laid_out(value, weights[int(number)])
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def _laid_out(value: Tensor, weight: Tensor) -> Tensor:
+    """In memory as its weight is, channels last or not: fused optimizers go by the memory."""
+    if value.shape != weight.shape:
+        return value
+    return empty_like(weight, dtype=value.dtype, device=value.device).copy_(value)
 
 
 def _flat(tree: Mapping[Any, Any], above: str = "") -> Iterator[tuple[str, Tensor]]:

@@ -98,6 +98,7 @@ class Training:
         self.team = team
         self.step = 0
         self.first: int | None = None  # the step from which images come in order, 0, 1, 2 ...
+        self.scaler = model.precision.new_scaler(model.device)
         self.reset_optimizer()
 
     def reset_optimizer(self) -> None:
@@ -105,9 +106,8 @@ class Training:
         parameters = self.model.trainable_parameters()
         for parameter in parameters:
             parameter.grad = None
-        precision = self.model.precision
-        self.optimizer = precision.new_optimizer(parameters, self.settings.learning_rate)
-        self.scaler = precision.new_scaler(self.model.device)
+        rate = self.settings.learning_rate
+        self.optimizer = self.model.precision.new_optimizer(parameters, rate)
 
     def restart_order(self) -> None:
         """From here on images come as they are listed, from the first, as in released attacks."""

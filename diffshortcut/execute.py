@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory")  # CUDA's, PyTorch's on the CPU
+_loaded: set[str] = set()  # the weights that stages have asked for since there was room
 
 
 def load(task: "Task") -> None:
@@ -35,7 +36,8 @@ def do(
     """Make the task's artifact unless it is there.
 
     When memory runs out the micro-batch is halved, as often as it can be. `too_large` are those
-    for which memory ran out before, in another process; all of them are recorded.
+    for which memory ran out before, in another process; all of them are recorded. A stage that
+    other processes run as well is not tried again: they wait for its first try.
     """
     while True:
         attempt = with_micro_batch(task, too_large[-1] // 2) if too_large else task
@@ -43,7 +45,8 @@ def do(
             _make(attempt, store, runtime, too_large)
             return
         except Exception as error:
-            if not _out_of_memory(error) or micro_batch(attempt) < 2:
+            retried = _out_of_memory(error) and micro_batch(attempt) > 1
+            if not retried or parallel.together(task.stage):
                 raise
         too_large = (*too_large, micro_batch(attempt))
         log.warning("%s: out of memory with micro-batches of %d", task.title, too_large[-1])
@@ -115,7 +118,10 @@ def _run(task: "Task", store: Store, runtime: Mapping[str, Any], out: Path) -> d
     from diffshortcut.seeding import Draws
     from diffshortcut.stages.inputs import Inputs
 
-    torch.set_default_device(device(runtime["device"]))
+    found = device(runtime["device"])
+    if found != "cpu":
+        _make_room(task)
+    torch.set_default_device(found)
     torch.set_num_threads(runtime["threads"])
     stage = importlib.import_module(f"diffshortcut.stages.{task.stage}")
     artifacts = {role: store.path(t.stage, t.key) for role, t in task.inputs.items()}
@@ -126,10 +132,25 @@ def _run(task: "Task", store: Store, runtime: Mapping[str, Any], out: Path) -> d
     return stage.run(config=task.config, inputs=inputs, out=out, draws=draws)
 
 
+def _make_room(task: "Task") -> None:
+    """Models stay loaded until a stage needs others: then its own have the device to themselves."""
+    from diffshortcut.models.remembered import forget
+
+    wanted = _references(task)
+    if not wanted <= _loaded:
+        forget()
+        _free()
+        _loaded.clear()
+        _loaded.update(wanted)
+
+
+def _references(task: "Task") -> set[str]:
+    return {value for _, value in config.leaves(task.config) if weights.scheme(value)}
+
+
 def _identity(task: "Task") -> dict[str, Any]:
     """What the artifact is made of."""
     person, sets = task.person, task.sets
-    references = {value for _, value in config.leaves(task.config) if weights.scheme(value)}
     return {
         "stage": task.stage,
         "key": task.key,
@@ -138,7 +159,7 @@ def _identity(task: "Task") -> dict[str, Any]:
         "seed": task.seed,
         "config": task.config,
         "pictures": {name: person.digest([name]) for name in sets} if person else {},
-        "weights": {reference: weights.digest(reference) for reference in sorted(references)},
+        "weights": {name: weights.digest(name) for name in sorted(_references(task))},
     }
 
 

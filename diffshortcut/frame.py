@@ -8,6 +8,7 @@ from diffshortcut.errors import UserError, suggest
 from diffshortcut.schema import fits
 
 PRIOR = {"model": "Node", "prompt": "str", "images": "int", "steps": "int", "guidance": "float"}
+PRIOR |= {"micro_batch": "int | None"}
 TYPES = {  # as annotations; a Node has a _target_
     "seed": "int",
     "stages": "str",

@@ -13,6 +13,12 @@ from diffshortcut.decode import SUFFIXES, upright
 from diffshortcut.errors import UserError
 
 
+def batches(count: int, size: int | None) -> list[range]:
+    """The indices of `count` images in parts of at most `size`; None: all in one."""
+    size = size or max(count, 1)
+    return [range(start, min(start + size, count)) for start in range(0, count, size)]
+
+
 def read(path: Path, size: int | None = None) -> Tensor:
     """The image of a file as (3, h, w); with `size`: square center crop, then size x size.
 

@@ -8,12 +8,15 @@ Without a launcher there is one process, and nothing here does anything.
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # a launch that only looks things up does not wait for torch
     from torch import Tensor
 
 TOGETHER = {"personalize"}  # stages that all processes run at once
+PATIENCE = timedelta(days=30)  # a process waits while the one in charge protects for hours
+_orders: Any = None  # the group over which they are given: NCCL would give up after ten minutes
 
 
 @dataclass(frozen=True)
@@ -55,10 +58,13 @@ def in_charge() -> bool:
 
 def meet(device: str) -> None:
     """Wait for the other processes; `device` is cpu or cuda."""
-    if launched():
+    global _orders
+    if launched() and _orders is None:
         from accelerate import PartialState
+        from torch import distributed
 
         PartialState(cpu=device == "cpu")
+        _orders = distributed.new_group(backend="gloo", timeout=PATIENCE)
 
 
 def team() -> Team:
@@ -69,6 +75,11 @@ def team() -> Team:
 
     state = PartialState()
     return Team(state.num_processes, state.process_index)
+
+
+def together(stage: str) -> bool:
+    """Whether other processes run this stage at the same time: none may fail and go on alone."""
+    return launched() and stage in TOGETHER
 
 
 def call(key: str | None) -> None:
@@ -87,5 +98,5 @@ def _broadcast(key: str | None) -> str | None:
     from torch import distributed
 
     box = [key]
-    distributed.broadcast_object_list(box, src=0)
+    distributed.broadcast_object_list(box, src=0, group=_orders)
     return box[0]

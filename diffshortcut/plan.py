@@ -144,7 +144,8 @@ def _records(root: Path) -> Iterator[tuple[str, dict[str, Any], Took]]:
         try:
             told = json.loads(marker.read_text())["provenance"]
             disk = sum(file.stat().st_size for file in marker.parent.rglob("*"))
-            yield told["stage"], told["config"], Took(told["seconds"], told["peak_memory"], disk)
+            memory = told.get("peak_device_memory", told["peak_memory"])
+            yield told["stage"], told["config"], Took(told["seconds"], memory, disk)
         except (OSError, ValueError, KeyError):
             continue  # broken, or being written: the store will see to it
 

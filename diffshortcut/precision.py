@@ -1,6 +1,6 @@
 """How models compute: what is narrow, what is recomputed, which kernels; never what is computed."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
@@ -15,6 +15,13 @@ from diffshortcut.errors import UserError
 
 ADAM: dict[str, Any] = {"betas": (0.9, 0.999), "weight_decay": 1e-2, "eps": 1e-8}
 Result = TypeVar("Result")
+# A power of two, so exact in float32: in float16 a pixel's share of a mean would become zero.
+LOSS_SCALE = 2.0**12
+
+
+def gradients(value: Tensor, inputs: Sequence[Tensor]) -> list[Tensor]:
+    """Of a scalar, scaled on the way; no other tensor gets a gradient."""
+    return [slope / LOSS_SCALE for slope in torch.autograd.grad(LOSS_SCALE * value, inputs)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,10 +30,10 @@ class Precision:
 
     `autocast` lets products and convolutions compute in 16 bits; `optimizer` adamw8bit keeps
     AdamW's moments in 8 bits (bitsandbytes): both change results. The others change rounding at
-    most: `attention` xformers needs CUDA, `gradient_checkpointing` computes the denoiser's inner
-    values a second time instead of keeping them, `recompute_encoder` the autoencoder's (the
-    gradient is then taken in two passes, the denoiser's memory freed before the encoder's is
-    needed), `channels_last` and `compiled` (torch.compile) choose kernels.
+    most: `attention` xformers needs CUDA, `gradient_checkpointing` computes the inner values of
+    each block a second time instead of keeping them, `recompute_encoder` those of the whole
+    autoencoder (the gradient is then taken in two passes, the denoiser's memory freed before the
+    encoder's is needed), `channels_last` and `compiled` (torch.compile) choose kernels.
     """
 
     autocast: Literal["bfloat16", "float16"] | None = None
@@ -49,6 +56,12 @@ class Precision:
         with narrow:
             yield
 
+    @contextmanager
+    def decoding(self, device: torch.device) -> Iterator[None]:
+        """As `computing`, but for an autoencoder that leaves the range of float16."""
+        with nullcontext() if self.autocast == "float16" else self.computing(device):
+            yield
+
     def recomputed(self, call: Callable[[Tensor], Result], x: Tensor) -> Result:
         """call(x), its inner values computed again for the gradient if that was asked for."""
         if not (self.recompute_encoder and torch.is_grad_enabled() and x.requires_grad):
@@ -63,8 +76,9 @@ class Precision:
             net.enable_gradient_checkpointing()
         if self.attention == "xformers":
             use_xformers(net)
-        if self.compiled:
-            net.compile(dynamic=False)
+        if self.compiled:  # an autoencoder is not called, its halves are
+            for part in (net.encoder, net.decoder) if hasattr(net, "decoder") else (net,):
+                part.compile(dynamic=False)
         return net
 
     def new_optimizer(self, parameters: Iterable[nn.Parameter], rate: float) -> Optimizer:

@@ -33,16 +33,29 @@ def environment() -> dict[str, Any]:
 
 @contextmanager
 def cost() -> Iterator[dict[str, Any]]:
-    """Fill a dict with the wall time in seconds and the peak memory in bytes of its block."""
+    """Fill a dict with the wall time in seconds and the peak memory in bytes of its block.
+
+    With a GPU in use also with the peak of its tensors, `peak_device_memory`.
+    """
     measured: dict[str, Any] = {"started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
     _reset_peak()
     start = time.perf_counter()
     yield measured
     measured["seconds"] = round(time.perf_counter() - start, 3)
     measured["peak_memory"] = _peak()
+    if cuda := _cuda():
+        measured["peak_device_memory"] = cuda.max_memory_allocated()
+
+
+def _cuda() -> Any:
+    """torch.cuda if this process uses it: asking does not import torch."""
+    torch = sys.modules.get("torch")
+    return torch.cuda if torch is not None and torch.cuda.is_initialized() else None
 
 
 def _reset_peak() -> None:
+    if cuda := _cuda():
+        cuda.reset_peak_memory_stats()
     with suppress(OSError):  # only Linux can forget an earlier peak
         Path("/proc/self/clear_refs").write_text("5")
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from diffshortcut import arms, config, keys
 from diffshortcut.attacks.denoising import denoising_loss
 from diffshortcut.attacks.pgd import gradient_of
+from diffshortcut.checkpoint import load_optimizer, optimizer_tensors
 from diffshortcut.dreambooth import Posterior, Settings, Training
 from diffshortcut.errors import UserError
 from diffshortcut.models.ldm import LatentDiffusion, load
@@ -189,3 +190,26 @@ def test_every_zoo_has_its_precision() -> None:
 
 def _weights(training: Training) -> list[Tensor]:
     return [p.detach() for p in training.model.trainable_parameters()]
+
+
+def test_moments_come_back_in_the_layout_of_their_weights() -> None:
+    """Fused AdamW goes by the memory: a resumed training goes on as the one that was not."""
+
+    def trained(resumed: bool) -> torch.Tensor:
+        torch.manual_seed(0)
+        net = torch.nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last)
+        optimizer = Precision().new_optimizer(net.parameters(), 1e-2)
+        for step in range(3):
+            if step == 2 and resumed:
+                kept = {
+                    name: value.detach().clone(memory_format=torch.contiguous_format)
+                    for name, value in optimizer_tensors(optimizer).items()
+                }
+                optimizer = Precision().new_optimizer(net.parameters(), 1e-2)
+                load_optimizer(optimizer, kept)
+            optimizer.zero_grad()
+            net(torch.linspace(0, 1 + step, 75).view(1, 3, 5, 5)).square().sum().backward()
+            optimizer.step()
+        return net.weight.detach()
+
+    assert torch.equal(trained(resumed=True), trained(resumed=False))

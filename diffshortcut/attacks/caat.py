@@ -2,13 +2,12 @@
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
-from diffshortcut.attacks.adapted import Adapted, cross_attention
+from diffshortcut.attacks.adapted import cross_attention
 from diffshortcut.attacks.denoising import denoising_loss
 from diffshortcut.attacks.perturbation import FixedObjective
-from diffshortcut.attacks.pgd import Gradient, Loss
+from diffshortcut.attacks.pgd import Loss, gradient_of
 from diffshortcut.attacks.scene import Scene
 from diffshortcut.models.ldm import LatentDiffusion
 from diffshortcut.seeding import Draws
@@ -32,7 +31,9 @@ class CAAT(FixedObjective):
     def __call__(self, scene: Scene, draws: Draws) -> Tensor:
         """The protected set_B, (n, 3, h, w) in [0, 1]."""
         attention = cross_attention(self.surrogate, self.learning_rate)
-        gradient = _both(denoising_loss(attention.model, self.prompt, draws), attention)
+        loss = denoising_loss(attention.model, self.prompt, draws)
+        # that for the projections is kept until they descend
+        gradient = gradient_of(loss, also=attention.weights, told=attention.add_slopes)
         start = self.start(scene, draws, random=self.random_start)
         state = scene.variables(x=start, attention=attention)
         for number in scene.checkpoint.track(range(self.steps), "caat", state):
@@ -43,17 +44,3 @@ class CAAT(FixedObjective):
     def objective(self, scene: Scene, draws: Draws) -> Loss:
         """Eq. 1 of the model before any training."""
         return denoising_loss(self.surrogate, self.prompt, draws)
-
-
-def _both(loss: Loss, attention: Adapted) -> Gradient:
-    """The gradient for the images; that for the projections is kept until they descend."""
-
-    def gradient(x: Tensor, images: range, step: int) -> tuple[Tensor, Tensor]:
-        x = x.detach().requires_grad_()
-        with torch.enable_grad():
-            values = loss(x, images, step)
-            direction, *slopes = torch.autograd.grad(values.sum(), [x, *attention.weights])
-        attention.add_slopes(slopes)
-        return values.detach(), direction
-
-    return gradient

@@ -59,7 +59,7 @@ class Glaze(FixedObjective):
             z = posterior_sample(model, x, draws, images, step)
             far = (z - restyled[where]).square().mean((1, 2, 3))
             seen = (self.perceptual.distance(clean[where], x) - self.visible).relu()
-            return -far - self.weight * seen
+            return -far.to(seen.device) - self.weight * seen
 
         return loss
 

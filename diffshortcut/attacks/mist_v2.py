@@ -12,6 +12,7 @@ from diffshortcut.attacks.pgd import Loss, gradient_of
 from diffshortcut.attacks.scene import Scene
 from diffshortcut.attacks.target import Target
 from diffshortcut.models.ldm import LatentDiffusion
+from diffshortcut.precision import gradients
 from diffshortcut.seeding import Draws
 
 
@@ -81,5 +82,5 @@ class MistV2(Perturbation):
                 number % len(images), number % len(images) + 1
             )  # one image after another
             value = loss(images[list(chosen)], chosen, number).mean()
-            adapted.add_slopes(torch.autograd.grad(value, list(adapted.weights)))
+            adapted.add_slopes(gradients(value, adapted.weights))
             adapted.descend()

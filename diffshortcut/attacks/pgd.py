@@ -1,12 +1,14 @@
 """Projected gradient ascent in an l_inf ball (Eq. 4): the one loop that every attack runs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from diffshortcut.attacks.ball import LEVELS, project
 from diffshortcut.errors import UserError
+from diffshortcut.images import batches
+from diffshortcut.precision import gradients
 
 # (x, their indices among the person's images, step) -> one value per image (n,). A loss draws by
 # index and step, so that the size of the batch it is called with cannot change its draws.
@@ -17,19 +19,24 @@ Gradient = Callable[[Tensor, range, int], tuple[Tensor, Tensor]]
 Move = Callable[[Tensor, int], Tensor]
 
 
-# A power of two, so exact in float32: in float16 a pixel's share of a mean would become zero.
-LOSS_SCALE = 2.0**12
+def gradient_of(
+    loss: Loss,
+    *,
+    also: Sequence[Tensor] = (),
+    told: Callable[[Sequence[Tensor]], None] = lambda slopes: None,
+) -> Gradient:
+    """The gradient of a loss with respect to the images: no parameter gets a gradient.
 
-
-def gradient_of(loss: Loss) -> Gradient:
-    """The gradient of a loss with respect to the images alone: no parameter gets a gradient."""
+    Of weights that are `also` asked for, the gradient of each call's sum is `told`.
+    """
 
     def gradient(x: Tensor, images: range, step: int) -> tuple[Tensor, Tensor]:
         x = x.detach().requires_grad_()
         with torch.enable_grad():
             values = loss(x, images, step)
-            (direction,) = torch.autograd.grad(LOSS_SCALE * values.sum(), x)
-        return values.detach(), direction / LOSS_SCALE
+            direction, *slopes = gradients(values.sum(), [x, *also])
+        told(slopes)
+        return values.detach().to(x.device), direction
 
     return gradient
 
@@ -61,7 +68,7 @@ def ascend(
     move = step if callable(step) else along_sign(step)
     for number in range(first_step, first_step + steps):
         values, directions = zip(
-            *(gradient(x[i.start : i.stop], i, number) for i in _batches(len(x), micro_batch)),
+            *(gradient(x[i.start : i.stop], i, number) for i in batches(len(x), micro_batch)),
             strict=True,
         )
         value, direction = torch.cat(values), torch.cat(directions)
@@ -70,11 +77,6 @@ def ascend(
             record(value, direction)
         x = project(x + move(direction, number) / LEVELS, clean, radius)
     return x.detach()
-
-
-def _batches(count: int, size: int | None) -> list[range]:
-    size = size or count
-    return [range(start, min(start + size, count)) for start in range(0, count, size)]
 
 
 def _require_finite(value: Tensor, direction: Tensor, step: int) -> None:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from transformers import CLIPConfig, CLIPTokenizer, PreTrainedModel
 
 from diffshortcut.errors import UserError
-from diffshortcut.models import codeformer, faces, guided_diffusion, nets, perceptual, released
+from diffshortcut.models import codeformer, faces, guided_diffusion, nets, released
 from diffshortcut.models.geometry import ARCFACE
 from diffshortcut.weights import MINI, registry
 
@@ -63,19 +63,7 @@ def shapes_only() -> Iterator[None]:
             (faces.Recognizer, "embed", _embedded(faces.Recognizer.embed)),
         ):
             stack.enter_context(patch.object(owner, name, stand_in))
-        for (owner, name), loader in _loaders().items():
-            stack.enter_context(patch.object(owner, name, loader))
         yield
-
-
-@cache
-def _loaders() -> dict[tuple[Any, str], Any]:
-    """Loaders that remember a net whatever its device: what they make here is not for runs."""
-    names = [(faces, f"load_{what}") for what in ("detector", "recognizer_a", "recognizer_b")]
-    return {
-        (owner, name): cache(getattr(owner, name).__wrapped__)
-        for owner, name in [*names, (perceptual, "load")]
-    }
 
 
 @cache

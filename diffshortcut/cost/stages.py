@@ -16,7 +16,6 @@ from diffshortcut.images import quantize
 from diffshortcut.metrics.evidence import Evidence
 from diffshortcut.samplers.classifier_free import ClassifierFree
 from diffshortcut.seeding import Draws
-from diffshortcut.stages import prior as prior_stage
 from diffshortcut.stages import protect as protect_stage
 from diffshortcut.stages import purify as purify_stage
 
@@ -37,7 +36,7 @@ def _prior(task: Task, draws: Draws) -> None:
         images=config["images"],
         steps=config["steps"],
         guidance=config["guidance"],
-        micro_batch=prior_stage.MICRO_BATCH,
+        micro_batch=config["micro_batch"],
     )(model, draws)
 
 
@@ -73,8 +72,8 @@ def _purify(task: Task, draws: Draws) -> None:
 
 def _personalize(task: Task, draws: Draws) -> None:
     images = _pictures(task, "set_B" if "images" in task.inputs else "set_A")
-    count = task.inputs["prior"].config["images"]
-    prior = _blank(count, _side(task))
+    class_images = task.inputs.get("prior")
+    prior = _blank(class_images.config["images"], _side(task)) if class_images else None
     configs.build(task.config["trainer"], "trainer")(images, prior, draws, images, lambda *_: None)
 
 

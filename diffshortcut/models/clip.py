@@ -3,7 +3,6 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import torch
@@ -12,6 +11,7 @@ from torch.nn.functional import normalize
 from transformers import CLIPModel, CLIPTokenizer
 
 from diffshortcut.images import center_square, resize
+from diffshortcut.models.remembered import remembered
 from diffshortcut.weights import locate
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -57,7 +57,7 @@ def load(*, weights: str) -> Clip:
     return _load(locate(weights), torch.get_default_device())
 
 
-@cache
+@remembered
 def _load(folder: Path, device: torch.device) -> Clip:
     # OpenAI released ViT-B/32 before safetensors; transformers reads a .bin as weights only
     safe = (folder / "model.safetensors").exists()

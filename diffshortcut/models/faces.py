@@ -2,7 +2,6 @@
 
 import os
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,6 +13,7 @@ from diffshortcut import images as pictures
 from diffshortcut import weights as references
 from diffshortcut.models.geometry import align
 from diffshortcut.models.nets import RecognizerBNet, decode, load_net
+from diffshortcut.models.remembered import remembered
 
 SCORE = 0.5  # SCRFD's thresholds
 OVERLAP = 0.4
@@ -139,25 +139,22 @@ def aligned_faces(images: Tensor, faces: list[Face | None], size: int) -> Tensor
     return torch.stack(crops) if crops else images.new_zeros(0, 3, size, size)
 
 
-@cache
 def load_detector(*, weights: str, size: int) -> Detector:
     """A detector of a folder's model.onnx (or an ONNX file); images are fitted into size x size."""
-    return Detector(net=OnnxNet(path=_onnx(weights)), size=size)
+    return Detector(net=_onnx(references.locate(weights), torch.get_default_device()), size=size)
 
 
-@cache
 def load_recognizer_a(*, weights: str) -> Recognizer:
     """Recognizer A: ArcFace's convention, 112 x 112 RGB to 512-d (IMS's first part, weight 0.7)."""
-    return Recognizer(net=OnnxNet(path=_onnx(weights)), size=112)
+    return Recognizer(net=_onnx(references.locate(weights), torch.get_default_device()), size=112)
 
 
-@cache
 def load_recognizer_b(*, weights: str) -> Recognizer:
     """Recognizer B: the VGG-like net (IMS's second part, weight 0.3)."""
     net = load_net(RecognizerBNet, references.locate(weights))
     return Recognizer(net=net, size=RecognizerBNet.size)
 
 
-def _onnx(weights: str) -> Path:
-    path = references.locate(weights)
-    return path / "model.onnx" if path.is_dir() else path
+@remembered
+def _onnx(path: Path, _: torch.device) -> OnnxNet:
+    return OnnxNet(path=path / "model.onnx" if path.is_dir() else path)

@@ -5,7 +5,6 @@ which is which. Nothing else tells the full zoo's pixel model from the mini zoo'
 """
 
 from collections.abc import Iterator, Mapping
-from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from diffusers import DDPMScheduler, UNet2DModel
 from torch import Tensor
 
 from diffshortcut.models.pixel_diffusion import PixelDiffusion, with_schedule
+from diffshortcut.models.remembered import remembered
 from diffshortcut.precision import Precision
 from diffshortcut.weights import locate
 from diffshortcut.weights.unpickle import unpickled
@@ -44,7 +44,7 @@ def load(*, weights: str, precision: Precision | None = None) -> PixelDiffusion:
     return _load(locate(weights), weights, torch.get_default_device(), precision)
 
 
-@cache
+@remembered
 def _load(_: Path, weights: str, device: torch.device, precision: Precision) -> PixelDiffusion:
     released = unpickled(weights)
     with torch.device("meta"):

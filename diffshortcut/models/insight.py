@@ -5,7 +5,6 @@ the 8-bit BGR arrays that they expect. A direct path is loaded; nothing is downl
 """
 
 from collections.abc import Sequence
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from diffshortcut import weights as references
 from diffshortcut.errors import UserError
 from diffshortcut.images import to_uint8
 from diffshortcut.models.faces import Face, Recognizer
+from diffshortcut.models.remembered import remembered
 
 BATCH = 64  # aligned faces at once
 
@@ -74,7 +74,7 @@ def load_recognizer(*, weights: str) -> Recognizer:
     return Recognizer(net=ArcFace(net=net), size=net.input_size[0])
 
 
-@cache
+@remembered
 def _net(reference: str, task: str) -> Any:
     path = references.locate(reference)
     zoo = extras.load("insightface.model_zoo", "full")

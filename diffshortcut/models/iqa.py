@@ -6,7 +6,6 @@ They are given a CLIP made of the registry's files and an empty folder instead.
 
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
-from functools import cache
 from io import StringIO
 from tempfile import TemporaryDirectory
 from types import ModuleType
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from diffshortcut import extras
 from diffshortcut.images import resize
+from diffshortcut.models.remembered import remembered
 from diffshortcut.weights.unpickle import scripted, unpickled
 
 LEAST = 224  # pixels that LIQE's patches need
@@ -61,7 +61,7 @@ def load_clip_iqa(*, weights: str) -> ClipIqa:
     return ClipIqa(net=_clip_iqa(weights, torch.get_default_device()))
 
 
-@cache
+@remembered
 def _liqe(reference: str, device: torch.device) -> Any:
     state = unpickled(reference)
     source = extras.load("pyiqa.archs.liqe_arch", "full")
@@ -71,7 +71,7 @@ def _liqe(reference: str, device: torch.device) -> Any:
     return net.to(device).eval().requires_grad_(False)
 
 
-@cache
+@remembered
 def _clip_iqa(reference: str, device: torch.device) -> Any:
     archive = scripted(reference)  # as OpenAI released it
     source = extras.load("pyiqa.archs.clipiqa_arch", "full")

@@ -8,7 +8,6 @@ import copy
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from diffshortcut.errors import UserError
 from diffshortcut.models import adapters
+from diffshortcut.models.remembered import remembered
 from diffshortcut.precision import Precision
 from diffshortcut.weights import locate
 
@@ -215,7 +215,7 @@ def load(
     return model
 
 
-@cache
+@remembered
 def _load(
     folder: Path, shared: Path, device: torch.device, precision: Precision
 ) -> LatentDiffusion:

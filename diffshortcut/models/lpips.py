@@ -1,6 +1,5 @@
 """LPIPS (Zhang et al. 2018) of the package lpips, on a trunk whose weights the registry brings."""
 
-from functools import cache
 from typing import Any, Literal
 
 import torch
@@ -8,6 +7,7 @@ from torch import Tensor
 
 from diffshortcut import extras
 from diffshortcut.models.perceptual import Perceptual
+from diffshortcut.models.remembered import remembered
 from diffshortcut.weights.unpickle import unpickled
 
 
@@ -36,7 +36,7 @@ def load(*, weights: str, net: Literal["vgg", "alex"]) -> Lpips:
     return Lpips(net=_net(weights, net, torch.get_default_device()))
 
 
-@cache
+@remembered
 def _net(reference: str, kind: str, device: torch.device) -> Any:
     net = extras.load("lpips", "full").LPIPS(net=kind, pnet_rand=True, verbose=False)
     state = unpickled(reference)

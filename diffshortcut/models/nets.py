@@ -14,16 +14,26 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from diffshortcut.models.remembered import remembered
+
 Net = TypeVar("Net", bound=nn.Module)
 STRIDES = (8, 16, 32)
 ANCHORS = 2  # per cell, as in SCRFD
 
 
 def load_net(kind: type[Net], folder: Path) -> Net:
-    """A net from config.json (its constructor's arguments) and model.safetensors, frozen."""
+    """A net from config.json (its constructor's arguments) and model.safetensors, frozen.
+
+    Equal calls give the same net.
+    """
+    return _loaded(kind, folder, torch.get_default_device())
+
+
+@remembered
+def _loaded(kind: type[Net], folder: Path, device: torch.device) -> Net:
     net = kind(**json.loads((folder / "config.json").read_text()))
     net.load_state_dict(load_file(folder / "model.safetensors"))
-    return net.to(torch.get_default_device()).eval().requires_grad_(False)
+    return net.to(device).eval().requires_grad_(False)
 
 
 def conv_block(inputs: int, outputs: int, *, stride: int = 1, groups: int = 1) -> nn.Sequential:

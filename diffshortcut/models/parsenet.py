@@ -1,6 +1,5 @@
 """ParseNet by facexlib: which pixels of an aligned face are to be pasted back (CodeFormer)."""
 
-from functools import cache
 from typing import Any
 
 import torch
@@ -8,6 +7,7 @@ from torch import Tensor
 
 from diffshortcut import extras
 from diffshortcut.images import resize
+from diffshortcut.models.remembered import remembered
 from diffshortcut.weights.unpickle import unpickled
 
 SIZE = 512  # pixels
@@ -35,7 +35,7 @@ def load(*, weights: str) -> Parser:
     return Parser(net=_net(weights, torch.get_default_device()))
 
 
-@cache
+@remembered
 def _net(reference: str, device: torch.device) -> Any:
     source = extras.load("facexlib.parsing.parsenet", "full")
     net = source.ParseNet(in_size=SIZE, out_size=SIZE, parsing_ch=19)

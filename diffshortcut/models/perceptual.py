@@ -1,7 +1,6 @@
 """The role of LPIPS (Zhang et al. 2018): a distance of images in the features of a trained net."""
 
 from collections.abc import Callable
-from functools import cache
 
 import torch
 from torch import Tensor
@@ -43,7 +42,6 @@ class Perceptual:
         return [functional.normalize(level, dim=1) for level in levels]
 
 
-@cache
 def load(*, weights: str) -> Perceptual:
     """From recognizer B's folder."""
     return Perceptual(net=load_net(RecognizerBNet, references.locate(weights)))

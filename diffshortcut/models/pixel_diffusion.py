@@ -6,13 +6,13 @@ into the schedule, 0 ... T-1, and x_t of index t has kept alpha_bar_t.
 """
 
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 
 import torch
 from diffusers import DDPMScheduler, UNet2DModel
 from torch import Tensor
 
+from diffshortcut.models.remembered import remembered
 from diffshortcut.precision import Precision
 from diffshortcut.weights import locate
 
@@ -122,7 +122,7 @@ def load(*, weights: str, precision: Precision | None = None) -> PixelDiffusion:
     return _load(locate(weights), torch.get_default_device(), precision or Precision())
 
 
-@cache
+@remembered
 def _load(folder: Path, device: torch.device, precision: Precision) -> PixelDiffusion:
     unet = UNet2DModel.from_pretrained(
         folder, subfolder="unet", local_files_only=True, use_safetensors=True

@@ -1,6 +1,5 @@
 """Restore the faces of photos: detect, align, CodeFormer, paste back."""
 
-from functools import cache
 from pathlib import Path
 
 import torch
@@ -12,6 +11,7 @@ from diffshortcut.models.faces import Face, FaceDetector
 from diffshortcut.models.geometry import invert, similarity, warp
 from diffshortcut.models.parsenet import Parser
 from diffshortcut.models.paste import paste
+from diffshortcut.models.remembered import remembered
 from diffshortcut.weights import locate
 
 # the five landmarks in CodeFormer's (FFHQ's) 512 x 512 crop, in the order of ARCFACE
@@ -61,10 +61,11 @@ class Restorer:
         `fidelity` is w: 0 = quality, 1 = fidelity. With `straight_through` the gradient passes.
         """
         options = {"w": fidelity, "adain": adain, "straight_through": straight_through}
+        x = images.to(next(self.net.parameters()).device)
         with torch.set_grad_enabled(straight_through):
             if self.net.config.aligned:
-                return self._restore(images, options)
-            return torch.stack([self._photo(image, options) for image in images])
+                return self._restore(x, options).to(images)
+            return torch.stack([self._photo(image, options) for image in x]).to(images)
 
     def _restore(self, faces: Tensor, options: dict) -> Tensor:
         crops = resize(faces, self.net.config.resolution)
@@ -123,7 +124,7 @@ def load(*, weights: str, detector: FaceDetector, parser: Parser | None = None) 
     return Restorer(net=net, detector=detector, parser=parser)
 
 
-@cache
+@remembered
 def _net(place: Path, weights: str, device: torch.device) -> CodeFormer:
     net = CodeFormer.read(place) if place.is_dir() else CodeFormer.read_released(weights)
     return net.to(device).requires_grad_(False)

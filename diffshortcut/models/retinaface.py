@@ -1,6 +1,5 @@
 """RetinaFace with a ResNet-50 (Deng et al. 2020) by facexlib: CodeFormer's own face detector."""
 
-from functools import cache
 from typing import Any
 
 import torch
@@ -9,6 +8,7 @@ from torch import Tensor
 from diffshortcut import extras
 from diffshortcut.images import resize
 from diffshortcut.models.faces import Face
+from diffshortcut.models.remembered import remembered
 from diffshortcut.weights.unpickle import unpickled
 
 SCORE = 0.8  # CodeFormer's threshold
@@ -46,7 +46,7 @@ def load(*, weights: str, size: int) -> RetinaFace:
     return RetinaFace(net=_net(weights, torch.get_default_device()), size=size)
 
 
-@cache
+@remembered
 def _net(reference: str, device: torch.device) -> Any:
     source = extras.load("facexlib.detection.retinaface", "full")
     net = source.RetinaFace(network_name="resnet50", device=device)

@@ -3,7 +3,6 @@
 import json
 import warnings
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import torch
@@ -12,6 +11,8 @@ from diffusers.utils.logging import disable_progress_bar
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from diffshortcut.images import batches
+from diffshortcut.models.remembered import remembered
 from diffshortcut.precision import Precision
 from diffshortcut.seeding import Draws
 from diffshortcut.weights import locate
@@ -46,21 +47,20 @@ class Upscaler:
         the low-resolution images (at most 350 for the released model).
         """
         generators = [draws.generator("upscale", image=i) for i in range(len(images))]
-        size = micro_batch or len(images)
         parts = []
-        for start in range(0, len(images), size):
-            part = images[start : start + size]
+        for some in batches(len(images), micro_batch):
+            part = images[some.start : some.stop]
             with self.precision.computing(self.pipeline.device):
-                upscaled = self.pipeline(
+                latents = self.pipeline(
                     prompt=[prompt] * len(part),
                     image=part,
                     num_inference_steps=steps,
                     guidance_scale=guidance,
                     noise_level=noise_level,
-                    generator=generators[start : start + size],
-                    output_type="pt",
-                )
-            parts.append(upscaled.images.to(images))
+                    generator=generators[some.start : some.stop],
+                    output_type="latent",
+                ).images
+            parts.append(self._decode(latents.float()).to(images))
         return torch.cat(parts)
 
     def trajectory_loss(
@@ -79,12 +79,13 @@ class Upscaler:
         `high` (n, 3, 4h, 4w) gives the latent that is noised, `low` (n, 3, h, w) conditions; the
         gradient reaches both. mse of v = v_u + guidance (v_c - v_u) against the true velocity.
         """
-        solver = self._solver(steps)
+        solver, device = self._solver(steps), self.pipeline.device
+        low, high = low.to(device), high.to(device)
         unit = draws.uniform("timestep", (), len(high))
         t = solver.timesteps[(unit * len(solver.timesteps)).long()].to(high.device)
-        posterior = self.pipeline.vae.encode(high * 2 - 1).latent_dist
-        fresh = draws.normal("posterior", posterior.mean.shape[1:], len(high)).to(high)
-        z = (posterior.mean + posterior.std * fresh) * self.pipeline.vae.config.scaling_factor
+        mean, std = self.precision.recomputed(self._posterior, high * 2 - 1)
+        fresh = draws.normal("posterior", mean.shape[1:], len(high)).to(high)
+        z = (mean + std * fresh) * self.pipeline.vae.config.scaling_factor
         noise = draws.normal("noise", z.shape[1:], len(z)).to(z)
         condition = self._condition(low, prompt, draws, noise_level)
         velocity = self._guided(solver.add_noise(z, noise, t), t, condition, guidance)
@@ -104,6 +105,7 @@ class Upscaler:
 
         Every step is computed again in the backward pass, so memory does not grow with steps.
         """
+        low = low.to(self.pipeline.device)
         solver, condition = self._solver(steps), self._condition(low, prompt, draws, noise_level)
         channels = self.pipeline.vae.config.latent_channels
         z = draws.normal("latents", (channels, *low.shape[-2:]), len(low)).to(low)
@@ -136,18 +138,26 @@ class Upscaler:
     def _guided(self, z: Tensor, t: Tensor, condition: "Condition", guidance: float) -> Tensor:
         positive, negative = (c.expand(len(z), -1, -1) for c in condition.contexts)
         inputs = torch.cat([z, condition.low], dim=1)
-        both = self.pipeline.unet(
-            inputs.repeat(2, 1, 1, 1),
-            t.repeat(2),
-            encoder_hidden_states=torch.cat([negative, positive]),
-            class_labels=condition.level.repeat(2),
-        ).sample
-        away, toward = both.chunk(2)
+        with self.precision.computing(z.device):
+            both = self.pipeline.unet(
+                inputs.repeat(2, 1, 1, 1),
+                t.repeat(2),
+                encoder_hidden_states=torch.cat([negative, positive]),
+                class_labels=condition.level.repeat(2),
+            ).sample
+        away, toward = both.to(z).chunk(2)
         return away + guidance * (toward - away)
 
     def _decode(self, z: Tensor) -> Tensor:
         vae = self.pipeline.vae
-        return (vae.decode(z / vae.config.scaling_factor).sample / 2 + 0.5).clamp(0, 1)
+        with self.precision.decoding(z.device):
+            decoded = vae.decode(z / vae.config.scaling_factor).sample
+        return (decoded.to(z) / 2 + 0.5).clamp(0, 1)
+
+    def _posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        with self.precision.decoding(x.device):
+            latent = self.pipeline.vae.encode(x).latent_dist
+        return latent.mean.to(x), latent.std.to(x)
 
 
 @dataclass(frozen=True)
@@ -164,7 +174,7 @@ def load(*, weights: str, precision: Precision | None = None) -> Upscaler:
     return _load(locate(weights), torch.get_default_device(), precision or Precision())
 
 
-@cache
+@remembered
 def _load(folder: Path, device: torch.device, precision: Precision) -> Upscaler:
     disable_progress_bar()  # a stage has its own
     with warnings.catch_warnings(action="ignore", category=FutureWarning):

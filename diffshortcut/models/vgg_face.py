@@ -1,6 +1,5 @@
 """VGG-Face (Parkhi et al. 2015) through DeepFace: recognizer B of the full zoo."""
 
-from functools import cache
 from typing import Any, Literal
 
 import torch
@@ -8,6 +7,7 @@ from torch import Tensor
 
 from diffshortcut import extras
 from diffshortcut.models.faces import Recognizer
+from diffshortcut.models.remembered import remembered
 from diffshortcut.weights.unpickle import unpickled
 
 SIZE = 224  # pixels
@@ -38,7 +38,7 @@ def load(*, weights: str, descriptor: Literal[4096, 2622] = 4096) -> Recognizer:
     return Recognizer(net=Descriptors(net=net, descriptor=descriptor), size=SIZE)
 
 
-@cache
+@remembered
 def _net(reference: str, device: torch.device) -> Any:
     source = extras.load("deepface.models.facial_recognition.pytorch.VGGFace", "full")
     net = source.base_model()

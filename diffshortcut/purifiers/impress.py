@@ -1,20 +1,22 @@
 """IMPRESS (Cao et al. 2023): a picture that survives the autoencoder and looks the same."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from diffshortcut.images import cropped, grown, quantize
+from diffshortcut.images import batches, cropped, grown, quantize
 from diffshortcut.models.ldm import LatentDiffusion
 from diffshortcut.models.perceptual import Perceptual
+from diffshortcut.precision import gradients
 from diffshortcut.progress import track
 from diffshortcut.seeding import Draws
 
 Distance = Callable[[Tensor], Tensor]
 FLOOR = 1e-5  # learning rate at the end of the cosine
 HALVINGS = 12  # of the way back to the picture
+TERMS = ("reconstruction", "hinge", "distance")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +37,7 @@ class Impress:
     budget: float
     noise: float  # standard deviation of the start
     constrained: bool = False
+    micro_batch: int | None = None  # images in memory at once
     history: list[dict[str, float]] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
@@ -46,33 +49,44 @@ class Impress:
         distance in the end, are added to `history`."""
         self.history.clear()
         given = images.to(self.model.device)
-        away = self.perceptual.toward(given)
-        purified = self._optimized(given, away, draws)
+        parts = batches(len(given), self.micro_batch)
+        aways = [self.perceptual.toward(given[i.start : i.stop]) for i in parts]
+
+        def away(x: Tensor) -> Tensor:
+            return torch.cat([of(x[i.start : i.stop]) for i, of in zip(parts, aways, strict=True)])
+
+        purified = self._optimized(given, list(zip(parts, aways, strict=True)), draws)
         if self.constrained:
             purified = self._moved_back(purified, given, away)
         with torch.no_grad():
             self._note(self.steps, distance=away(quantize(purified)))
         return purified.to(images)
 
-    @torch.enable_grad()
-    def _optimized(self, images: Tensor, away: Distance, draws: Draws) -> Tensor:
+    def _optimized(
+        self, images: Tensor, parts: Sequence[tuple[range, Distance]], draws: Draws
+    ) -> Tensor:
         start = draws.normal("start", images.shape[1:], len(images)).to(images)
-        p = (images * 2 - 1 + self.noise * start).clamp(-1, 1).requires_grad_()
+        p = (images * 2 - 1 + self.noise * start).clamp(-1, 1)
         optimizer = torch.optim.Adam([p], lr=self.learning_rate, eps=self.epsilon)
         end = FLOOR if self.cosine else self.learning_rate
         rate = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.steps, eta_min=end)
         for step in track(range(self.steps), "impress"):
-            reconstruction = self._reconstruction(p)
-            distance = away(p / 2 + 0.5)
-            hinge = (distance - self.budget).relu()
-            loss = (reconstruction + self.alpha * hinge).sum()
-            (p.grad,) = torch.autograd.grad(loss, [p])
+            pulled = [self._pulled(p[i.start : i.stop], away) for i, away in parts]
+            p.grad = torch.cat([slope for slope, _ in pulled])
             optimizer.step()
             rate.step()
-            with torch.no_grad():
-                p.clamp_(-1, 1)
-            self._note(step, reconstruction=reconstruction, hinge=hinge, distance=distance)
-        return (p.detach() / 2 + 0.5).clamp(0, 1)
+            p.clamp_(-1, 1)
+            self._note(step, **{name: torch.cat([t[name] for _, t in pulled]) for name in TERMS})
+        return (p / 2 + 0.5).clamp(0, 1)
+
+    @torch.enable_grad()
+    def _pulled(self, p: Tensor, away: Distance) -> tuple[Tensor, dict[str, Tensor]]:
+        """The gradient of the objective of some pictures, and its terms, each (n,)."""
+        p = p.detach().requires_grad_()
+        reconstruction, distance = self._reconstruction(p), away(p / 2 + 0.5)
+        hinge = (distance - self.budget).relu()
+        (slope,) = gradients((reconstruction + self.alpha * hinge).sum(), [p])
+        return slope, dict(zip(TERMS, (reconstruction, hinge, distance), strict=True))
 
     def _reconstruction(self, p: Tensor) -> Tensor:
         """(n,) mean squared error of the round trip, in [-1, 1]."""

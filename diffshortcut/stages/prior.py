@@ -9,11 +9,9 @@ from diffshortcut.samplers.classifier_free import ClassifierFree
 from diffshortcut.seeding import Draws
 from diffshortcut.stages.inputs import Inputs
 
-MICRO_BATCH = 25
-
 
 def run(*, config: dict[str, Any], inputs: Inputs, out: Path, draws: Draws) -> dict[str, Any]:
-    """Write images/NN.png. `config`: model, prompt, images, steps, guidance (w of Eq. 6)."""
+    """Write images/NN.png. `config`: model, prompt, images, steps, guidance, micro_batch."""
     model = build(config["model"])
     sampler = ClassifierFree(
         model=model,
@@ -21,7 +19,7 @@ def run(*, config: dict[str, Any], inputs: Inputs, out: Path, draws: Draws) -> d
         images=config["images"],
         steps=config["steps"],
         guidance=config["guidance"],
-        micro_batch=MICRO_BATCH,
+        micro_batch=config["micro_batch"],
     )
     (images,) = sampler(model, draws)
     digits = len(str(len(images) - 1))

@@ -1,0 +1,37 @@
+"""Models that stay loaded, and the room that they give up."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from diffshortcut import cells, config, execute
+from diffshortcut.data import portraits
+from diffshortcut.models import faces, perceptual, remembered
+
+
+@pytest.fixture(autouse=True)
+def nothing_loaded() -> None:
+    remembered.forget()
+    execute._loaded.clear()
+
+
+def test_equal_loads_give_one_net_on_each_device() -> None:
+    weights = "mini:recognizer_b"
+    net = faces.load_recognizer_b(weights=weights).net
+    assert perceptual.load(weights=weights).net is net
+    with torch.device("meta"):
+        assert faces.load_recognizer_b(weights=weights).net is not net
+    remembered.forget()
+    assert faces.load_recognizer_b(weights=weights).net is not net
+
+
+def test_a_stage_with_other_models_has_the_device_to_itself() -> None:
+    [person] = portraits.people(people=1)
+    cell = cells.plan(config.resolve(config.compose(["purifier=sr"])), person)
+    execute._make_room(cell["purify.sr"])
+    upscaler = config.build(cell["purify.sr"].config["link"]).upscaler
+    execute._make_room(replace(cell["purify.sr"], seed=1))
+    assert config.build(cell["purify.sr"].config["link"]).upscaler is upscaler
+    execute._make_room(cell["personalize"])
+    assert config.build(cell["purify.sr"].config["link"]).upscaler is not upscaler
