@@ -1,6 +1,7 @@
 """`python -m diffshortcut.doctor`: what this machine can run, and what each missing thing needs."""
 
 import importlib.util
+import json
 import os
 import platform
 import shutil
@@ -8,9 +9,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from diffshortcut import config, weights
 from diffshortcut.extras import EXTRAS
 from diffshortcut.report.sheet import Sheet
-from diffshortcut.weights import MINI, registry
+from diffshortcut.weights import MINI, SUMS, registry
 
 SMALL = 4e9  # bytes of memory that the main job on the mini zoo has room in
 
@@ -25,20 +27,31 @@ def rows() -> Iterator[list[str]]:
     yield ["memory", found, "ok" if enough else "too little for the main job: 4 GB"]
     free = shutil.disk_usage(Path.cwd()).free
     yield ["free disk here", registry.size(free), "about 20 MB for each victim of the mini zoo"]
-    whole = all((MINI / name).is_dir() for name in ("mini_a", "codeformer", "upscaler", "clip"))
+    whole = all((MINI / file).is_file() for file in json.loads((MINI / SUMS).read_text()))
     yield [
         "zoo=mini",
         "there" if whole else "not whole",
         "ok" if whole else "reinstall the package",
     ]
-    there = [entry.name for entry in registry.entries().values() if not entry.missing()]
-    hint = "python -m diffshortcut.weights list"
-    yield ["zoo=full", ", ".join(there) or "no weights", "ok" if there else hint]
+    yield from _roles()
     for extra, (modules, purpose) in EXTRAS.items():
         missing = [name for name in modules if importlib.util.find_spec(name) is None]
         found = f"no {', '.join(missing)}" if missing else "there"
         hint = f"pip install 'diffshortcut[{extra}]'" if missing else "ok"
         yield [f"extra {extra}: {purpose}", found, hint]
+
+
+def _roles() -> Iterator[list[str]]:
+    """Of the full zoo: the weights that fill each role, and how to fetch what is missing."""
+    composed = config.resolve(config.compose(["zoo=full"]))
+    for role, node in {"model": composed["model"], **composed["zoo"]}.items():
+        asked = (value for _, value in config.leaves({role: node}) if weights.scheme(value))
+        names = sorted({value.partition(":")[2].partition("/")[0] for value in asked})
+        missing = [name for name in names if registry.entry(name).missing()]
+        hint = f"python -m diffshortcut.weights fetch {' '.join(missing)}" if missing else "ok"
+        if names:
+            found = f"no {', '.join(missing)}" if missing else ", ".join(names)
+            yield [f"zoo=full {role}", found, hint]
 
 
 def _torch() -> Iterator[list[str]]:

@@ -167,17 +167,18 @@ def main() -> None:
     words = [word for word in sys.argv[1:] if word != QUICK]
     cost = QUICK not in sys.argv
     quiet_libraries()
-    with usage.one_line(words), weights.unfetched() as absent:
-        title, found, device = _planned(words)
-        notes = columns.notes([line.told for line in found], device) if cost else []
     from rich.console import Console
 
     console = Console(width=None if sys.stdout.isatty() else 120)
     header = HEADER if cost else HEADER[: -len(columns.HEADER)]
-    rows = [line.cells(cost=cost) for line in found]
-    console.print(Sheet(title, header, rows).rich())
-    for text in (summary(found), *notes, *_to_fetch(absent)):
-        console.print(text, highlight=False, markup=False, soft_wrap=True)
+    with usage.one_line(words), weights.unfetched() as absent:
+        title, found, device = _planned(words)
+        rows = [line.cells(cost=cost) for line in found]
+        console.print(Sheet(title, header, rows).rich())
+        for text in (summary(found), *_to_fetch(absent)):
+            console.print(text, highlight=False, markup=False, soft_wrap=True)
+        for text in columns.notes([line.told for line in found], device) if cost else ():
+            console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def _to_fetch(absent: Mapping[str, Entry]) -> list[str]:

@@ -13,7 +13,10 @@ def found() -> dict[str, list[str]]:
 
 def test_this_machine_can_run_the_mini_zoo(capsys: Any) -> None:
     assert found()["zoo=mini"] == ["there", "ok"]
-    assert found()["zoo=full"] == ["no weights", "python -m diffshortcut.weights list"]
+    fetch = "python -m diffshortcut.weights fetch"
+    assert found()["zoo=full upscaler"] == ["no sd_x4_upscaler", f"{fetch} sd_x4_upscaler"]
+    restorer = ["codeformer", "parsenet", "retinaface_resnet50"]
+    assert found()["zoo=full restorer"][1] == f"{fetch} {' '.join(restorer)}"
     doctor.main()
     assert "torch" in capsys.readouterr().out
 

@@ -2,7 +2,7 @@
 
 It shows that the steps run at full size and in how much memory; docs/full.md holds what was seen.
 Each test needs up to 16 GB and minutes: run them one at a time,
-`python -m pytest -s -m slow tests/test_full_size.py -k pgd`.
+`python -m pytest -s -m large tests/test_full_size.py -k pgd`.
 """
 
 import time

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from diffshortcut.models import upscaler
+from diffshortcut.purifiers.sr import SuperResolution
 from diffshortcut.seeding import Draws
 
 DRAWS = Draws(0, "purify", "nobody")
@@ -53,3 +54,9 @@ def test_the_autoencoder_keeps_its_own_scaling_factor(net: upscaler.Upscaler) ->
 def test_released_defaults() -> None:
     defaults = upscaler.Upscaler.__call__.__wrapped__.__kwdefaults__
     assert (defaults["steps"], defaults["guidance"], defaults["noise_level"]) == (75, 9.0, 20)
+
+
+def test_no_column_is_dropped_whatever_the_size(net: upscaler.Upscaler) -> None:
+    """The pipeline itself shrinks small pictures to multiples of four."""
+    sr = SuperResolution(upscaler=net, prompt="a face", steps=2, guidance=1.0, noise_level=0)
+    assert sr.enlarged(DRAWS.uniform("odd", (3, 18, 9), 1), DRAWS).shape == (1, 3, 72, 36)

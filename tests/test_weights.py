@@ -48,6 +48,8 @@ class Hub(BaseHTTPRequestHandler):
         if start >= len(content):
             self.send_error(416)
             return
+        if "truncated" in self.path:  # and says so of nothing
+            content = content[: len(content) // 2]
         self.send_response(206 if asked else 200)
         self.send_header("Content-Length", str(len(content) - start))
         if asked:
@@ -171,6 +173,25 @@ def test_an_archive_that_does_not_serve_is_said(hub: str, content: bytes | None)
         fetch.fetch(entry(f"{hub}/toy.zip", archive="toy.zip"))
 
 
+def test_a_wrong_archive_is_not_found_whole_again(hub: str, home: Path) -> None:
+    """The next source's is asked for from its beginning, and nothing of either stays."""
+    Hub.files["/first/toy.zip"] = zipped({"net.pt": b"another"})
+    Hub.files["/second/toy.zip"] = zipped({"net.pt": CONTENT})
+    found = entry(f"{hub}/first/toy.zip", f"{hub}/second/toy.zip", sha256=SHA, archive="toy.zip")
+    fetch.fetch(found)
+    assert found.place.read_bytes() == CONTENT
+    assert [asked for _, _, asked in Hub.seen] == [None, None] and not list(home.rglob("*.part"))
+
+
+def test_what_is_cut_short_is_refused_without_a_hash_too(hub: str) -> None:
+    Hub.files["/truncated/net.pt"] = Hub.files["/mirror/net.pt"] = CONTENT
+    found = entry(f"{hub}/truncated/net.pt", f"{hub}/mirror/net.pt")
+    fetch.fetch(found)
+    assert found.place.read_bytes() == CONTENT
+    with pytest.raises(UserError, match="cut short"):
+        fetch.fetch(replace(entry(f"{hub}/truncated/net.pt"), name="other"))
+
+
 def zipped(files: dict[str, bytes]) -> bytes:
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
@@ -190,6 +211,10 @@ def test_the_hubs_own_cache_is_used(
     fetch.fetch(found)
     assert found.place.is_symlink() and found.place.read_bytes() == CONTENT
     assert (tmp_path / "hub" / "models--me--toy").is_dir()
+    found.place.resolve().write_bytes(b"damaged in the cache")
+    found.place.unlink()
+    fetch.fetch(found)
+    assert found.place.read_bytes() == CONTENT
 
 
 def test_offline_nothing_is_asked(hub: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -332,7 +357,10 @@ def test_fetched_weights_that_have_changed_are_refused(
     found = entry(f"{hub}/net.pt", sha256=SHA)
     monkeypatch.setattr(registry, "entries", lambda: {"toy": found})
     fetch.fetch(found)
-    weights.digest("full:toy")
+    fetched = weights.digest("full:toy")
+    (found.folder / "net.pt.part").write_bytes(b"left over")
+    (found.folder / registry.NOTED).unlink()
+    assert weights.digest("full:toy") == fetched  # of a copy of one's own too
     found.place.write_bytes(b"another")
     for reference in ("full:toy", "full:toy/net.pt"):
         with pytest.raises(UserError, match="is not what it was .*weights fetch toy"):

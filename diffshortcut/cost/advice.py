@@ -17,10 +17,15 @@ OPTIONS: dict[str, dict[str, Any]] = {  # by what they make smaller, the cheapes
 }
 
 
-def advice(cost: Cost, memory: int, precision: Mapping[str, Any], micro_batch: Any) -> str | None:
+MicroBatch = tuple[str, Any] | None  # its key, and its value
+
+
+def advice(
+    cost: Cost, memory: int, precision: Mapping[str, Any], micro_batch: MicroBatch
+) -> str | None:
     """What to say of a stage that needs more than `memory` bytes; None if it does not.
 
-    `precision` is the config's group, `micro_batch` the stage's own, False if it has none.
+    `precision` is the config's group, `micro_batch` the stage's own, None if it has none.
     UserError if not even the weights and the optimizer's state fit.
     """
     if cost.peak <= memory:
@@ -38,7 +43,7 @@ def advice(cost: Cost, memory: int, precision: Mapping[str, Any], micro_batch: A
     return f"needs about {size(cost.peak)} {has}: {said}"
 
 
-def _options(cost: Cost, precision: Mapping[str, Any], micro_batch: Any) -> list[str]:
+def _options(cost: Cost, precision: Mapping[str, Any], micro_batch: MicroBatch) -> list[str]:
     """Those that are not chosen yet, of the larger part first."""
     parts = sorted(OPTIONS, key=lambda part: -getattr(cost, part))
     helps = [
@@ -46,6 +51,7 @@ def _options(cost: Cost, precision: Mapping[str, Any], micro_batch: Any) -> list
         for part in parts
         for name, value in OPTIONS[part].items()
         if getattr(cost, part) and precision.get(name) != value
+        if not (name == "autocast" and precision.get(name))  # of equal width
     ]
-    smaller = [] if micro_batch is False or micro_batch == 1 else ["micro_batch=1"]
+    smaller = [f"{micro_batch[0]}=1"] if micro_batch and micro_batch[1] != 1 else []
     return [*smaller, *helps]

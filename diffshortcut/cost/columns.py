@@ -9,6 +9,7 @@ from typing import Any
 from diffshortcut.cells import Task
 from diffshortcut.cost.advice import advice
 from diffshortcut.cost.estimate import Cost, estimate
+from diffshortcut.errors import UserError
 from diffshortcut.weights.registry import size
 
 HEADER = ["FLOPs", "needs"]
@@ -44,7 +45,10 @@ class Told:
         unknown = {f"{self.name}: {cost.reason}" for cost in self.costs if cost.reason}
         largest = max(self.costs, key=lambda cost: cost.peak, default=Cost())
         precision, micro_batch = _options(self.tasks[0].config if self.tasks else {})
-        said = advice(largest, memory, precision, micro_batch)
+        try:
+            said = advice(largest, memory, precision, micro_batch)
+        except UserError as error:
+            raise UserError(f"{self.name}: {error}") from error
         return sorted(unknown) + ([f"{self.name} {said}"] if said else [])
 
 
@@ -72,8 +76,8 @@ def device_memory(device: str) -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def _options(config: Mapping[str, Any]) -> tuple[Mapping[str, Any], Any]:
-    """The first precision in a stage's config, and its method's micro_batch."""
+def _options(config: Mapping[str, Any]) -> tuple[Mapping[str, Any], tuple[str, Any] | None]:
+    """The first precision in a stage's config; key and value of its micro_batch, if any."""
     from diffshortcut.config import leaves
 
     found: dict[str, Any] = {}
@@ -81,5 +85,9 @@ def _options(config: Mapping[str, Any]) -> tuple[Mapping[str, Any], Any]:
         *above, name = where.split(".")
         if above and above[-1] == "precision":
             found.setdefault(name, value)
-    method: Any = next(iter(config.values()), {})
-    return found, method.get("micro_batch", False) if isinstance(method, dict) else False
+    parts = [(part, node) for part, node in config.items() if isinstance(node, dict)]
+    for part, node in [*parts, ("prior", config)]:
+        if "micro_batch" in node:
+            name = "purifier.NAME" if part == "link" else part
+            return found, (f"{name}.micro_batch", node["micro_batch"])
+    return found, None

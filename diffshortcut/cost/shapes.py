@@ -4,11 +4,13 @@ Those of the mini zoo come from their folders. The full zoo's diffusion models a
 the released configurations, whether their weights are here or not.
 """
 
+import atexit
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
+from shutil import rmtree
 from tempfile import mkdtemp
 from typing import Any
 from unittest.mock import patch
@@ -19,9 +21,17 @@ from torch import Tensor, nn
 from transformers import CLIPConfig, CLIPTokenizer, PreTrainedModel
 
 from diffshortcut.errors import UserError
-from diffshortcut.models import codeformer, faces, guided_diffusion, nets, released
+from diffshortcut.models import (
+    codeformer,
+    faces,
+    guided_diffusion,
+    nets,
+    parsenet,
+    released,
+    retinaface,
+)
 from diffshortcut.models.geometry import ARCFACE
-from diffshortcut.weights import MINI, registry
+from diffshortcut.weights import MINI, registry, unpickle
 
 FILES = {"codeformer", "guided_diffusion_256_uncond"}  # single files, whose loaders know the shapes
 WIDTH = 512  # of an embedding
@@ -57,6 +67,10 @@ def shapes_only() -> Iterator[None]:
             (codeformer, "load_file", _nothing),
             (guided_diffusion, "converted", _nothing),
             (torch, "load", lambda *_, **__: {"params_ema": {}}),
+            (unpickle, "_compared", Path),
+            (parsenet, "_net", lambda *_: _nothing_pasted),  # two nets that are small beside theirs
+            (retinaface, "_net", lambda *_: None),
+            (retinaface.RetinaFace, "detect", _one_face),
             (nn.Module, "load_state_dict", _nothing),
             (faces.OnnxNet, "__init__", _nothing),
             (faces.Detector, "detect", _one_face),
@@ -92,6 +106,7 @@ def _file(part: str) -> str:
 
 def _written(name: str, files: dict[str, Any]) -> Path:
     folder = Path(mkdtemp(prefix=f"diffshortcut-{name}-"))
+    atexit.register(rmtree, folder, ignore_errors=True)
     for file, content in files.items():
         (folder / file).parent.mkdir(exist_ok=True)
         (folder / file).write_text(json.dumps(content))
@@ -110,7 +125,12 @@ def _nothing(*_: Any, **__: Any) -> None:
     pass
 
 
-def _one_face(detector: faces.Detector, images: Tensor) -> list[list[faces.Face]]:
+def _nothing_pasted(pixels: Tensor) -> tuple[Tensor, None]:
+    """Every pixel is background."""
+    return torch.zeros(len(pixels), 19, *pixels.shape[-2:]), None
+
+
+def _one_face(detector: Any, images: Tensor) -> list[list[faces.Face]]:
     """Every picture shows one."""
     box = torch.tensor([0.0, 0.0, 112.0, 112.0], device="cpu")
     return [[faces.Face(box=box, score=1.0, points=ARCFACE)] for _ in images]

@@ -41,7 +41,7 @@ class SuperResolution:
         """(n, 3, h, w) to (n, 3, 4h, 4w)."""
         height, width = images.shape[-2:]
         enlarged = self.upscaler(
-            grown(images, least=LEAST),
+            grown(images, least=LEAST, multiple=FACTOR),  # else the pipeline drops columns
             **self._options(draws, self.steps),
             micro_batch=self.micro_batch,
         )

@@ -81,8 +81,9 @@ class ClassifierFree:
         """A solver at its first step; DDIM if the checkpoint's own is none of these."""
         own = {kind.__name__: kind for kind in SOLVERS.values()}
         kind = SOLVERS.get(self.solver) or own.get(model.solver, DDIMScheduler)
-        solver = kind.from_config({**model.scheduler.config, **SETTINGS})
-        solver.set_timesteps(self.steps)
+        with torch.device("cpu"):  # some ask numpy about their tables
+            solver = kind.from_config({**model.scheduler.config, **SETTINGS})
+            solver.set_timesteps(self.steps)
         return solver
 
 

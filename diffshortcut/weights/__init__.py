@@ -52,10 +52,10 @@ def digest(reference: str) -> str:
             _unfetched[found.name] = found
             return hashlib.sha256(reference.encode()).hexdigest()
     root = locate(reference).resolve()
-    files = _files(root) if root.is_dir() else [root]
+    files = _files(root, reference) if root.is_dir() else [root]
     state = tuple((str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in files)
     if root not in _memo or _memo[root][0] != state:
-        sums = {_name(path, root): _sum(path) for path in files}
+        sums = {_name(path, root): registry.sha256(path) for path in files}
         _check(reference, sums)
         lines = (f"{name}\0{content}\n" for name, content in sums.items())
         _memo[root] = (state, hashlib.sha256("".join(lines).encode()).hexdigest())
@@ -76,7 +76,11 @@ def unfetched() -> Iterator[dict[str, registry.Entry]]:
         _unfetched = before
 
 
-def _files(root: Path) -> list[Path]:
+def _files(root: Path, reference: str) -> list[Path]:
+    """Of a registered entry those that it lists: a folder of fetched files holds notes too."""
+    kind, _, name = reference.partition(":")
+    if kind == "full":
+        return sorted(root / file.path for file in registry.entry(name).files)
     walk = os.walk(root, followlinks=True)  # rglob stops at a link to a folder
     found = (Path(folder, name) for folder, _, names in walk for name in names)
     return sorted(path for path in found if path.is_file())
@@ -84,11 +88,6 @@ def _files(root: Path) -> list[Path]:
 
 def _name(path: Path, root: Path) -> str:
     return path.relative_to(root).as_posix() if path != root else "file"
-
-
-def _sum(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _check(reference: str, sums: Mapping[str, str]) -> None:

@@ -64,7 +64,10 @@ def _verify(entries: list[Entry]) -> bool:
         for path, reason in files.items():
             print(f"{name}/{path}: {reason}")
         if not files:
-            print(f"{name}: nothing differs")
+            found = registry.entry(name)
+            unknown = [file.path for file in found.files if found.expected(file) is None]
+            but = f"; no hash is known of {', '.join(unknown)}" if unknown else ""
+            print(f"{name}: nothing differs{but}")
     if not there:
         print("nothing has been fetched")
     return any(wrong.values())

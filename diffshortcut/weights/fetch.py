@@ -1,5 +1,6 @@
 """Fetching weights: the first source that has them, resumed where it stopped, checked by hash."""
 
+import hashlib
 import json
 import logging
 import os
@@ -14,10 +15,11 @@ from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.file_download import http_get
 
 from diffshortcut.errors import UserError
-from diffshortcut.weights.registry import NOTED, Entry, File, Source, sha256
+from diffshortcut.weights.registry import NOTED, Entry, File, Source, sha256, size
 
 log = logging.getLogger(__name__)
 PART = ".part"  # of a file that is not whole yet
+LEAST = 0.9  # of the registered size, which is rounded where no hash is known
 NOTHING_LEFT = 416  # the status for a range that begins where the file ends
 
 
@@ -29,6 +31,8 @@ def fetch(entry: Entry) -> None:
     """Bring what is missing; UserError naming every source and why it did not serve."""
     for file in entry.missing():
         _bring(entry, file)
+    for source in entry.sources:
+        _archive(source, entry).unlink(missing_ok=True)  # all that is wanted of it is there
 
 
 def verify(entry: Entry) -> dict[str, str]:
@@ -71,6 +75,10 @@ def _from(source: Source) -> Callable[[Source, Entry, File], Path]:
 def _from_hub(source: Source, entry: Entry, file: File) -> Path:
     """From the hub or its cache, which other programs share; a link is enough."""
     cached = hf_hub_download(source.place, file.path, revision=source.revision)
+    if entry.expected(file) not in (None, sha256(Path(cached))):  # the cache may be damaged
+        cached = hf_hub_download(
+            source.place, file.path, revision=source.revision, force_download=True
+        )
     place = entry.folder / f"{file.path}{PART}"
     place.parent.mkdir(parents=True, exist_ok=True)
     place.unlink(missing_ok=True)
@@ -82,8 +90,17 @@ def _from_address(source: Source, entry: Entry, file: File) -> Path:
     """From an address, which is that of the file or of the archive that holds it."""
     if entry.archive is None:
         return _download(source.place, entry.folder / f"{file.path}{PART}")
-    archive = _download(source.place, entry.folder / f"{entry.archive}{PART}")
-    return _unpacked(archive, entry.folder / f"{file.path}{PART}", file.path)
+    archive = _download(source.place, _archive(source, entry))
+    part = _unpacked(archive, entry.folder / f"{file.path}{PART}", file.path)
+    if entry.expected(file) not in (None, sha256(part)):
+        archive.unlink()  # else it would be found whole again
+    return part
+
+
+def _archive(source: Source, entry: Entry) -> Path:
+    """Where an archive is kept while it is not whole, for each source its own."""
+    which = hashlib.sha256(source.place.encode()).hexdigest()[:8]
+    return entry.folder / which / f"{entry.archive}{PART}"
 
 
 def _download(address: str, part: Path) -> Path:
@@ -124,6 +141,9 @@ def _accept(entry: Entry, file: File, part: Path) -> None:
     if expected is not None and found != expected:
         part.unlink()
         raise WrongFileError(f"sha256 {found[:12]}... instead of {expected[:12]}...")
+    if expected is None and part.stat().st_size < LEAST * file.bytes:
+        part.unlink()
+        raise WrongFileError(f"cut short, of {size(file.bytes)} there are {LEAST:.0%} at most")
     noted = entry.folder / NOTED
     aside = noted.with_suffix(PART)
     aside.write_text(json.dumps(entry.noted() | {file.path: found}, indent=1) + "\n")

@@ -116,19 +116,6 @@ def locate(name: str) -> Path:
     )
 
 
-def refuse_changed(name: str) -> None:
-    """UserError if a file of an entry, or its file NAME/FILE, has another hash than is known."""
-    name, _, inner = name.partition("/")
-    found = entry(name)
-    for file in found.files:
-        expected = found.expected(file)
-        if inner in ("", file.path) and expected not in (None, sha256(found.path(file))):
-            raise UserError(
-                f"weights: {found.path(file)} is not the file that is registered, or that"
-                f" was fetched: remove it, then python -m diffshortcut.weights fetch {name}"
-            )
-
-
 def sha256(path: Path) -> str:
     """Of a file, in hex."""
     with path.open("rb") as stream:
