@@ -22,6 +22,7 @@ from diffshortcut.dreambooth import Posterior, Settings, Training
 from diffshortcut.models import released
 from diffshortcut.models.ldm import LatentDiffusion
 from diffshortcut.models.upscaler import Upscaler
+from diffshortcut.precision import Precision
 from diffshortcut.provenance import cost
 from diffshortcut.samplers.classifier_free import ClassifierFree, guided
 from diffshortcut.seeding import Draws
@@ -31,6 +32,7 @@ MOST = 20 * 2**30  # bytes
 DRAWS = Draws(seed=0, stage="full size", person="nobody")
 PROMPT = "a photo of sks person"
 SIDE = 512
+LEAN = Precision(autocast="bfloat16", optimizer="adamw8bit", gradient_checkpointing=True)
 
 
 @contextmanager
@@ -51,12 +53,14 @@ def threads() -> Iterator[None]:
     torch.set_num_threads(1)
 
 
-def model(name: str = "sd21base") -> LatentDiffusion:
+def model(name: str = "sd21base", precision: Precision | None = None) -> LatentDiffusion:
     """Fresh weights; a tokenizer of 514 tokens, for prompts of random meaning."""
     torch.manual_seed(0)
-    nets = {part: released.net(name, part) for part in released.NETS}
+    precision = precision or Precision()
+    nets = {part: precision.prepare(released.net(name, part)) for part in released.NETS}
     scheduler = DDPMScheduler.from_config(released.config(name, "scheduler"))
-    return LatentDiffusion(**nets, tokenizer=_tokenizer(), scheduler=scheduler)
+    more = {"tokenizer": _tokenizer(), "scheduler": scheduler, "precision": precision}
+    return LatentDiffusion(**nets, **more)
 
 
 def picture(side: int) -> Tensor:
@@ -100,8 +104,9 @@ def test_an_upscaler_step() -> None:
         low_res_scheduler=DDPMScheduler.from_config(released.config(name, "low_res_scheduler")),
     )
     pipeline.set_progress_bar_config(disable=True)
-    with torch.autocast("cpu", torch.bfloat16), measured("upscaler step"):
-        large = Upscaler(pipeline)(picture(128), prompt=PROMPT, draws=DRAWS, steps=1)
+    upscaler = Upscaler(pipeline, Precision(autocast="bfloat16"))
+    with measured("upscaler step"):
+        large = upscaler(picture(128), prompt=PROMPT, draws=DRAWS, steps=1)
     assert large.shape == (1, 3, SIDE, SIDE) and large.isfinite().all()
 
 
@@ -112,8 +117,6 @@ def test_a_dreambooth_step(weights_dtype: str) -> None:
 
     The trained weights in float32, or for half the memory in bfloat16 as released attacks do.
     """
-    from bitsandbytes.optim import AdamW8bit
-
     latents = Posterior(DRAWS.normal("mean", (4, 64, 64), 1), torch.full((1, 4, 64, 64), 0.1))
     settings = Settings(
         instance_prompt=PROMPT,
@@ -121,15 +124,13 @@ def test_a_dreambooth_step(weights_dtype: str) -> None:
         learning_rate=5e-7,
         weights_dtype=weights_dtype,
     )
-    training = Training(model(), settings, latents, DRAWS)  # the base goes, its copy is trained
-    training.model.unet.enable_gradient_checkpointing()
-    weights = training.model.trainable_parameters()
-    training.optimizer = AdamW8bit(weights, lr=5e-7, betas=(0.9, 0.999), weight_decay=1e-2)
-    before = weights[0].detach().clone()
+    # the base goes, its copy is trained
+    training = Training(model(precision=LEAN), settings, latents, DRAWS)
+    before = training.model.trainable_parameters()[0].detach().clone()
     losses: list[float] = []
-    autocast = torch.autocast("cpu", torch.bfloat16, cache_enabled=False)  # 2 GB less
-    with autocast, measured(f"DreamBooth step, {weights_dtype}"):
+    with measured(f"DreamBooth step, {weights_dtype}"):
         training.train(latents, 1, lambda step, loss: losses.append(loss))
-    assert len(losses) == 1 and losses[0] > 0 and not weights[0].equal(before)
+    moved = not training.model.trainable_parameters()[0].equal(before)
+    assert len(losses) == 1 and losses[0] > 0 and moved
     states = [s["state1"].dtype for s in training.optimizer.state.values() if "state1" in s]
     assert torch.uint8 in states

@@ -55,7 +55,7 @@ def test_without_a_launcher_there_is_one_process(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.slow
 def test_two_processes_train_as_one_does(tmp_path: Path) -> None:
     """A whole cell under torchrun with gloo, which is what accelerate launch starts on GPUs."""
-    found = {}
+    found, losses = {}, {}
     for name, launcher in (("one", [sys.executable]), ("two", TORCHRUN)):
         words = [f"runtime.store={tmp_path / name}", f"runtime.outputs={tmp_path / 'out' / name}"]
         command = [*launcher, "-m", "diffshortcut.run", *JOB, "runtime.threads=1", *words]
@@ -65,6 +65,11 @@ def test_two_processes_train_as_one_does(tmp_path: Path) -> None:
         assert done.stdout.count("Mean per arm") == 1  # one process reports
         (marker,) = (tmp_path / name / "personalize").glob("*/complete.json")
         assert json.loads(marker.read_text())["provenance"]["processes"] == 1 + (name == "two")
+        losses[name] = [
+            json.loads(line)["loss"]
+            for line in (marker.parent / "log.jsonl").read_text().splitlines()
+        ]
         found[name] = load_file(marker.parent / "unet" / "diffusion_pytorch_model.safetensors")
+    assert losses["two"] == pytest.approx(losses["one"], rel=1e-3)  # a sum, and no mean
     for weight, value in found["one"].items():
         torch.testing.assert_close(found["two"][weight], value, rtol=0, atol=2e-4)
