@@ -1,0 +1,91 @@
+"""The committed experiments: every cell of every table composes, and every command runs."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from diffshortcut import cells, config, run, sweep
+
+NAMES = [name for name in config.groups()["experiment"]]
+ONE = ["data.people=1", "logger=none"]
+LARGE = ("table1", "table3", "controls")  # a second for every few arms
+# of a sweep one job: the others differ in one value
+JOBS = {
+    "table1": ["attack=advdm"],
+    "figure6": ["model=mini_b"],
+    "figure8": ["attack.radius=4"],
+    "transfer": ["attack=advdm", "surrogate=mini_b"],
+    "attacks": ["attack=advdm"],
+    "purifiers": ["attack=advdm", "purifier=jpeg"],
+}
+
+
+def jobs(name: str, words: Sequence[str] = ()) -> list[list[str]]:
+    return sweep.expand([f"experiment={name}", *ONE, *words]).jobs
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow if n in LARGE else ()) for n in NAMES]
+)
+def test_every_cell_composes(name: str) -> None:
+    """The first and the last job of a sweep; ours has its trainer and sampler in each."""
+    listed = jobs(name, JOBS.get(name, ()) if name in ("attacks", "purifiers", "transfer") else ())
+    for job in {tuple(job): job for job in (listed[0], listed[-1])}.values():
+        comparison = run.plan(job)
+        names = [arm.name for arm in comparison.arms]
+        assert len(names) == len(set(names)) > 1
+        for arm in comparison.arms:
+            if arm.choices.get("purifier") == "ours":
+                assert (arm.choices["trainer"], arm.choices["sampler"]) == ("cdl", "quality")
+            if arm.name == "clean":
+                assert arm.choices["attack"] == "none" and not arm.config["purifier"]
+
+
+@pytest.mark.slow
+def test_table_1_is_a_grid_of_77() -> None:
+    listed = jobs("table1")
+    planned = [run.plan(job) for job in (listed[0], listed[1])]
+    arms = {arm.name for arm in planned[0].arms} - {"clean"}
+    assert len(listed) * len(arms) == 77
+    tasks = cells.merge(cell for found in planned for _, _, cell in found)
+    attacks = [task for task in tasks if task.stage == "protect"]
+    assert len(attacks) == 2 + 1  # one for all purifiers, and that of the clean arm
+
+
+def test_what_trains_nothing_says_so() -> None:
+    for name in ("table2", "figure2"):
+        of_victims = [
+            task
+            for _, _, cell in run.plan(jobs(name)[0])
+            for task in cell.values()
+            if task.stage in ("personalize", "generate") and "images" in task.inputs
+        ]
+        assert not of_victims
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What tables share is made once."""
+    return tmp_path_factory.mktemp("experiments")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_every_command_runs(name: str, store: Path) -> None:
+    """At a size that means nothing: one person, a few steps."""
+    places = [f"runtime.store={store}/store", f"runtime.outputs={store}/outputs"]
+    words = [f"experiment={name}", *ONE, *JOBS.get(name, ()), "debug=quick", "runtime.threads=1"]
+    done = subprocess.run(
+        [sys.executable, "-m", "diffshortcut.run", *words, *places],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    [folder] = (store / "outputs").glob(f"{name}-*")
+    assert (folder / "record.json").is_file()
+    assert (folder / "gallery.png").stat().st_size > 10_000
