@@ -3,21 +3,25 @@
 import base64
 import io
 import logging
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from diffshortcut import config
+from diffshortcut import config, keys
 from diffshortcut.data.people import candidates
 from diffshortcut.decode import rgb, tile
 from diffshortcut.errors import UserError
 from diffshortcut.report.loaded import Entry, Stages
+from diffshortcut.schema import check_node, plugins
 from diffshortcut.usage import CONFIG_ERRORS
 
 log = logging.getLogger(__name__)
 SIDE, QUALITY = 384, 90  # pixels at most, of WebP
 GENERATED = 4  # pictures of an arm and person
+READERS = re.compile(r"diffshortcut\.data\.\w+\.people")  # what a record may make us call
+PART = re.compile(r"[\w-][\w.-]*")  # of a path: names of stages and keys
 Shown = dict[str, list[tuple[str, str]]]  # column -> ids, each with its caption
 Files = Mapping[str, Sequence[tuple[Path, str]]]  # the same of files
 
@@ -123,7 +127,7 @@ def _images(entry: Entry, told: Mapping[str, Any] | None, stores: Sequence[Path]
     """Those of a stage's artifact, in the first store that has it."""
     own = [Path(entry.config["runtime"]["store"])] if "runtime" in entry.config else []
     beside = [folder.parent / "store" for folder in entry.folders]
-    if told is None:
+    if told is None or not all(PART.fullmatch(str(told[part])) for part in ("stage", "key")):
         return ()
     for store in (*stores, *own, *beside):
         folder = store / told["stage"] / told["key"] / "images"
@@ -143,13 +147,26 @@ def _prompt(path: Path, prompts: Sequence[str]) -> str:
 
 
 def _originals(cfg: Mapping[str, Any]) -> dict[str, Path]:
-    """The first picture of each person's set_B, as far as the data can still be read."""
+    """The first picture of each person's set_B, as far as the data can still be read.
+
+    The record may be anybody's: it may name only readers of data that are ours or trusted.
+    """
     try:
+        _check_reader(cfg["data"])
         people = config.build(cfg["data"], "data")
         return {person.name: list(person.set_B)[0] for person in people}
     except (UserError, KeyError, *CONFIG_ERRORS) as error:
         log.warning("no original pictures: %s", error)
         return {}
+
+
+def _check_reader(node: Any) -> None:
+    """UserError unless all targets in the node read data, and fit their signatures."""
+    for target in map(str, keys.targets(node)):
+        trusted = target.partition(".")[0] in plugins() or READERS.fullmatch(target)
+        if not trusted:
+            raise UserError(f"{target} reads no data (name its package in DIFFSHORTCUT_PLUGINS)")
+    check_node(node, "data")
 
 
 def _uri(path: Path) -> str:
