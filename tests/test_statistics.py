@@ -101,6 +101,13 @@ def test_recovered_share():
     assert gained.low is None
 
 
+def test_a_share_of_nothing_in_some_draws_has_no_interval():
+    """Three of eight people score 0 in every arm: a draw of those three alone is 0 / 0."""
+    there = np.array([0.0] * 3 + [1.0] * 5)
+    found = recovered(0.5 * there, 0.1 * there, there)
+    assert found.value == pytest.approx(4 / 9) and found.low is None and found.high is None
+
+
 def rows_of(values, better="higher", metric="ims"):
     """Rows of {arm: [one list of images per person]}."""
     return [

@@ -117,16 +117,17 @@ class Facts:
         ]
 
     @cached_property
-    def recoveries(self) -> dict[str, dict[str, Estimate]]:
-        """(arm - protected) / (clean - protected) of each defended arm, by metric.
+    def recoveries(self) -> dict[tuple[str, str], dict[str, Estimate]]:
+        """(arm - protected) / (clean - protected) by arm and protected one, then by metric.
 
-        Also of declared pairs of an arm with a protected one. Left out unless the interval of
-        clean - protected lies above 0 (below 8 people there is none): the share of a loss that may
-        be no loss means nothing.
+        Of each defended arm, and of declared pairs of an arm with an undefended one. Left out
+        unless the interval of clean - protected lies above 0 (below 8 people there is none): the
+        share of a loss that may be no loss means nothing.
         """
         clean = self.baselines.clean
-        found: dict[str, dict[str, Estimate]] = {}
-        for arm, protected in [*self.baselines.protected.items(), *self.pairs]:
+        found: dict[tuple[str, str], dict[str, Estimate]] = {}
+        declared = [pair for pair in self.pairs if self._is_undefended(pair[1])]
+        for arm, protected in [*self.baselines.protected.items(), *declared]:
             if clean is not None and protected not in (clean, arm) and arm != clean:
                 trio = (arm, protected, clean)
                 shares = {
@@ -135,8 +136,13 @@ class Facts:
                     if self._shared(metric, *trio)
                 }
                 sure = {m: share for m, share in shares.items() if share.low is not None}
-                found |= {arm: sure} if sure else {}
+                found |= {(arm, protected): sure} if sure else {}
         return found
+
+    def _is_undefended(self, arm: str) -> bool:
+        """Whether an arm is a protected baseline, or put together from such."""
+        members = self.worst[arm].arms if arm in self.worst else (arm,)
+        return set(members) <= set(self.baselines.protected.values())
 
     @cached_property
     def verdicts(self) -> list[Verdict]:
@@ -157,10 +163,10 @@ class Facts:
             "unit": "person",
             "arms": {arm: self._arm(arm) for arm in self.arms},
             "comparisons": [asdict(found) for found in self.comparisons],
-            "recoveries": {
-                arm: {metric: asdict(found) for metric, found in metrics.items()}
-                for arm, metrics in self.recoveries.items()
-            },
+            "recoveries": [
+                {"arm": arm, "protected": protected, "shares": {m: asdict(s[m]) for m in s}}
+                for (arm, protected), s in self.recoveries.items()
+            ],
             "verdicts": [asdict(verdict) for verdict in self.verdicts],
             "flags": self.flags,
             "worst": {name: asdict(found) for name, found in self.worst.items()},

@@ -57,11 +57,11 @@ def _difference(found: Comparison) -> list[str]:
 def _recoveries(facts: Facts) -> Sheet:
     measured = [metric for metric in PRIMARY if metric in facts.metrics]
     rows = [
-        [arm, *(interval(found.get(metric)) for metric in measured)]
-        for arm, found in facts.recoveries.items()
+        [arm, protected, *(interval(found.get(metric)) for metric in measured)]
+        for (arm, protected), found in facts.recoveries.items()
     ]
     title = "Share won back: (arm - protected) / (clean - protected)"
-    return Sheet(title, ["arm", *(TITLES[metric] for metric in measured)], rows)
+    return Sheet(title, ["arm", "protected", *(TITLES[m] for m in measured)], rows)
 
 
 def _objectives(facts: Facts) -> Sheet:
