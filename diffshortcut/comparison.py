@@ -93,13 +93,14 @@ def recovery(rows: Sequence[Row], metric: str, ours: str, protected: str, clean:
     return recovered(*([m[person] for person in shared] for m in means))
 
 
-def judge(rows: Sequence[Row], claims: Iterable[Claim]) -> list[Verdict]:
-    """Verdicts of the declared claims, one family for Holm's correction."""
+def judge(rows: Sequence[Row], claims: Iterable[Claim], declared: int = 0) -> list[Verdict]:
+    """Verdicts of claims, one family for Holm's correction; `declared` if there were more."""
     family = {claim: _tests(rows, claim) for claim in claims}
     hardest = {
         claim: max(tests, key=lambda rival: tests[rival].p_value) for claim, tests in family.items()
     }
-    adjusted = holm({claim: family[claim][rival].p_value for claim, rival in hardest.items()})
+    largest = {claim: family[claim][rival].p_value for claim, rival in hardest.items()}
+    adjusted = holm(largest, declared)
     return [_verdict(c, hardest[c], tests, adjusted[c]) for c, tests in family.items()]
 
 

@@ -362,6 +362,7 @@ def test_a_claim_about_an_arm_that_failed_is_left_out(tmp_path, pictures, caplog
     facts, _ = written(tmp_path, pictures, people=8, compare={"claims": claims})
     [verdict] = facts.verdicts
     assert verdict.star and verdict.claim.metric == "overall" and "tvm" in caplog.text
+    assert verdict.adjusted == 2 * 0.5**8  # it counts among the declared claims
 
 
 def test_the_worst_of_arms_is_an_arm_of_the_tables(tmp_path, pictures):
@@ -385,7 +386,8 @@ def test_the_worst_of_arms_is_an_arm_of_the_tables(tmp_path, pictures):
         "| metacloak+ours | adaptive | 0.800 [0.800, 0.800] |" in text.split("## Share won back")[1]
     )
     assert "adaptive: of each person" in text and "(aspl 1, metacloak 7)" in text
-    assert facts.verdicts[0].star and facts.verdicts[0].hardest == "adaptive"
+    assert facts.verdicts[0].adjusted == 0.5**8 and not facts.verdicts[0].star  # of a worst-of arm
+    assert facts.verdicts[0].hardest == "adaptive"
     record = json.loads((folder / "comparison.json").read_text())
     assert record["arms"]["adaptive"]["people"] == 8
     assert record["worst"]["adaptive"]["arms"] == ["aspl", "metacloak"]

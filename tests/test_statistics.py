@@ -71,6 +71,7 @@ def test_holm_by_hand():
     assert adjusted == pytest.approx({"a": 0.03, "b": 0.06, "c": 0.06, "d": 0.02})
     assert list(adjusted) == ["a", "b", "c", "d"]
     assert holm({"a": 0.9, "b": 0.8}) == {"a": 1.0, "b": 1.0}
+    assert holm({"a": 0.01, "b": 0.04}, 4) == pytest.approx({"a": 0.04, "b": 0.12})
 
 
 def test_bootstrap_covers_the_mean():

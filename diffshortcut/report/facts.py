@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from statistics import fmean
 from typing import Any
@@ -146,12 +146,18 @@ class Facts:
 
     @cached_property
     def verdicts(self) -> list[Verdict]:
-        """The outcome of the declared claims; one that names what was not measured is left out."""
+        """The outcome of the declared claims; one that names what was not measured is left out.
+
+        It counts in Holm's correction all the same. Against a worst-of arm no star is earned: the
+        lowest of several means lies below each by chance alone.
+        """
         known = [c for c in self.claims if self._shared(c.metric, c.arm, *c.rivals)]
         for claim in set(self.claims) - set(known):
             log.warning("left out, for something of it was not measured: %s", claim)
         named = {(arm, claim.metric) for claim in known for arm in (claim.arm, *claim.rivals)}
-        return judge([row for arm, metric in named for row in self._of(metric, arm)], known)
+        rows = [row for arm, metric in named for row in self._of(metric, arm)]
+        found = judge(rows, known, declared=len(set(self.claims)))
+        return [replace(v, star=v.star and not self.worst.keys() & v.claim.rivals) for v in found]
 
     def starred(self, arm: str, metric: str) -> bool:
         """Whether a claim of the arm in the metric has earned a star."""
@@ -168,6 +174,7 @@ class Facts:
                 for (arm, protected), s in self.recoveries.items()
             ],
             "verdicts": [asdict(verdict) for verdict in self.verdicts],
+            "declared": len(set(self.claims)),
             "flags": self.flags,
             "worst": {name: asdict(found) for name, found in self.worst.items()},
         }

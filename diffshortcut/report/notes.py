@@ -39,7 +39,7 @@ def _about_stars(facts: Facts) -> str:
         return "No claim was declared (compare.claims), so no star is given."
     return (
         f"A star means better than every rival: the largest one-sided p over the rivals, Holm over"
-        f" all declared claims ({len(facts.verdicts)}), adjusted p <= {STAR}, at least"
+        f" all declared claims ({len(set(facts.claims))}), adjusted p <= {STAR}, at least"
         f" {MIN_PEOPLE} people."
     )
 
@@ -67,4 +67,5 @@ def _about_worst(facts: Facts) -> list[str]:
         for name, found in facts.worst.items()
     ]
     caution = "The lowest of several means lies below each by chance alone: set a worst-of arm"
-    return [*lines, f"{caution} beside one of as many controls."] if lines else []
+    controls = "beside one of as many controls; a claim against it earns no star."
+    return [*lines, f"{caution} {controls}"] if lines else []
