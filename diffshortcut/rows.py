@@ -17,6 +17,7 @@ from diffshortcut.errors import UserError
 Row = Mapping[str, Any]
 NEEDED = ("arm", "person", "metric", "value")
 ROWS = "rows.jsonl"
+COSTS = ("seconds.", "peak_memory")  # metrics that differ from run to run
 UNIT = ("person", "training_seed", "metric", "prompt", "sample")
 
 
@@ -25,7 +26,7 @@ class Part:
     """The rows of one result; `content` says of each arm, where it is known, what the rows are of.
 
     Arms of two parts are the same only if their name and content are equal and no row of one
-    contradicts a row of the other.
+    contradicts a row of the other; of costs, which differ wherever it runs, the first are kept.
     """
 
     name: str
@@ -76,7 +77,7 @@ def join(parts: Iterable[Part]) -> tuple[list[dict[str, Any]], dict[tuple[str, s
             kind = next((k for k in alike if k.content == content and k.takes(rows)), None)
             if kind is None:
                 alike.append(kind := _Kind(content))
-            kind.rows |= rows
+            kind.rows |= {unit: row for unit, row in rows.items() if unit not in kind.rows}
             kind.parts.append(part.name)
     joined: list[dict[str, Any]] = []
     names: dict[tuple[str, str], str] = {}
@@ -97,8 +98,9 @@ class _Kind:
     parts: list[str] = field(default_factory=list)
 
     def takes(self, rows: Mapping[tuple, Row]) -> bool:
-        shared = self.rows.keys() & rows.keys()
-        return all(self.rows[unit]["value"] == rows[unit]["value"] for unit in shared)
+        shared = [unit for unit in self.rows if unit in rows]
+        measured = (unit for unit in shared if not rows[unit]["metric"].startswith(COSTS))
+        return all(self.rows[unit]["value"] == rows[unit]["value"] for unit in measured)
 
 
 def _by_arm(rows: Iterable[Row]) -> dict[str, dict[tuple, Row]]:

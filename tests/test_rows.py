@@ -62,6 +62,15 @@ def test_equal_arms_become_one_and_contradictions_two():
     assert found == [("a", "p", 1.0), ("a", "r", 5.0), ("b (one)", "p", 2.0), ("b (two)", "p", 3.0)]
 
 
+def test_an_arm_that_took_longer_elsewhere_is_the_same():
+    def cost(seconds):
+        measured = {"seconds.protect": seconds, "peak_memory": 9 * seconds, "q": 1.0}
+        return [{**row("a", "p", value), "metric": name} for name, value in measured.items()]
+
+    rows, names = join([Part("one", cost(1)), Part("two", cost(2))])
+    assert set(names.values()) == {"a"} and rows == cost(1)
+
+
 def test_what_the_rows_are_of_tells_arms_apart():
     parts = [Part(name, [row("a", name, 1.0)], {"a": name}) for name in ("one", "two")]
     assert join(parts)[1] == {("one", "a"): "a (one)", ("two", "a"): "a (two)"}
