@@ -126,6 +126,68 @@ def test_folders_are_joined_by_what_their_arms_are(tmp_path):
     assert [p.estimate.value for p in lines["jpeg"]] == pytest.approx([0.135, 0.055])
 
 
+PEOPLE = [f"person_{n:03}" for n in range(8)]
+
+
+def claimed(tmp_path, name, attack, people=PEOPLE):
+    """A folder of a sweep: one claim of its own, and one of an arm that all of them have."""
+    arms = [Arm("none"), Arm(attack), Arm(attack, "ours"), Arm("none", "ours")]
+    own = {"metric": "ims", "arm": f"{attack}+ours", "rivals": [attack]}
+    shared = {"metric": "ims", "arm": "clean+ours", "rivals": ["clean"]}
+    return Folder(tmp_path, name, arms, people, [own, shared]).write()
+
+
+def stars(results):
+    return {entry.name: entry.stars for entry in results.entries if entry.stars}
+
+
+def test_claims_of_joined_folders_are_one_family(tmp_path):
+    one, two = claimed(tmp_path, "one", "aspl"), claimed(tmp_path, "two", "advdm")
+    alone = loaded.load([one])
+    assert stars(alone) == {"aspl+ours": {"ims"}, "clean+ours": {"ims"}}
+    results = loaded.load([one, two])
+    adjusted = [v["adjusted"] for verdicts in results.verdicts.values() for v in verdicts]
+    assert adjusted == [4 * 0.5**8] * 4 and stars(results) == {}
+
+
+def test_a_star_stands_where_all_rows_are_of_the_folder_that_won_it(tmp_path):
+    people = [f"person_{n:03}" for n in range(12)]
+    one = claimed(tmp_path, "one", "aspl", people)
+    two = claimed(tmp_path, "two", "advdm", people)
+    assert stars(loaded.load([one, two])) == {"aspl+ours": {"ims"}, "advdm+ours": {"ims"}}
+
+
+def test_arms_of_other_scores_crops_or_data_are_others(tmp_path):
+    cases = {
+        "metric": {"metric": {"ims": {"_target_": "legacy"}}},
+        "crop": {"crop": {"_target_": "face"}},
+        "data": {"data": {"_target_": "absent.others"}},
+    }
+    usual = Folder(tmp_path, "usual", [Arm("none")]).write()
+    for name, more in cases.items():
+        other = Folder(tmp_path, name, [Arm("none", more=more)], ["person_009"]).write()
+        assert len(loaded.load([usual, other]).entries) == 2, name
+    fewer = {"data": {"_target_": "absent.people", "people": 1}, "metric": {"faithfulness": {}}}
+    same = Folder(tmp_path, "same", [Arm("none", more=fewer)], ["person_009"]).write()
+    assert len(loaded.load([usual, same]).entries) == 1
+
+
+def test_worst_of_arms_are_put_together_again(tmp_path):
+    arms = [*(Arm(a, "ours") for a in ("aspl", "advdm")), Arm("none")]
+    worst = {"adaptive": ["aspl+ours", "advdm+ours"]}
+    claim = {"metric": "ims", "arm": "clean", "rivals": ["adaptive"]}
+    people = [f"person_{n:03}" for n in range(8)]
+    folder = Folder(tmp_path, "one", arms, people, [claim], {}, worst).write()
+    results = loaded.load([folder])
+    [entry] = [e for e in results.entries if e.name == "adaptive"]
+    assert (entry.place.attack, entry.place.defense) == ("adaptive", "ours")
+    [of_ims, *_] = matrix.matrices(results, matrix.people_means(results.rows))
+    assert of_ims.cells["adaptive", "ours"].value == of_ims.cells["aspl", "ours"].value
+    assert stars(results) == {} and not results.verdicts["one"][0]["star"]
+    (folder / "comparison.json").unlink()
+    assert "adaptive" not in {e.name for e in loaded.load([folder]).entries}
+
+
 def test_an_old_record_is_taken_at_its_arms_names(tmp_path):
     folder = Folder(tmp_path, "old", [ARMS[0], Arm("aspl", called="protected"), ARMS[2]]).write()
     record = json.loads((folder / "record.json").read_text())

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from diffshortcut.comparison import Comparison
 from diffshortcut.report.facts import Facts
 from diffshortcut.report.gallery import COLUMNS, Pictures
-from diffshortcut.report.labels import Described, places
+from diffshortcut.report.labels import Described, places, together
 from diffshortcut.report.loaded import Entry, Results
 from diffshortcut.report.matrix import matrices, people_means
 from diffshortcut.report.tracking import Table, log_run
@@ -72,9 +72,11 @@ def tables(facts: Facts, arms: Sequence[Arm]) -> dict[str, Table]:
 
 
 def _matrix(facts: Facts, arms: Sequence[Arm]) -> list[list[Any]]:
-    described = [Described(arm.name, arm.name, arm.config, arm.choices) for arm in arms]
+    own = {arm.name: Described(arm.name, arm.name, arm.config, arm.choices) for arm in arms}
+    chosen = [together(n, [own[arm] for arm in found.arms]) for n, found in facts.worst.items()]
+    described = [*own.values(), *chosen]
     at = places(described)
-    entries = [Entry(arm.name, at[arm.name], choices=arm.choices) for arm in arms]
+    entries = [Entry(arm.name, at[arm.name], choices=arm.choices) for arm in described]
     for entry in entries:
         entry.stars.update(m for m in facts.metrics if facts.starred(entry.name, m))
     results = Results(rows=facts.rows, entries=entries, verdicts={}, commands={}, remarks=[])
