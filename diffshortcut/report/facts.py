@@ -82,6 +82,10 @@ class Facts:
         people = self._people.get((arm, metric))
         return fmean(people.values()) if people else None
 
+    def means(self) -> dict[tuple[str, str], float]:
+        """Those of every arm and metric."""
+        return {key: fmean(people.values()) for key, people in self._people.items()}
+
     def change(self, arm: str) -> float | None:
         """How far the arm's protection moved a sub-pixel, in 8-bit levels; None if unknown."""
         people = self.changes.get(arm)
