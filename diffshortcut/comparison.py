@@ -147,13 +147,19 @@ def _tests(rows: Sequence[Row], claim: Claim) -> dict[str, Wilcoxon]:
 
 
 def direction(rows: Sequence[Row], metric: str) -> str | None:
-    """higher, lower or None: travels with the rows, never guessed."""
-    return next((row.get("better") for row in rows if row["metric"] == metric), None)
+    """higher, lower or None: travels with the rows, never guessed; a row may leave it out."""
+    said = (row.get("better") for row in rows if row["metric"] == metric)
+    return next((better for better in said if better is not None), None)
 
 
 def person_means(rows: Sequence[Row], metric: str, arm: str) -> dict[str, float]:
     """Each person's mean over all rows of a metric and arm."""
     return {person[0]: mean for person, mean in _means(rows, metric, arm, ("person",)).items()}
+
+
+def people_means(rows: Iterable[Row]) -> dict[tuple[str, str], dict[str, float]]:
+    """Each person's mean over images, of every arm and metric."""
+    return {(arm, m): person_means(of, m, arm) for (arm, m), of in grouped(rows).items()}
 
 
 def _images(rows: Sequence[Row], metric: str, arm: str) -> dict[Any, float]:

@@ -17,6 +17,7 @@ from diffshortcut.errors import UserError
 Row = Mapping[str, Any]
 NEEDED = ("arm", "person", "metric", "value")
 ROWS = "rows.jsonl"
+BETTER = ("higher", "lower", None)
 COSTS = ("seconds.", "peak_memory")  # metrics that differ from run to run
 UNIT = ("person", "training_seed", "metric", "prompt", "sample")
 
@@ -56,6 +57,8 @@ def _row(line: str, where: str) -> dict[str, Any]:
     absent = [key for key in NEEDED if not isinstance(row, dict) or key not in row]
     if absent:
         raise UserError(f"{where}: no {', '.join(absent)}")
+    if row.get("better") not in BETTER:
+        raise UserError(f"{where}: better is higher, lower or null, not {row['better']!r}")
     try:
         check([row])
     except ValueError as error:
@@ -67,7 +70,8 @@ def join(parts: Iterable[Part]) -> tuple[list[dict[str, Any]], dict[tuple[str, s
     """The rows of all parts, each once, and the name that each (part, arm) has among them.
 
     Equal arms become one, with the people of both. Arms that differ and are called alike get the
-    name of their part behind their own.
+    name of their part behind their own. UserError if rows say of a metric that higher is better and
+    that lower is.
     """
     kinds: dict[str, list[_Kind]] = {}
     for part in parts:
@@ -86,7 +90,16 @@ def join(parts: Iterable[Part]) -> tuple[list[dict[str, Any]], dict[tuple[str, s
             name = arm if len(alike) == 1 else f"{arm} ({kind.parts[0]})"
             names |= {(part, arm): name for part in kind.parts}
             joined += [{**row, "arm": name} for row in kind.rows.values()]
+    _check_directions(joined)
     return joined, names
+
+
+def _check_directions(rows: Iterable[Row]) -> None:
+    said: dict[str, str] = {}
+    for row in rows:
+        better = row.get("better")
+        if better is not None and said.setdefault(row["metric"], better) != better:
+            raise UserError(f"{row['metric']}: some rows say that higher is better, others lower")
 
 
 @dataclass

@@ -164,6 +164,11 @@ def test_table_says_its_unit_and_stars_only_with_eight_people(tmp_path, pictures
     assert "points only" in text and facts.verdicts[0].people == 7
 
 
+def test_eight_people_without_a_comparison_are_not_called_fewer(tmp_path, pictures):
+    _, folder = written(tmp_path, pictures, people=8, compare={"clean": None})
+    assert "Fewer than 8" not in (folder / "table.md").read_text()
+
+
 def test_every_arm_says_what_its_attack_knows(tmp_path, pictures):
     _, folder = written(tmp_path, pictures, people=1)
     means, notes = (folder / "table.md").read_text().split("## Differences")

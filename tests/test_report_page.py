@@ -9,6 +9,7 @@ import sys
 import pytest
 from result_folders import Arm, Folder
 
+from diffshortcut.comparison import people_means
 from diffshortcut.errors import UserError
 from diffshortcut.report import loaded, matrix, pictures
 from diffshortcut.report.__main__ import write
@@ -116,7 +117,7 @@ def test_folders_are_joined_by_what_their_arms_are(tmp_path):
         ("aspl, radius 4", "jpeg"),
     }
     assert found["clean", "none"].folders == [one, two]
-    means = matrix.people_means(results.rows)
+    means = people_means(results.rows)
     assert len(means["clean", "ims"]) == 3
     lines = matrix.curves(results, means, "ims")["aspl"]
     assert {name: [p.x for p in points] for name, points in lines.items()} == {
@@ -172,6 +173,49 @@ def test_arms_of_other_scores_crops_or_data_are_others(tmp_path):
     assert len(loaded.load([usual, same]).entries) == 1
 
 
+def test_no_defense_is_best_among_other_people(tmp_path):
+    one = Folder(tmp_path, "one", [ARMS[1], Arm("aspl", "jpeg")]).write()
+    two = Folder(tmp_path, "two", [Arm("aspl", "ours")], ["person_007"]).write()
+
+    def ims(*folders):
+        results = loaded.load(folders)
+        return matrix.matrices(results, people_means(results.rows))[0]
+
+    same = Folder(tmp_path, "same", [Arm("aspl", "ours")]).write()
+    assert {c.rank for c in ims(one, same).cells.values()} == {0, 1, 2}
+    found = ims(one, two)
+    assert {c.rank for c in found.cells.values()} == {0} and found.unranked == ["aspl"]
+    write([one, two], tmp_path / "out")
+    said = "No best defense is marked where not all were measured on the same people: aspl."
+    assert said in (tmp_path / "out" / "report.html").read_text()
+    assert said in (tmp_path / "out" / "tables" / "matrix.md").read_text()
+
+
+def test_a_curve_joins_no_variants(tmp_path):
+    def at(radius, steps):
+        node = {"_target_": "aspl", "radius": radius, "steps": steps}
+        return Arm("aspl", called=f"aspl-{radius}-{steps}", more={"attack": node})
+
+    arms = [at(4, 10), at(11, 10), at(4, 20)]
+    results = loaded.load([Folder(tmp_path, "one", arms).write()])
+    found = matrix.curves(results, people_means(results.rows), "ims")
+    assert {name: [p.x for p in lines["none"]] for name, lines in found.items()} == {
+        "aspl, steps 10": [4, 11]
+    }
+
+
+def test_a_picture_that_is_broken_is_absent_and_a_full_page_encodes_no_more(tmp_path, monkeypatch):
+    folder = Folder(tmp_path, "table", ARMS).write()
+    next(tmp_path.glob("store/generate/generate-aspl-11-jpeg-0/images/0-00.png")).write_text("x")
+    entries = loaded.load([folder]).entries
+    album = pictures.collect(entries, [], megabytes=1)
+    assert album.absent == 1 and "or they are broken" in album.remark()
+    encoded = []
+    monkeypatch.setattr(pictures, "_uri", lambda path: encoded.append(path) or "x" * 1000)
+    album = pictures.collect(entries, [], megabytes=0.0025)
+    assert album.left_out == 8 and len(encoded) < 8  # nothing after the first cell
+
+
 def test_worst_of_arms_are_put_together_again(tmp_path):
     arms = [*(Arm(a, "ours") for a in ("aspl", "advdm")), Arm("none")]
     worst = {"adaptive": ["aspl+ours", "advdm+ours"]}
@@ -181,7 +225,7 @@ def test_worst_of_arms_are_put_together_again(tmp_path):
     results = loaded.load([folder])
     [entry] = [e for e in results.entries if e.name == "adaptive"]
     assert (entry.place.attack, entry.place.defense) == ("adaptive", "ours")
-    [of_ims, *_] = matrix.matrices(results, matrix.people_means(results.rows))
+    [of_ims, *_] = matrix.matrices(results, people_means(results.rows))
     assert of_ims.cells["adaptive", "ours"].value == of_ims.cells["aspl", "ours"].value
     assert stars(results) == {} and not results.verdicts["one"][0]["star"]
     (folder / "comparison.json").unlink()

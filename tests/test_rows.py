@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from diffshortcut.comparison import direction
 from diffshortcut.errors import UserError
 from diffshortcut.rows import Part, join, named, read
 from diffshortcut.statistics.__main__ import main, notes, tables
@@ -43,6 +44,7 @@ def test_a_folder_is_read_as_its_file(file):
         ('{"arm": 1', "line 1: not a JSON object"),
         ("[1]", "line 1: no arm"),
         (json.dumps(row("a", "p", None)), "line 1: q of a is None"),
+        (json.dumps(row("a", "p", 1, better="more")), "higher, lower or null, not 'more'"),
         ("\n", "holds no rows"),
     ],
 )
@@ -69,6 +71,17 @@ def test_an_arm_that_took_longer_elsewhere_is_the_same():
 
     rows, names = join([Part("one", cost(1)), Part("two", cost(2))])
     assert set(names.values()) == {"a"} and rows == cost(1)
+
+
+def test_rows_that_contradict_each_other_on_what_is_better_are_refused():
+    parts = [Part("one", lines()), Part("two", [row("c", "p0", 1.0, better="lower")])]
+    with pytest.raises(UserError, match="q: some rows say that higher is better"):
+        join(parts)
+
+
+def test_a_row_may_leave_out_what_is_better():
+    rows = [row("a", "p0", 0.0), *lines()]
+    assert direction(rows, "q") == "higher"
 
 
 def test_what_the_rows_are_of_tells_arms_apart():

@@ -17,7 +17,7 @@ from diffshortcut.comparison import (
     direction,
     grouped,
     judge,
-    person_means,
+    people_means,
     recovery,
 )
 from diffshortcut.report.worst import Worst
@@ -75,7 +75,7 @@ class Facts:
 
     @cached_property
     def _people(self) -> dict[tuple[str, str], dict[str, float]]:
-        return {(arm, m): person_means(rows, m, arm) for (arm, m), rows in self._groups.items()}
+        return people_means(self.rows)
 
     def mean(self, arm: str, metric: str) -> float | None:
         """Over people, of their means over images; None if it was not measured."""

@@ -22,8 +22,9 @@ def notes(facts: Facts) -> list[str]:
             " clean - protected lies above 0. p, people: Wilcoxon signed-rank, two-sided, zeros"
             " dropped, not corrected for the number of comparisons. Effect: rank-biserial."
         )
-    else:
-        lines.append(f"Fewer than {MIN_PEOPLE} people: points only, no interval, no star.")
+    elif people < MIN_PEOPLE or facts.comparisons:
+        shared = " in common" if people >= MIN_PEOPLE else ""
+        lines.append(f"Fewer than {MIN_PEOPLE} people{shared}: points only, no interval, no star.")
     lines.append(
         "p, images: the paper's image-level Wilcoxon test. Images of one trained model are not"
         " independent, so it overstates the evidence and earns no star."

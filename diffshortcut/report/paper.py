@@ -27,7 +27,7 @@ COLUMNS += ["star"]
 def write(matrices: Sequence[Matrix], folder: Path) -> list[str]:
     """Write matrix.md, matrix.tex and matrix.csv; their names."""
     folder.mkdir(parents=True, exist_ok=True)
-    legend = LEGEND.format(people=_people(matrices))
+    legend = LEGEND.format(people=_people(matrices)) + _unranked(matrices)
     sections = [sheet(matrix, _markdown).markdown() for matrix in matrices]
     (folder / "matrix.md").write_text("\n".join([*sections, legend, ""]), encoding="utf-8")
     bodies = [sheet(matrix, _latex).latex(escaped=True) for matrix in matrices]
@@ -64,6 +64,10 @@ def _markdown(figure: str, rank: int) -> str:
 def _latex(figure: str, rank: int) -> str:
     marks = {BEST: rf"\textbf{{{figure}}}", SECOND: rf"\uline{{{figure}}}"}
     return marks.get(rank, figure)
+
+
+def _unranked(matrices: Sequence[Matrix]) -> str:
+    return "".join(f" {said}" for said in dict.fromkeys(m.remark() for m in matrices) if said)
 
 
 def _people(matrices: Sequence[Matrix]) -> str:

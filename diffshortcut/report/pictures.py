@@ -31,7 +31,7 @@ class Album:
     """The pictures by id, and who shows which: arm -> person -> column -> ids.
 
     `left_out` counts the (arm, person) pairs for which the budget did not suffice, `absent` those
-    whose artifacts are not in a store any more.
+    whose artifacts are not in a store any more, or cannot be decoded.
     """
 
     budget: int
@@ -41,13 +41,24 @@ class Album:
     absent: int = 0
     _ids: dict[Path, str] = field(default_factory=dict)
     _spent: int = 0
+    _full: bool = False
 
     def add(self, entry: Entry, person: str, files: Files) -> None:
-        """Take a person's pictures of an arm if they fit; each file is held once."""
+        """Take a person's pictures of an arm if they fit; each file is held once.
+
+        Once something did not fit, nothing more is encoded.
+        """
         paths = dict.fromkeys(path for of in files.values() for path, _ in of)
-        new = {path: _uri(path) for path in paths if path not in self._ids}
+        missing = [path for path in paths if path not in self._ids]
+        try:
+            new = {} if self._full else {path: _uri(path) for path in missing}
+        except UserError as error:
+            log.warning("no pictures of %s, %s: %s", entry.name, person, error)
+            self.absent += 1
+            return
         cost = sum(map(len, new.values()))
-        if self._spent + cost > self.budget:
+        self._full = self._full or self._spent + cost > self.budget
+        if self._full and missing:
             self.left_out += 1
             return
         self._spent += cost
@@ -75,7 +86,8 @@ class Album:
             text += f" Thinned out: {self.left_out} cells did not fit into the budget of"
             text += f" {self.budget / 1e6:g} MB (--megabytes)."
         if self.absent:
-            text += f" The store does not hold the artifacts of {self.absent} cells (--store)."
+            text += f" The store does not hold the artifacts of {self.absent} cells (--store)"
+            text += ", or they are broken."
         return text
 
 

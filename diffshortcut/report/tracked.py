@@ -10,12 +10,12 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
 from diffshortcut import keys
-from diffshortcut.comparison import Comparison
+from diffshortcut.comparison import Comparison, people_means
 from diffshortcut.report.facts import Facts
 from diffshortcut.report.gallery import COLUMNS, Pictures
 from diffshortcut.report.labels import Described, places, together
 from diffshortcut.report.loaded import Entry, Results
-from diffshortcut.report.matrix import matrices, people_means
+from diffshortcut.report.matrix import matrices
 from diffshortcut.report.tracking import Table, log_run
 
 Told = tuple[str, str, Mapping[str, Any]]  # arm, name of the stage, provenance
