@@ -63,7 +63,9 @@ def test_figures_and_tables_are_written(page):
     tables = (out / "tables" / "matrix.md").read_text()
     assert "| ours | - | **0.37**\\* ± 0.05 |" in tables
     assert "| jpeg | - | <u>0.12</u> ± 0.05 |" in tables
-    assert r"\textbf{0.37}*$\pm$0.05" in (out / "tables" / "matrix.tex").read_text()
+    tex = (out / "tables" / "matrix.tex").read_text()
+    assert r"\textbf{0.37}*$\pm$0.05" in tex
+    assert r"{\footnotesize Mean $\pm$ standard deviation" in tex
     lines = list(csv.DictReader((out / "tables" / "matrix.csv").open()))
     [best] = [r for r in lines if r["metric"] == "ims" and r["rank"] == "1"]
     assert (best["defense"], best["people"], best["star"]) == ("ours", "8", "*")

@@ -1,5 +1,6 @@
 """Files of rows: read, joined and compared by the command."""
 
+import csv
 import json
 import sys
 
@@ -127,6 +128,14 @@ def test_the_command_prints_every_format(file, monkeypatch, capsys, kind):
     said = capsys.readouterr().out
     assert "0.640" in said and "ours" in said
     assert ("\\toprule" in said) == (kind == "latex")
+    if kind == "csv":
+        table = list(csv.DictReader(said.splitlines()))
+        assert {line["table"] for line in table} == {
+            "Mean over people",
+            "Paired differences",
+            "Claims",
+        }
+        assert [line["star"] for line in table if line["claim"] == "ours"] == ["*"]
 
 
 def test_a_mistyped_arm_is_answered_with_the_closest(file, monkeypatch):

@@ -223,6 +223,24 @@ def test_tables_for_papers_are_escaped():
     assert sheet.csv() == 'a_b,c\nx & y,1 ± 2\n"q,r",#\n'
 
 
+def test_names_cannot_break_out_of_a_table():
+    evil = "a|b\n<img src=x onerror=alert(1)>"
+    sheet = Sheet(evil, ["name", "figure"], [[evil, "-"], ["=1+1", "+0.140 [+0.100, -0.200]"]])
+    title, _, header, _, line, _, _ = sheet.markdown().split("\n")
+    assert title == r"## a\|b &lt;img src=x onerror=alert(1)&gt;" and header == "| name | figure |"
+    assert line == f"| {title[3:]} | - |"
+    texts = ["=1+1", "@SUM(A1)", "-2+3+cmd|' /C calc'!A0", "+x", "-", "-0.5", "+1.2e-05", "a-b"]
+    csv = Sheet("t", ["h"], [[text] for text in texts]).csv().split("\n")
+    assert csv[1:5] == [f"'{text}" for text in texts[:4]] and csv[5:9] == texts[4:]
+    assert sheet.csv().endswith("""'=1+1,"+0.140 [+0.100, -0.200]"\n""")
+
+
+def test_a_row_of_latex_is_no_option_of_the_row_before():
+    latex = Sheet("t", ["name"], [["[a]"], ["*"]]).latex(note="a < b")
+    assert "\n{}[a] \\\\\n{}* \\\\\n" in latex
+    assert r"{\footnotesize a $<$ b\par}" in latex.split(r"\end{tabular}")[1]
+
+
 def test_intervals_are_repeatable_and_their_seed_is_heeded():
     """By default the seed is 0; an interval that is drawn anew each time cannot be compared."""
     values = np.random.default_rng(1).normal(size=(3, 12))

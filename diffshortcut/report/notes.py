@@ -40,7 +40,7 @@ def _about_stars(facts: Facts) -> str:
         return "No claim was declared (compare.claims), so no star is given."
     return (
         f"A star means better than every rival: the largest one-sided p over the rivals, Holm over"
-        f" all declared claims ({len(set(facts.claims))}), adjusted p <= {STAR}, at least"
+        f" all declared claims ({len(set(facts.claims))}), adjusted p ≤ {STAR}, at least"
         f" {MIN_PEOPLE} people."
     )
 

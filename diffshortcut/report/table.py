@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from diffshortcut.comparison import PRIMARY, Comparison
 from diffshortcut.report import flagged, visibility
 from diffshortcut.report.facts import Facts
-from diffshortcut.report.sheet import ARROWS, TITLES, Sheet, interval, number
+from diffshortcut.report.sheet import ARROWS, TITLES, Sheet, as_markdown, interval, number
 from diffshortcut.statistics import MIN_PEOPLE
 
 VERSIONS = ("clean", "protected", "random")  # of the images, in stages/protect.py
@@ -77,5 +77,5 @@ def _objectives(facts: Facts) -> Sheet:
 
 def markdown(tables: Sequence[Sheet], remarks: Sequence[str]) -> str:
     """The whole table.md."""
-    listed = "\n".join(f"* {remark}" for remark in remarks)
+    listed = "\n".join(f"* {as_markdown(remark)}" for remark in remarks)
     return "\n".join(["# Results\n", *(sheet.markdown() for sheet in tables), listed, ""])
