@@ -93,13 +93,14 @@ def recovery(rows: Sequence[Row], metric: str, ours: str, protected: str, clean:
     return recovered(*([m[person] for person in shared] for m in means))
 
 
-def judge(rows: Sequence[Row], claims: Iterable[Claim]) -> list[Verdict]:
-    """Verdicts of the declared claims, one family for Holm's correction."""
+def judge(rows: Sequence[Row], claims: Iterable[Claim], declared: int = 0) -> list[Verdict]:
+    """Verdicts of claims, one family for Holm's correction; `declared` if there were more."""
     family = {claim: _tests(rows, claim) for claim in claims}
     hardest = {
         claim: max(tests, key=lambda rival: tests[rival].p_value) for claim, tests in family.items()
     }
-    adjusted = holm({claim: family[claim][rival].p_value for claim, rival in hardest.items()})
+    largest = {claim: family[claim][rival].p_value for claim, rival in hardest.items()}
+    adjusted = holm(largest, declared)
     return [_verdict(c, hardest[c], tests, adjusted[c]) for c, tests in family.items()]
 
 
@@ -146,13 +147,19 @@ def _tests(rows: Sequence[Row], claim: Claim) -> dict[str, Wilcoxon]:
 
 
 def direction(rows: Sequence[Row], metric: str) -> str | None:
-    """higher, lower or None: travels with the rows, never guessed."""
-    return next((row.get("better") for row in rows if row["metric"] == metric), None)
+    """higher, lower or None: travels with the rows, never guessed; a row may leave it out."""
+    said = (row.get("better") for row in rows if row["metric"] == metric)
+    return next((better for better in said if better is not None), None)
 
 
 def person_means(rows: Sequence[Row], metric: str, arm: str) -> dict[str, float]:
     """Each person's mean over all rows of a metric and arm."""
     return {person[0]: mean for person, mean in _means(rows, metric, arm, ("person",)).items()}
+
+
+def people_means(rows: Iterable[Row]) -> dict[tuple[str, str], dict[str, float]]:
+    """Each person's mean over images, of every arm and metric."""
+    return {(arm, m): person_means(of, m, arm) for (arm, m), of in grouped(rows).items()}
 
 
 def _images(rows: Sequence[Row], metric: str, arm: str) -> dict[Any, float]:

@@ -1,5 +1,6 @@
 """Decoding of picture files, one way for pixels and views. No torch."""
 
+import struct
 from pathlib import Path
 
 from PIL import Image, ImageOps
@@ -8,7 +9,10 @@ from diffshortcut.errors import UserError
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
 ORIENTATION = 0x0112  # the EXIF tag
-UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
+UNREADABLE: tuple[type[Exception], ...] = (
+    *(OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError),
+    *(struct.error, TypeError, AttributeError),  # of broken EXIF, which Pillow writes again
+)
 
 
 def upright(path: Path) -> Image.Image:

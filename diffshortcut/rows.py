@@ -17,6 +17,8 @@ from diffshortcut.errors import UserError
 Row = Mapping[str, Any]
 NEEDED = ("arm", "person", "metric", "value")
 ROWS = "rows.jsonl"
+BETTER = ("higher", "lower", None)
+COSTS = ("seconds.", "peak_memory")  # metrics that differ from run to run
 UNIT = ("person", "training_seed", "metric", "prompt", "sample")
 
 
@@ -25,7 +27,7 @@ class Part:
     """The rows of one result; `content` says of each arm, where it is known, what the rows are of.
 
     Arms of two parts are the same only if their name and content are equal and no row of one
-    contradicts a row of the other.
+    contradicts a row of the other; of costs, which differ wherever it runs, the first are kept.
     """
 
     name: str
@@ -55,6 +57,8 @@ def _row(line: str, where: str) -> dict[str, Any]:
     absent = [key for key in NEEDED if not isinstance(row, dict) or key not in row]
     if absent:
         raise UserError(f"{where}: no {', '.join(absent)}")
+    if row.get("better") not in BETTER:
+        raise UserError(f"{where}: better is higher, lower or null, not {row['better']!r}")
     try:
         check([row])
     except ValueError as error:
@@ -66,7 +70,8 @@ def join(parts: Iterable[Part]) -> tuple[list[dict[str, Any]], dict[tuple[str, s
     """The rows of all parts, each once, and the name that each (part, arm) has among them.
 
     Equal arms become one, with the people of both. Arms that differ and are called alike get the
-    name of their part behind their own.
+    name of their part behind their own. UserError if rows say of a metric that higher is better and
+    that lower is.
     """
     kinds: dict[str, list[_Kind]] = {}
     for part in parts:
@@ -76,7 +81,7 @@ def join(parts: Iterable[Part]) -> tuple[list[dict[str, Any]], dict[tuple[str, s
             kind = next((k for k in alike if k.content == content and k.takes(rows)), None)
             if kind is None:
                 alike.append(kind := _Kind(content))
-            kind.rows |= rows
+            kind.rows |= {unit: row for unit, row in rows.items() if unit not in kind.rows}
             kind.parts.append(part.name)
     joined: list[dict[str, Any]] = []
     names: dict[tuple[str, str], str] = {}
@@ -85,7 +90,16 @@ def join(parts: Iterable[Part]) -> tuple[list[dict[str, Any]], dict[tuple[str, s
             name = arm if len(alike) == 1 else f"{arm} ({kind.parts[0]})"
             names |= {(part, arm): name for part in kind.parts}
             joined += [{**row, "arm": name} for row in kind.rows.values()]
+    _check_directions(joined)
     return joined, names
+
+
+def _check_directions(rows: Iterable[Row]) -> None:
+    said: dict[str, str] = {}
+    for row in rows:
+        better = row.get("better")
+        if better is not None and said.setdefault(row["metric"], better) != better:
+            raise UserError(f"{row['metric']}: some rows say that higher is better, others lower")
 
 
 @dataclass
@@ -97,8 +111,9 @@ class _Kind:
     parts: list[str] = field(default_factory=list)
 
     def takes(self, rows: Mapping[tuple, Row]) -> bool:
-        shared = self.rows.keys() & rows.keys()
-        return all(self.rows[unit]["value"] == rows[unit]["value"] for unit in shared)
+        shared = [unit for unit in self.rows if unit in rows]
+        measured = (unit for unit in shared if not rows[unit]["metric"].startswith(COSTS))
+        return all(self.rows[unit]["value"] == rows[unit]["value"] for unit in measured)
 
 
 def _by_arm(rows: Iterable[Row]) -> dict[str, dict[tuple, Row]]:

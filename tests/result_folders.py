@@ -24,6 +24,7 @@ class Arm:
     prompt: str = PROMPT
     called: str = ""
     store: str = "outputs/store"
+    more: dict[str, Any] = field(default_factory=dict)  # of its config
 
     @property
     def name(self) -> str:
@@ -44,6 +45,7 @@ class Arm:
             "data": {"_target_": "absent.people"},
             "runtime": {"store": self.store},
             "seed": 0,
+            **self.more,
         }
 
     @property
@@ -62,11 +64,12 @@ class Folder:
     people: list[str] = field(default_factory=lambda: ["person_000", "person_001"])
     claims: list[dict[str, Any]] = field(default_factory=list)
     flags: dict[str, Any] = field(default_factory=dict)
+    worst: dict[str, list[str]] = field(default_factory=dict)
 
     def write(self) -> Path:
         """Write everything and return the folder."""
         folder = self.root / self.name
-        compare = {"clean": "clean", "claims": self.claims}
+        compare = {"clean": "clean", "claims": self.claims, "worst": self.worst}
         rows = [row for arm in self.arms for row in self._rows(arm)]
         summary.write(
             arms=self.arms, rows=rows, folder=folder, gallery={}, compare=compare, flags=self.flags

@@ -1,5 +1,6 @@
 """Reading and writing of images: modes, rotation, rounding, bad files."""
 
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -115,3 +116,23 @@ def test_resize_stays_in_range_and_is_exact_at_the_same_size() -> None:
     small = images.resize(x, 5)
     assert small.min() >= 0 and small.max() <= 1
     assert images.resize(x, (8, 8)) is x
+
+
+@pytest.mark.parametrize(
+    ("tag", "kind", "count", "value"),
+    [
+        (0x0100, 6, 1, b"\xd7\xddY~"),
+        (0x011A, 7, 1, b"\x1f\x0b\xd93"),
+        (0x010F, 11, 1, b"\xbbU\x9do"),
+    ],
+    ids=["out of range", "bytes for a number", "a number for a text"],
+)
+def test_exif_that_cannot_be_written_again_is_named(
+    tmp_path: Path, tag: int, kind: int, count: int, value: bytes
+) -> None:
+    turned = struct.pack("<HHLHH", 0x0112, 3, 1, 6, 0)
+    broken = struct.pack("<HHL", tag, kind, count) + value
+    exif = b"Exif\0\0II*\0" + struct.pack("<LH", 8, 2) + turned + broken + bytes(4)
+    path = saved(tmp_path, Image.fromarray(RGB), "x.jpg", exif=exif)
+    with pytest.raises(UserError, match="x.jpg: not a readable image"):
+        images.read(path)

@@ -90,12 +90,32 @@ def test_declared_pairs_and_the_rivals_of_claims_are_compared(tmp_path, pictures
     found = {(c["arm"], c["against"]): c for c in record["comparisons"] if c["metric"] == "ims"}
     assert found["metacloak+ours", "aspl"]["difference"]["value"] == pytest.approx(0.3)
     assert found["clean+cdl", "metacloak"]["difference"]["value"] == pytest.approx(0.6)
-    assert facts.recoveries["clean+cdl"]["ims"].value == pytest.approx(0.6 / 0.5)
+    assert facts.recoveries["clean+cdl", "metacloak"]["ims"].value == pytest.approx(0.6 / 0.5)
     tests = record["verdicts"][0]["tests"]
     assert {r: (t["n"], t["alternative"]) for r, t in tests.items()} == {
         "metacloak": (8, "greater"),
         "aspl": (8, "greater"),
     }
+
+
+def test_only_of_what_an_undefended_arm_lost_a_share_is_won_back(tmp_path, pictures):
+    pairs = [["metacloak+ours", "aspl"], ["clean+cdl", "metacloak+ours"], ["clean+cdl", "aspl"]]
+    facts, folder = written(tmp_path, pictures, people=8, compare={"pairs": pairs})
+    assert {key: found["ims"].value for key, found in facts.recoveries.items()} == pytest.approx(
+        {
+            ("metacloak+ours", "metacloak"): 0.4 / 0.5,
+            ("metacloak+ours", "aspl"): 0.3 / 0.4,
+            ("clean+cdl", "aspl"): 0.5 / 0.4,
+        }
+    )
+    assert "| metacloak+ours | metacloak | 0.800 [" in (folder / "table.md").read_text()
+
+
+def test_a_comparison_with_a_share_of_nothing_is_written(tmp_path, pictures):
+    people = {f"person_{p}" for p in range(3)}
+    some = [{**row, "value": 0.0} if row["person"] in people else row for row in rows(8)]
+    _, folder = written(tmp_path, pictures, people=8, rows=some)
+    assert json.loads((folder / "comparison.json").read_text())["recoveries"] == []
 
 
 def test_nothing_is_won_back_where_the_protection_helped(tmp_path, pictures, monkeypatch):
@@ -114,8 +134,9 @@ def test_files_are_read_back(tmp_path, pictures):
     expected = 0.6 + 0.0035 + 0.00005
     assert record["arms"]["clean"]["means"]["ims"] == pytest.approx(expected)
     assert record["arms"]["clean"]["means"]["overall"] == pytest.approx(expected + 0.05)
-    share = record["recoveries"]["metacloak+ours"]["overall"]
-    assert list(record["recoveries"]) == ["metacloak+ours"]
+    [won] = record["recoveries"]
+    assert (won["arm"], won["protected"]) == ("metacloak+ours", "metacloak")
+    share = won["shares"]["overall"]
     assert share["value"] == pytest.approx(0.8) and share["people"] == 8
     few, _ = written(tmp_path / "few", pictures, people=7)
     assert few.recoveries == {}  # no interval, so nothing says that there was a loss
@@ -135,12 +156,17 @@ def test_table_says_its_unit_and_stars_only_with_eight_people(tmp_path, pictures
     text = (folder / "table.md").read_text()
     assert "| metacloak+ours | 8 | 0.504* |" in text and "unit is the person (8 here)" in text
     difference = "| metacloak+ours - metacloak | IMS | +0.400 [+0.400, +0.400] | +1.00 | 0.0078 |"
-    assert difference in text and "| metacloak+ours | 0.800 [0.800, 0.800] |" in text
+    assert difference in text and "| metacloak+ours | metacloak | 0.800 [0.800, 0.800] |" in text
     facts, folder = written(tmp_path, pictures, people=7, compare={"claims": [claim]})
     text = (folder / "table.md").read_text()
     assert "*" not in text.split("## Differences")[0] and "[" not in text
     assert "| metacloak+ours - metacloak | IMS | +0.400 | +1.00 | - |" in text
     assert "points only" in text and facts.verdicts[0].people == 7
+
+
+def test_eight_people_without_a_comparison_are_not_called_fewer(tmp_path, pictures):
+    _, folder = written(tmp_path, pictures, people=8, compare={"clean": None})
+    assert "Fewer than 8" not in (folder / "table.md").read_text()
 
 
 def test_every_arm_says_what_its_attack_knows(tmp_path, pictures):
@@ -341,6 +367,7 @@ def test_a_claim_about_an_arm_that_failed_is_left_out(tmp_path, pictures, caplog
     facts, _ = written(tmp_path, pictures, people=8, compare={"claims": claims})
     [verdict] = facts.verdicts
     assert verdict.star and verdict.claim.metric == "overall" and "tvm" in caplog.text
+    assert verdict.adjusted == 2 * 0.5**8  # it counts among the declared claims
 
 
 def test_the_worst_of_arms_is_an_arm_of_the_tables(tmp_path, pictures):
@@ -360,9 +387,12 @@ def test_the_worst_of_arms_is_an_arm_of_the_tables(tmp_path, pictures):
     assert "| adaptive | 8 | 0.104 | 0.204 | 0.154 | model |" in text
     assert "| adaptive - clean | IMS | -0.500" in text
     assert "| metacloak+ours - adaptive | IMS | +0.400" in text
-    assert "| metacloak+ours | 0.800 [0.800, 0.800] |" in text.split("## Share won back")[1]
+    assert (
+        "| metacloak+ours | adaptive | 0.800 [0.800, 0.800] |" in text.split("## Share won back")[1]
+    )
     assert "adaptive: of each person" in text and "(aspl 1, metacloak 7)" in text
-    assert facts.verdicts[0].star and facts.verdicts[0].hardest == "adaptive"
+    assert facts.verdicts[0].adjusted == 0.5**8 and not facts.verdicts[0].star  # of a worst-of arm
+    assert facts.verdicts[0].hardest == "adaptive"
     record = json.loads((folder / "comparison.json").read_text())
     assert record["arms"]["adaptive"]["people"] == 8
     assert record["worst"]["adaptive"]["arms"] == ["aspl", "metacloak"]

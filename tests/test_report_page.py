@@ -9,6 +9,7 @@ import sys
 import pytest
 from result_folders import Arm, Folder
 
+from diffshortcut.comparison import people_means
 from diffshortcut.errors import UserError
 from diffshortcut.report import loaded, matrix, pictures
 from diffshortcut.report.__main__ import write
@@ -62,7 +63,9 @@ def test_figures_and_tables_are_written(page):
     tables = (out / "tables" / "matrix.md").read_text()
     assert "| ours | - | **0.37**\\* ± 0.05 |" in tables
     assert "| jpeg | - | <u>0.12</u> ± 0.05 |" in tables
-    assert r"\textbf{0.37}*$\pm$0.05" in (out / "tables" / "matrix.tex").read_text()
+    tex = (out / "tables" / "matrix.tex").read_text()
+    assert r"\textbf{0.37}*$\pm$0.05" in tex
+    assert r"{\footnotesize Mean $\pm$ standard deviation" in tex
     lines = list(csv.DictReader((out / "tables" / "matrix.csv").open()))
     [best] = [r for r in lines if r["metric"] == "ims" and r["rank"] == "1"]
     assert (best["defense"], best["people"], best["star"]) == ("ours", "8", "*")
@@ -116,7 +119,7 @@ def test_folders_are_joined_by_what_their_arms_are(tmp_path):
         ("aspl, radius 4", "jpeg"),
     }
     assert found["clean", "none"].folders == [one, two]
-    means = matrix.people_means(results.rows)
+    means = people_means(results.rows)
     assert len(means["clean", "ims"]) == 3
     lines = matrix.curves(results, means, "ims")["aspl"]
     assert {name: [p.x for p in points] for name, points in lines.items()} == {
@@ -124,6 +127,111 @@ def test_folders_are_joined_by_what_their_arms_are(tmp_path):
         "jpeg": [4, 11],
     }
     assert [p.estimate.value for p in lines["jpeg"]] == pytest.approx([0.135, 0.055])
+
+
+PEOPLE = [f"person_{n:03}" for n in range(8)]
+
+
+def claimed(tmp_path, name, attack, people=PEOPLE):
+    """A folder of a sweep: one claim of its own, and one of an arm that all of them have."""
+    arms = [Arm("none"), Arm(attack), Arm(attack, "ours"), Arm("none", "ours")]
+    own = {"metric": "ims", "arm": f"{attack}+ours", "rivals": [attack]}
+    shared = {"metric": "ims", "arm": "clean+ours", "rivals": ["clean"]}
+    return Folder(tmp_path, name, arms, people, [own, shared]).write()
+
+
+def stars(results):
+    return {entry.name: entry.stars for entry in results.entries if entry.stars}
+
+
+def test_claims_of_joined_folders_are_one_family(tmp_path):
+    one, two = claimed(tmp_path, "one", "aspl"), claimed(tmp_path, "two", "advdm")
+    alone = loaded.load([one])
+    assert stars(alone) == {"aspl+ours": {"ims"}, "clean+ours": {"ims"}}
+    results = loaded.load([one, two])
+    adjusted = [v["adjusted"] for verdicts in results.verdicts.values() for v in verdicts]
+    assert adjusted == [4 * 0.5**8] * 4 and stars(results) == {}
+
+
+def test_a_star_stands_where_all_rows_are_of_the_folder_that_won_it(tmp_path):
+    people = [f"person_{n:03}" for n in range(12)]
+    one = claimed(tmp_path, "one", "aspl", people)
+    two = claimed(tmp_path, "two", "advdm", people)
+    assert stars(loaded.load([one, two])) == {"aspl+ours": {"ims"}, "advdm+ours": {"ims"}}
+
+
+def test_arms_of_other_scores_crops_or_data_are_others(tmp_path):
+    cases = {
+        "metric": {"metric": {"ims": {"_target_": "legacy"}}},
+        "crop": {"crop": {"_target_": "face"}},
+        "data": {"data": {"_target_": "absent.others"}},
+    }
+    usual = Folder(tmp_path, "usual", [Arm("none")]).write()
+    for name, more in cases.items():
+        other = Folder(tmp_path, name, [Arm("none", more=more)], ["person_009"]).write()
+        assert len(loaded.load([usual, other]).entries) == 2, name
+    fewer = {"data": {"_target_": "absent.people", "people": 1}, "metric": {"faithfulness": {}}}
+    same = Folder(tmp_path, "same", [Arm("none", more=fewer)], ["person_009"]).write()
+    assert len(loaded.load([usual, same]).entries) == 1
+
+
+def test_no_defense_is_best_among_other_people(tmp_path):
+    one = Folder(tmp_path, "one", [ARMS[1], Arm("aspl", "jpeg")]).write()
+    two = Folder(tmp_path, "two", [Arm("aspl", "ours")], ["person_007"]).write()
+
+    def ims(*folders):
+        results = loaded.load(folders)
+        return matrix.matrices(results, people_means(results.rows))[0]
+
+    same = Folder(tmp_path, "same", [Arm("aspl", "ours")]).write()
+    assert {c.rank for c in ims(one, same).cells.values()} == {0, 1, 2}
+    found = ims(one, two)
+    assert {c.rank for c in found.cells.values()} == {0} and found.unranked == ["aspl"]
+    write([one, two], tmp_path / "out")
+    said = "No best defense is marked where not all were measured on the same people: aspl."
+    assert said in (tmp_path / "out" / "report.html").read_text()
+    assert said in (tmp_path / "out" / "tables" / "matrix.md").read_text()
+
+
+def test_a_curve_joins_no_variants(tmp_path):
+    def at(radius, steps):
+        node = {"_target_": "aspl", "radius": radius, "steps": steps}
+        return Arm("aspl", called=f"aspl-{radius}-{steps}", more={"attack": node})
+
+    arms = [at(4, 10), at(11, 10), at(4, 20)]
+    results = loaded.load([Folder(tmp_path, "one", arms).write()])
+    found = matrix.curves(results, people_means(results.rows), "ims")
+    assert {name: [p.x for p in lines["none"]] for name, lines in found.items()} == {
+        "aspl, steps 10": [4, 11]
+    }
+
+
+def test_a_picture_that_is_broken_is_absent_and_a_full_page_encodes_no_more(tmp_path, monkeypatch):
+    folder = Folder(tmp_path, "table", ARMS).write()
+    next(tmp_path.glob("store/generate/generate-aspl-11-jpeg-0/images/0-00.png")).write_text("x")
+    entries = loaded.load([folder]).entries
+    album = pictures.collect(entries, [], megabytes=1)
+    assert album.absent == 1 and "or they are broken" in album.remark()
+    encoded = []
+    monkeypatch.setattr(pictures, "_uri", lambda path: encoded.append(path) or "x" * 1000)
+    album = pictures.collect(entries, [], megabytes=0.0025)
+    assert album.left_out == 8 and len(encoded) < 8  # nothing after the first cell
+
+
+def test_worst_of_arms_are_put_together_again(tmp_path):
+    arms = [*(Arm(a, "ours") for a in ("aspl", "advdm")), Arm("none")]
+    worst = {"adaptive": ["aspl+ours", "advdm+ours"]}
+    claim = {"metric": "ims", "arm": "clean", "rivals": ["adaptive"]}
+    people = [f"person_{n:03}" for n in range(8)]
+    folder = Folder(tmp_path, "one", arms, people, [claim], {}, worst).write()
+    results = loaded.load([folder])
+    [entry] = [e for e in results.entries if e.name == "adaptive"]
+    assert (entry.place.attack, entry.place.defense) == ("adaptive", "ours")
+    [of_ims, *_] = matrix.matrices(results, people_means(results.rows))
+    assert of_ims.cells["adaptive", "ours"].value == of_ims.cells["aspl", "ours"].value
+    assert stars(results) == {} and not results.verdicts["one"][0]["star"]
+    (folder / "comparison.json").unlink()
+    assert "adaptive" not in {e.name for e in loaded.load([folder]).entries}
 
 
 def test_an_old_record_is_taken_at_its_arms_names(tmp_path):

@@ -1,10 +1,12 @@
 """Files of rows: read, joined and compared by the command."""
 
+import csv
 import json
 import sys
 
 import pytest
 
+from diffshortcut.comparison import direction
 from diffshortcut.errors import UserError
 from diffshortcut.rows import Part, join, named, read
 from diffshortcut.statistics.__main__ import main, notes, tables
@@ -43,6 +45,7 @@ def test_a_folder_is_read_as_its_file(file):
         ('{"arm": 1', "line 1: not a JSON object"),
         ("[1]", "line 1: no arm"),
         (json.dumps(row("a", "p", None)), "line 1: q of a is None"),
+        (json.dumps(row("a", "p", 1, better="more")), "higher, lower or null, not 'more'"),
         ("\n", "holds no rows"),
     ],
 )
@@ -60,6 +63,26 @@ def test_equal_arms_become_one_and_contradictions_two():
     assert names["one", "b"] == "b (one)" and names["two", "b"] == "b (two)"
     found = sorted((r["arm"], r["person"], r["value"]) for r in rows)
     assert found == [("a", "p", 1.0), ("a", "r", 5.0), ("b (one)", "p", 2.0), ("b (two)", "p", 3.0)]
+
+
+def test_an_arm_that_took_longer_elsewhere_is_the_same():
+    def cost(seconds):
+        measured = {"seconds.protect": seconds, "peak_memory": 9 * seconds, "q": 1.0}
+        return [{**row("a", "p", value), "metric": name} for name, value in measured.items()]
+
+    rows, names = join([Part("one", cost(1)), Part("two", cost(2))])
+    assert set(names.values()) == {"a"} and rows == cost(1)
+
+
+def test_rows_that_contradict_each_other_on_what_is_better_are_refused():
+    parts = [Part("one", lines()), Part("two", [row("c", "p0", 1.0, better="lower")])]
+    with pytest.raises(UserError, match="q: some rows say that higher is better"):
+        join(parts)
+
+
+def test_a_row_may_leave_out_what_is_better():
+    rows = [row("a", "p0", 0.0), *lines()]
+    assert direction(rows, "q") == "higher"
 
 
 def test_what_the_rows_are_of_tells_arms_apart():
@@ -105,6 +128,14 @@ def test_the_command_prints_every_format(file, monkeypatch, capsys, kind):
     said = capsys.readouterr().out
     assert "0.640" in said and "ours" in said
     assert ("\\toprule" in said) == (kind == "latex")
+    if kind == "csv":
+        table = list(csv.DictReader(said.splitlines()))
+        assert {line["table"] for line in table} == {
+            "Mean over people",
+            "Paired differences",
+            "Claims",
+        }
+        assert [line["star"] for line in table if line["claim"] == "ours"] == ["*"]
 
 
 def test_a_mistyped_arm_is_answered_with_the_closest(file, monkeypatch):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from safetensors import SafetensorError
 
 from diffshortcut import config
@@ -268,3 +269,33 @@ def test_a_picture_is_not_unpickled(tmp_path: Path) -> None:
     with pytest.raises(UserError):
         rgb(tmp_path / "a.png")
     assert not (tmp_path / "woken").exists() and config.folder().is_dir()
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["os.mkdir", f"{WOKEN}.run", "diffshortcut.data.people.Path.mkdir", "diffshortcut.run.main"],
+)
+def test_opening_somebody_s_results_runs_nothing_of_theirs(
+    evil: Path, monkeypatch: pytest.MonkeyPatch, target: str
+) -> None:
+    import json
+
+    from result_folders import Arm, Folder
+
+    from diffshortcut.report import loaded, pictures
+
+    monkeypatch.syspath_prepend(evil)
+    place = evil / "woken"
+    folder = Folder(evil, "run", [Arm("none")]).write()
+    outside = evil / "outside" / "images"
+    outside.mkdir(parents=True)
+    Image.new("RGB", (8, 8)).save(outside / "0-00.png")
+    record = json.loads((folder / "record.json").read_text())
+    record["arms"]["clean"]["data"] = {"_target_": target, "path": str(place)}
+    for stages in record["stages"]["clean"].values():
+        stages["protect"] |= {"stage": str(evil), "key": "outside"}
+        stages["generate"] |= {"stage": "..", "key": "outside"}
+    (folder / "record.json").write_text(json.dumps(record))
+    album = pictures.collect(loaded.load([folder]).entries, [], megabytes=1)
+    assert not place.exists() and WOKEN not in sys.modules
+    assert not album.images and album.absent == 2

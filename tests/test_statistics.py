@@ -71,6 +71,7 @@ def test_holm_by_hand():
     assert adjusted == pytest.approx({"a": 0.03, "b": 0.06, "c": 0.06, "d": 0.02})
     assert list(adjusted) == ["a", "b", "c", "d"]
     assert holm({"a": 0.9, "b": 0.8}) == {"a": 1.0, "b": 1.0}
+    assert holm({"a": 0.01, "b": 0.04}, 4) == pytest.approx({"a": 0.04, "b": 0.12})
 
 
 def test_bootstrap_covers_the_mean():
@@ -99,6 +100,13 @@ def test_recovered_share():
     assert recovered(people, people, people).value is None
     gained = recovered(people + 0.55, people + 0.7, people + 0.5)  # the "protection" helped
     assert gained.low is None
+
+
+def test_a_share_of_nothing_in_some_draws_has_no_interval():
+    """Three of eight people score 0 in every arm: a draw of those three alone is 0 / 0."""
+    there = np.array([0.0] * 3 + [1.0] * 5)
+    found = recovered(0.5 * there, 0.1 * there, there)
+    assert found.value == pytest.approx(4 / 9) and found.low is None and found.high is None
 
 
 def rows_of(values, better="higher", metric="ims"):
@@ -213,6 +221,24 @@ def test_tables_for_papers_are_escaped():
     latex = sheet.latex()
     assert r"\caption{50 \% of \$x\_1\$}" in latex and r"x \& y & 1 $\pm$ 2 \\" in latex
     assert sheet.csv() == 'a_b,c\nx & y,1 ± 2\n"q,r",#\n'
+
+
+def test_names_cannot_break_out_of_a_table():
+    evil = "a|b\n<img src=x onerror=alert(1)>"
+    sheet = Sheet(evil, ["name", "figure"], [[evil, "-"], ["=1+1", "+0.140 [+0.100, -0.200]"]])
+    title, _, header, _, line, _, _ = sheet.markdown().split("\n")
+    assert title == r"## a\|b &lt;img src=x onerror=alert(1)&gt;" and header == "| name | figure |"
+    assert line == f"| {title[3:]} | - |"
+    texts = ["=1+1", "@SUM(A1)", "-2+3+cmd|' /C calc'!A0", "+x", "-", "-0.5", "+1.2e-05", "a-b"]
+    csv = Sheet("t", ["h"], [[text] for text in texts]).csv().split("\n")
+    assert csv[1:5] == [f"'{text}" for text in texts[:4]] and csv[5:9] == texts[4:]
+    assert sheet.csv().endswith("""'=1+1,"+0.140 [+0.100, -0.200]"\n""")
+
+
+def test_a_row_of_latex_is_no_option_of_the_row_before():
+    latex = Sheet("t", ["name"], [["[a]"], ["*"]]).latex(note="a < b")
+    assert "\n{}[a] \\\\\n{}* \\\\\n" in latex
+    assert r"{\footnotesize a $<$ b\par}" in latex.split(r"\end{tabular}")[1]
 
 
 def test_intervals_are_repeatable_and_their_seed_is_heeded():

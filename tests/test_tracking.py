@@ -8,15 +8,18 @@ import subprocess
 import sys
 import time
 from functools import cache
+from types import SimpleNamespace
 
 import pytest
 import yaml
+from hydra.types import RunMode
 from PIL import Image
 from result_folders import Arm, Folder
 
 from diffshortcut import config
 from diffshortcut.report import tracked, tracking
 from diffshortcut.report.facts import Baselines, Facts
+from diffshortcut.report.worst import Worst
 
 ROWS = [
     {
@@ -70,11 +73,11 @@ def uploads(monkeypatch):
     return found
 
 
-def log(tmp_path, timeout=60.0):
+def log(tmp_path, timeout=60.0, rows=ROWS):
     picture = tmp_path / "gallery.png"
     Image.new("RGB", (8, 8)).save(picture)
     tracking.log_run(
-        rows=ROWS,
+        rows=rows,
         gallery=picture,
         folder=tmp_path / "out",
         config={"seed": 0},
@@ -90,13 +93,20 @@ def test_offline_run_holds_every_row_once(tmp_path):
     [run] = log(tmp_path)
     [table] = run.glob("files/media/table/rows_*.json")
     content = json.loads(table.read_text())
-    cells = [[row[column] for column in content["columns"]] for row in ROWS]
+    assert "training_seed" in content["columns"]
+    cells = [[row.get(column) for column in content["columns"]] for row in ROWS]
     assert content["data"] == cells
     assert len(list(run.glob("files/media/images/gallery_*.png"))) == 1
     stamp = (run / tracking.DONE).stat().st_mtime_ns
     assert not list((tmp_path / "project").iterdir())
     assert log(tmp_path) == [run]  # the same result again is the same run
     assert (run / tracking.DONE).stat().st_mtime_ns == stamp
+
+
+def test_more_rows_than_wandb_shows_are_kept(tmp_path):
+    [run] = log(tmp_path, rows=ROWS * 2000)
+    [table] = run.glob("files/media/table/rows_*.json")
+    assert len(json.loads(table.read_text())["data"]) == len(ROWS) * 2000 > 10_000
 
 
 def test_a_half_written_run_is_written_again(tmp_path):
@@ -155,6 +165,55 @@ def test_a_broken_wandb_is_only_a_warning(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(tracking.sys, "executable", "/bin/false")
     assert log(tmp_path) == []
     assert "not logged" in caplog.text
+
+
+def ids(monkeypatch, tmp_path, **changes):
+    """The ids of the runs that a call would write."""
+    found = []
+    monkeypatch.setattr(tracking, "_log", lambda runs, *_: found.extend(run["id"] for run in runs))
+    given = {"rows": ROWS, "project": "p", "group": "g", "config": {"seed": 0}, **changes}
+    stages = {"protect": {"columns": ["key"], "data": [["abc"]]}}
+    place = {"gallery": tmp_path / "gallery.png", "folder": tmp_path}
+    tracking.log_run(**given, **place, job_type="compare", stages=stages)
+    return found
+
+
+def test_the_same_result_elsewhere_is_the_same_run_and_another_group_has_its_own(
+    monkeypatch, tmp_path
+):
+    usual = ids(monkeypatch, tmp_path)
+    cost = {**ROWS[0], "metric": "seconds.protect", "value": 9.0}
+    config = {"seed": 0, "runtime": {"store": "elsewhere"}, "logger": {"timeout": 1}}
+    assert ids(monkeypatch, tmp_path, rows=[*ROWS, cost], config=config) == usual
+    for changes in ({"group": "h"}, {"project": "q"}):
+        assert not set(ids(monkeypatch, tmp_path, **changes)) & set(usual)
+    assert ids(monkeypatch, tmp_path, rows=ROWS[1:])[0] != usual[0]
+
+
+def test_jobs_of_a_sweep_share_a_group(monkeypatch):
+    assert tracked._sweep() is None
+    words = ["run", "-m", "attack=aspl,mist", "hydra/launcher=graph"]
+    monkeypatch.setattr(sys, "argv", words)
+    monkeypatch.setattr(tracked.HydraConfig, "initialized", staticmethod(lambda: True))
+    modes = iter([RunMode.RUN, RunMode.MULTIRUN, RunMode.MULTIRUN])
+    job = staticmethod(lambda: SimpleNamespace(mode=next(modes)))
+    monkeypatch.setattr(tracked.HydraConfig, "get", job)
+    assert tracked._sweep() is None
+    group = tracked._sweep()
+    assert group.startswith("sweep-")
+    monkeypatch.setattr(sys, "argv", ["run", "attack=aspl,pid", "-m"])
+    assert tracked._sweep() != group
+
+
+def test_worst_of_arms_are_in_the_matrix():
+    arms = [Arm("none"), Arm("aspl", "ours"), Arm("advdm", "ours")]
+    rows = [{**row, "arm": arm.name} for arm in arms for row in ROWS[:1]]
+    chosen = {"adaptive": Worst(("aspl+ours", "advdm+ours"), {"p0": "advdm+ours"})}
+    copies = chosen["adaptive"].rows("adaptive", rows)
+    names = [*(arm.name for arm in arms), "adaptive"]
+    facts = Facts(names, [*rows, *copies], Baselines("clean", {}), worst=chosen)
+    found = [line[:2] for line in tracked.tables(facts, arms)["matrix"]["data"]]
+    assert ["adaptive", "ours"] in found and len(found) == 4
 
 
 # ---- a whole comparison: its own run, and one per kind of stage
@@ -245,6 +304,10 @@ def test_what_is_read_back_is_what_the_local_files_hold(result):
     assert [entry["path"].split("/")[:2] for entry in pictures if "png" in entry["path"]] == [
         ["media", "images"]
     ]
+    summary: dict = {}
+    for record in read(runs["compare"], "summary"):
+        summary |= record["update"]
+    assert summary["aspl+jpeg/ims"] == pytest.approx(mean)
     stages = table_of(runs["protect"], "stages")["data"]
     assert [line[1:4:2] for line in stages] == [["none", "clean"], ["aspl", "aspl, aspl+jpeg"]]
     for run in runs.values():

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from statistics import fmean
 from typing import Any
@@ -17,7 +17,7 @@ from diffshortcut.comparison import (
     direction,
     grouped,
     judge,
-    person_means,
+    people_means,
     recovery,
 )
 from diffshortcut.report.worst import Worst
@@ -75,12 +75,16 @@ class Facts:
 
     @cached_property
     def _people(self) -> dict[tuple[str, str], dict[str, float]]:
-        return {(arm, m): person_means(rows, m, arm) for (arm, m), rows in self._groups.items()}
+        return people_means(self.rows)
 
     def mean(self, arm: str, metric: str) -> float | None:
         """Over people, of their means over images; None if it was not measured."""
         people = self._people.get((arm, metric))
         return fmean(people.values()) if people else None
+
+    def means(self) -> dict[tuple[str, str], float]:
+        """Those of every arm and metric."""
+        return {key: fmean(people.values()) for key, people in self._people.items()}
 
     def change(self, arm: str) -> float | None:
         """How far the arm's protection moved a sub-pixel, in 8-bit levels; None if unknown."""
@@ -117,16 +121,17 @@ class Facts:
         ]
 
     @cached_property
-    def recoveries(self) -> dict[str, dict[str, Estimate]]:
-        """(arm - protected) / (clean - protected) of each defended arm, by metric.
+    def recoveries(self) -> dict[tuple[str, str], dict[str, Estimate]]:
+        """(arm - protected) / (clean - protected) by arm and protected one, then by metric.
 
-        Also of declared pairs of an arm with a protected one. Left out unless the interval of
-        clean - protected lies above 0 (below 8 people there is none): the share of a loss that may
-        be no loss means nothing.
+        Of each defended arm, and of declared pairs of an arm with an undefended one. Left out
+        unless the interval of clean - protected lies above 0 (below 8 people there is none): the
+        share of a loss that may be no loss means nothing.
         """
         clean = self.baselines.clean
-        found: dict[str, dict[str, Estimate]] = {}
-        for arm, protected in [*self.baselines.protected.items(), *self.pairs]:
+        found: dict[tuple[str, str], dict[str, Estimate]] = {}
+        declared = [pair for pair in self.pairs if self._is_undefended(pair[1])]
+        for arm, protected in [*self.baselines.protected.items(), *declared]:
             if clean is not None and protected not in (clean, arm) and arm != clean:
                 trio = (arm, protected, clean)
                 shares = {
@@ -135,17 +140,28 @@ class Facts:
                     if self._shared(metric, *trio)
                 }
                 sure = {m: share for m, share in shares.items() if share.low is not None}
-                found |= {arm: sure} if sure else {}
+                found |= {(arm, protected): sure} if sure else {}
         return found
+
+    def _is_undefended(self, arm: str) -> bool:
+        """Whether an arm is a protected baseline, or put together from such."""
+        members = self.worst[arm].arms if arm in self.worst else (arm,)
+        return set(members) <= set(self.baselines.protected.values())
 
     @cached_property
     def verdicts(self) -> list[Verdict]:
-        """The outcome of the declared claims; one that names what was not measured is left out."""
+        """The outcome of the declared claims; one that names what was not measured is left out.
+
+        It counts in Holm's correction all the same. Against a worst-of arm no star is earned: the
+        lowest of several means lies below each by chance alone.
+        """
         known = [c for c in self.claims if self._shared(c.metric, c.arm, *c.rivals)]
         for claim in set(self.claims) - set(known):
             log.warning("left out, for something of it was not measured: %s", claim)
         named = {(arm, claim.metric) for claim in known for arm in (claim.arm, *claim.rivals)}
-        return judge([row for arm, metric in named for row in self._of(metric, arm)], known)
+        rows = [row for arm, metric in named for row in self._of(metric, arm)]
+        found = judge(rows, known, declared=len(set(self.claims)))
+        return [replace(v, star=v.star and not self.worst.keys() & v.claim.rivals) for v in found]
 
     def starred(self, arm: str, metric: str) -> bool:
         """Whether a claim of the arm in the metric has earned a star."""
@@ -157,11 +173,12 @@ class Facts:
             "unit": "person",
             "arms": {arm: self._arm(arm) for arm in self.arms},
             "comparisons": [asdict(found) for found in self.comparisons],
-            "recoveries": {
-                arm: {metric: asdict(found) for metric, found in metrics.items()}
-                for arm, metrics in self.recoveries.items()
-            },
+            "recoveries": [
+                {"arm": arm, "protected": protected, "shares": {m: asdict(s[m]) for m in s}}
+                for (arm, protected), s in self.recoveries.items()
+            ],
             "verdicts": [asdict(verdict) for verdict in self.verdicts],
+            "declared": len(set(self.claims)),
             "flags": self.flags,
             "worst": {name: asdict(found) for name, found in self.worst.items()},
         }

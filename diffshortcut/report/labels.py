@@ -11,6 +11,7 @@ CLEAN, NONE = "clean", "none"
 PROTECTED = "protected"  # what an undefended arm is called beside a command line's own
 USUAL = {"dreambooth", "plain"}  # conf/config.yaml's trainer and sampler go without saying
 METHOD = ("purifier", "trainer", "sampler")
+SCORES = ("ims", "quality", "style")  # of the metrics: what others say stands under other names
 MOST = 2  # differing values that a name takes
 
 
@@ -37,7 +38,9 @@ class Described:
 
     def content(self) -> str | None:
         """What makes its rows, whatever the number of people and the seed; None if not known."""
-        return keys.digest([self.attack(), self.defense()]) if self.config else None
+        if not self.config:
+            return None
+        return keys.digest([self.attack(), self.defense(), self.measured()])
 
     def attack(self) -> Any:
         """The attack's node."""
@@ -46,6 +49,23 @@ class Described:
     def defense(self) -> Any:
         """The nodes of purifier, trainer and sampler."""
         return {part: self.config.get(part) for part in METHOD}
+
+    def measured(self) -> Any:
+        """Whose pictures, and how they are cropped and scored."""
+        data = {k: v for k, v in (self.config.get("data") or {}).items() if k != "people"}
+        metric = self.config.get("metric") or {}
+        return [data, self.config.get("crop"), {name: metric.get(name) for name in SCORES}]
+
+
+def together(name: str, members: Sequence[Described]) -> Described:
+    """An arm that is for each person one of `members`, whose defense it has if they share one."""
+    first = members[0]
+    alike = all(m.config and m.defense() == first.defense() for m in members)
+    if not alike:
+        return Described(name, name)
+    config = {**first.config, "attack": {"worst": [m.attack() for m in members]}}
+    choices = {**first.choices, "attack": name.partition("+")[0]} if first.choices else {}
+    return Described(name, name, config, choices)
 
 
 def places(arms: Sequence[Described]) -> dict[str, Place]:

@@ -6,10 +6,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from diffshortcut.comparison import Row
+from diffshortcut.comparison import STAR, Row
 from diffshortcut.errors import UserError
-from diffshortcut.report.labels import Described, Place, places
+from diffshortcut.report.labels import Described, Place, places, together
+from diffshortcut.report.worst import Worst
 from diffshortcut.rows import Part, join, named, read
+from diffshortcut.statistics import MIN_PEOPLE, holm
 
 RECORD, COMPARISON = "record.json", "comparison.json"
 Stages = Mapping[str, Mapping[str, Any]]  # name of the stage -> its provenance
@@ -20,7 +22,8 @@ class Entry:
     """One arm of the joined results, with all that its folders recorded of it.
 
     `flags`: flag -> person -> what was seen. `stages`: person -> stage -> provenance.
-    `comparisons` are as in comparison.json, and so are `stars`, the metrics of its won claims.
+    `comparisons` are as in comparison.json. `stars` are the metrics of its won claims, of an arm
+    whose rows all come from the one folder that made them.
     """
 
     name: str
@@ -38,7 +41,8 @@ class Entry:
 class Results:
     """What the folders say together.
 
-    `verdicts` are the declared claims of each folder by its name; `remarks` say what is missing.
+    `verdicts` are the declared claims of each folder by its name, `adjusted` over those of all
+    folders, and with the star that this leaves; `remarks` say what is missing.
     """
 
     rows: Sequence[Row]
@@ -53,10 +57,13 @@ def load(folders: Sequence[Path]) -> Results:
     titles = named(folders)
     records = [_json(folder / RECORD) for folder in folders]
     comparisons = [_json(folder / COMPARISON) for folder in folders]
-    described = [_described(record) for record in records]
+    described = [
+        _described(record, found) for record, found in zip(records, comparisons, strict=True)
+    ]
+    verdicts = _judged_together(comparisons)
     parts = [
-        Part(title, read(folder), {arm.name: arm.content() for arm in arms.values()})
-        for title, folder, arms in zip(titles, folders, described, strict=True)
+        Part(title, _rows(folder, found), {arm.name: arm.content() for arm in arms.values()})
+        for title, folder, arms, found in zip(titles, folders, described, comparisons, strict=True)
     ]
     rows, names = join(parts)
     entries = _entries(rows, names, dict(zip(titles, described, strict=True)))
@@ -64,12 +71,13 @@ def load(folders: Sequence[Path]) -> Results:
         for (part, arm), name in names.items():
             if part == title:
                 _add(entries[name], folder, arm, record, found)
+    for title, judged in zip(titles, verdicts, strict=True):
+        for verdict in judged:
+            _give_star(entries.get(names.get((title, verdict["claim"]["arm"]), "")), verdict)
     return Results(
         rows=rows,
         entries=list(entries.values()),
-        verdicts={
-            t: found.get("verdicts", []) for t, found in zip(titles, comparisons, strict=True)
-        },
+        verdicts=dict(zip(titles, verdicts, strict=True)),
         commands={t: _command(record) for t, record in zip(titles, records, strict=True) if record},
         remarks=list(_remarks(titles, records, comparisons)),
     )
@@ -85,12 +93,58 @@ def _json(file: Path) -> dict[str, Any]:
         raise UserError(f"{file}: {error}") from error
 
 
-def _described(record: Mapping[str, Any]) -> dict[str, Described]:
+def _described(record: Mapping[str, Any], compared: Mapping[str, Any]) -> dict[str, Described]:
+    """The folder's arms by name, the worst-of ones too."""
     choices = record.get("choices", {})
-    return {
+    arms = {
         name: Described(name, name, config, choices.get(name, {}))
         for name, config in record.get("arms", {}).items()
     }
+    for name, worst in _worst(compared).items():
+        members = [arms.get(arm, Described(arm, arm)) for arm in worst.arms]
+        arms[name] = together(name, members)
+    return arms
+
+
+def _worst(compared: Mapping[str, Any]) -> dict[str, Worst]:
+    return {
+        name: Worst(tuple(told["arms"]), told["chosen"])
+        for name, told in compared.get("worst", {}).items()
+    }
+
+
+def _rows(folder: Path, compared: Mapping[str, Any]) -> list[Row]:
+    """The folder's rows, and the copies that its worst-of arms are made of."""
+    rows: list[Row] = list(read(folder))
+    return rows + [row for n, worst in _worst(compared).items() for row in worst.rows(n, rows)]
+
+
+def _judged_together(compared: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
+    """Each folder's verdicts, corrected as one family: a sweep declares its claims job by job."""
+    verdicts = [list(found.get("verdicts", [])) for found in compared]
+    declared = sum(
+        found.get("declared", len(own)) for found, own in zip(compared, verdicts, strict=True)
+    )
+    every = {(n, k): v["p_value"] for n, own in enumerate(verdicts) for k, v in enumerate(own)}
+    adjusted = holm(every, declared)
+    return [
+        [_corrected(v, adjusted[n, k], compared[n]) for k, v in enumerate(own)]
+        for n, own in enumerate(verdicts)
+    ]
+
+
+def _corrected(
+    verdict: Mapping[str, Any], adjusted: float, compared: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    chosen = compared.get("worst", {}).keys() & verdict["claim"]["rivals"]
+    star = adjusted <= STAR and verdict["people"] >= MIN_PEOPLE and not chosen
+    return {**verdict, "adjusted": adjusted, "star": star}
+
+
+def _give_star(entry: Entry | None, verdict: Mapping[str, Any]) -> None:
+    """The star of a won claim, unless the arm has rows that the claim was not about."""
+    if entry is not None and len(entry.folders) == 1 and verdict["star"]:
+        entry.stars.add(verdict["claim"]["metric"])
 
 
 def _entries(
@@ -119,8 +173,6 @@ def _add(
     for flag, people in compared.get("flags", {}).get(arm, {}).items():
         entry.flags.setdefault(flag, {}).update(people)
     entry.comparisons.extend(c for c in compared.get("comparisons", []) if c["arm"] == arm)
-    won = (v["claim"] for v in compared.get("verdicts", []) if v["star"])
-    entry.stars.update(claim["metric"] for claim in won if claim["arm"] == arm)
 
 
 def _command(record: Mapping[str, Any]) -> str:

@@ -1,10 +1,11 @@
 """The attack x defense matrix of a metric, what its cells hold, and the series behind figures."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from diffshortcut.comparison import Row, direction, grouped, person_means
+from diffshortcut.comparison import direction
 from diffshortcut.report.facts import HEADLINE
 from diffshortcut.report.labels import CLEAN, NONE
 from diffshortcut.report.loaded import Entry, Results
@@ -37,21 +38,27 @@ class Cell:
 
 @dataclass(frozen=True)
 class Matrix:
-    """A metric over attacks (rows) and defenses (columns); what was not measured is absent."""
+    """A metric over attacks (rows) and defenses (columns); what was not measured is absent.
+
+    `unranked` are attacks whose defenses were measured on different people: none is called best.
+    """
 
     metric: str
     better: str | None
     attacks: list[str]
     defenses: list[str]
     cells: dict[tuple[str, str], Cell]
+    unranked: list[str]
+
+    def remark(self) -> str:
+        """Which attacks have no best defense marked, in a sentence; empty if all have."""
+        if not self.unranked:
+            return ""
+        named = ", ".join(self.unranked)
+        return f"No best defense is marked where not all were measured on the same people: {named}."
 
 
 Means = Mapping[tuple[str, str], Mapping[str, float]]  # (arm, metric) -> person -> mean
-
-
-def people_means(rows: Sequence[Row]) -> dict[tuple[str, str], dict[str, float]]:
-    """Each person's mean over images, of every arm and metric."""
-    return {(arm, m): person_means(of, m, arm) for (arm, m), of in grouped(rows).items()}
 
 
 def matrices(results: Results, means: Means) -> list[Matrix]:
@@ -65,7 +72,11 @@ def _matrix(results: Results, means: Means, metric: str) -> Matrix:
     entries = [e for e in results.entries if (e.name, metric) in means]
     found = {e.name: list(means[e.name, metric].values()) for e in entries}
     estimates = {name: _mean(tuple(values)) for name, values in found.items()}
-    ranks = _ranks(entries, estimates, better)
+    rivals = _rivals(entries) if _sign(better) else {}
+    alike = {
+        a: len({frozenset(means[n, metric]) for n in names}) == 1 for a, names in rivals.items()
+    }
+    ranks = _ranks([names for a, names in rivals.items() if alike[a]], estimates, better)
     shades = _shades(estimates, better)
     cells = {
         (e.place.attack, e.place.defense): Cell(
@@ -78,7 +89,8 @@ def _matrix(results: Results, means: Means, metric: str) -> Matrix:
         )
         for e in entries
     }
-    return Matrix(metric, better, _attacks(entries), _defenses(entries), cells)
+    unranked = [attack for attack in rivals if not alike[attack]]
+    return Matrix(metric, better, _attacks(entries), _defenses(entries), cells, unranked)
 
 
 @cache
@@ -107,14 +119,22 @@ def _sign(better: str | None) -> int:
     return {"higher": 1, "lower": -1}.get(better or "", 0)
 
 
+def _rivals(entries: Sequence[Entry]) -> dict[str, list[str]]:
+    """The defended arms of each attack that has several."""
+    found: dict[str, list[str]] = {}
+    for entry in entries:
+        if entry.place.attack != CLEAN and entry.place.defense != NONE:
+            found.setdefault(entry.place.attack, []).append(entry.name)
+    return {attack: names for attack, names in found.items() if len(names) > 1}
+
+
 def _ranks(
-    entries: Sequence[Entry], estimates: Mapping[str, Estimate], better: str | None
+    rivals: Sequence[Sequence[str]], estimates: Mapping[str, Estimate], better: str | None
 ) -> dict[str, int]:
-    """Among the defended arms of one attack, where there are two at least."""
+    """Among the arms that stand against each other, unless all are equal."""
     ranks: dict[str, int] = {}
-    for attack in {e.place.attack for e in entries} - {CLEAN} if _sign(better) else set():
-        rivals = [e.name for e in entries if e.place.attack == attack and e.place.defense != NONE]
-        values = {name: _sign(better) * (estimates[name].value or 0.0) for name in rivals}
+    for names in rivals:
+        values = {name: _sign(better) * (estimates[name].value or 0.0) for name in names}
         levels = sorted(set(values.values()), reverse=True)[:SECOND]
         if len(levels) == SECOND:
             ranks |= {n: levels.index(v) + 1 for n, v in values.items() if v in levels}
@@ -141,11 +161,14 @@ Lines = dict[str, list[Point]]
 
 
 def curves(results: Results, means: Means, metric: str) -> dict[str, Lines]:
-    """Attack -> defense -> points over the radius, of defenses that were run at several radii."""
+    """Attack -> defense -> points over the radius, of defenses that were run at several radii.
+
+    Attacks that differ in more than the radius have lines of their own.
+    """
     found: dict[str, Lines] = {}
     for entry in results.entries:
         people, radius = means.get((entry.name, metric)), entry.place.radius
-        attack = entry.choices.get("attack", entry.place.attack.partition(",")[0])
+        attack = re.sub(r", radius [^,]+", "", entry.place.attack)
         if people and radius is not None and entry.place.attack != CLEAN:
             lines = found.setdefault(attack, {})
             point = Point(radius, _mean(tuple(people.values())))

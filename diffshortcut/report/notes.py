@@ -22,8 +22,9 @@ def notes(facts: Facts) -> list[str]:
             " clean - protected lies above 0. p, people: Wilcoxon signed-rank, two-sided, zeros"
             " dropped, not corrected for the number of comparisons. Effect: rank-biserial."
         )
-    else:
-        lines.append(f"Fewer than {MIN_PEOPLE} people: points only, no interval, no star.")
+    elif people < MIN_PEOPLE or facts.comparisons:
+        shared = " in common" if people >= MIN_PEOPLE else ""
+        lines.append(f"Fewer than {MIN_PEOPLE} people{shared}: points only, no interval, no star.")
     lines.append(
         "p, images: the paper's image-level Wilcoxon test. Images of one trained model are not"
         " independent, so it overstates the evidence and earns no star."
@@ -39,7 +40,7 @@ def _about_stars(facts: Facts) -> str:
         return "No claim was declared (compare.claims), so no star is given."
     return (
         f"A star means better than every rival: the largest one-sided p over the rivals, Holm over"
-        f" all declared claims ({len(facts.verdicts)}), adjusted p <= {STAR}, at least"
+        f" all declared claims ({len(set(facts.claims))}), adjusted p ≤ {STAR}, at least"
         f" {MIN_PEOPLE} people."
     )
 
@@ -67,4 +68,5 @@ def _about_worst(facts: Facts) -> list[str]:
         for name, found in facts.worst.items()
     ]
     caution = "The lowest of several means lies below each by chance alone: set a worst-of arm"
-    return [*lines, f"{caution} beside one of as many controls."] if lines else []
+    controls = "beside one of as many controls; a claim against it earns no star."
+    return [*lines, f"{caution} {controls}"] if lines else []

@@ -10,14 +10,15 @@ from pathlib import Path
 
 from diffshortcut.comparison import STAR
 from diffshortcut.report.matrix import BEST, SECOND, Cell, Matrix
-from diffshortcut.report.sheet import ARROWS, TITLES, Sheet, as_tex, number
+from diffshortcut.report.sheet import ARROWS, TITLES, Sheet, as_csv, as_markdown, as_tex, number
 from diffshortcut.statistics import MIN_PEOPLE
 
 Mark = Callable[[str, int], str]  # a figure and its rank
 LEGEND = (
     "Mean ± standard deviation over {people} (of each person's mean over images). Bold: the best"
     " defense of an attack; underlined: the runner-up; both by the mean alone. *: better than every"
-    f" rival of a declared claim, p <= {STAR} after Holm's correction, {MIN_PEOPLE} people or more."
+    f" rival of a declared claim, p ≤ {STAR} after Holm's correction over all claims of the joined"
+    f" folders, {MIN_PEOPLE} people or more."
 )
 COLUMNS = ["metric", "attack", "defense", "mean", "deviation", "low", "high", "people", "rank"]
 COLUMNS += ["star"]
@@ -26,11 +27,13 @@ COLUMNS += ["star"]
 def write(matrices: Sequence[Matrix], folder: Path) -> list[str]:
     """Write matrix.md, matrix.tex and matrix.csv; their names."""
     folder.mkdir(parents=True, exist_ok=True)
-    legend = LEGEND.format(people=_people(matrices))
-    sections = [sheet(matrix, _markdown).markdown() for matrix in matrices]
-    (folder / "matrix.md").write_text("\n".join([*sections, legend, ""]), encoding="utf-8")
-    bodies = [sheet(matrix, _latex).latex(escaped=True) for matrix in matrices]
-    said = f"% packages: booktabs, ulem\n% {legend}\n"
+    legend = LEGEND.format(people=_people(matrices)) + _unranked(matrices)
+    sections = [sheet(matrix, _markdown).markdown(escaped=True) for matrix in matrices]
+    text = "\n".join([*sections, as_markdown(legend), ""])
+    (folder / "matrix.md").write_text(text, encoding="utf-8")
+    note = as_tex(legend)
+    bodies = [sheet(matrix, _latex).latex(escaped=True, note=note) for matrix in matrices]
+    said = "% packages: booktabs, ulem\n"
     (folder / "matrix.tex").write_text("\n".join([said, *bodies]), encoding="utf-8")
     with (folder / "matrix.csv").open("w", encoding="utf-8", newline="") as stream:
         csv.writer(stream).writerows([COLUMNS, *(line for m in matrices for line in _lines(m))])
@@ -39,7 +42,7 @@ def write(matrices: Sequence[Matrix], folder: Path) -> list[str]:
 
 def sheet(matrix: Matrix, mark: Mark) -> Sheet:
     """A metric's table, with figures marked by rank."""
-    escape = as_tex if mark is _latex else str
+    escape = as_tex if mark is _latex else as_markdown
     title = escape(TITLES.get(matrix.metric, matrix.metric) + ARROWS[matrix.better])
     rows = [
         [escape(defense), *(_cell(matrix.cells.get((a, defense)), mark) for a in matrix.attacks)]
@@ -65,6 +68,10 @@ def _latex(figure: str, rank: int) -> str:
     return marks.get(rank, figure)
 
 
+def _unranked(matrices: Sequence[Matrix]) -> str:
+    return "".join(f" {said}" for said in dict.fromkeys(m.remark() for m in matrices) if said)
+
+
 def _people(matrices: Sequence[Matrix]) -> str:
     counts = {cell.estimate.people for matrix in matrices for cell in matrix.cells.values()}
     low, high = min(counts), max(counts)
@@ -74,7 +81,14 @@ def _people(matrices: Sequence[Matrix]) -> str:
 def _lines(matrix: Matrix) -> list[list[object]]:
     """Long form: a line per cell, figures unrounded."""
     return [
-        [matrix.metric, attack, defense, cell.value, cell.deviation, cell.estimate.low]
+        [
+            as_csv(matrix.metric),
+            as_csv(attack),
+            as_csv(defense),
+            cell.value,
+            cell.deviation,
+            cell.estimate.low,
+        ]
         + [cell.estimate.high, cell.estimate.people, cell.rank or "", "*" * cell.star]
         for (attack, defense), cell in matrix.cells.items()
     ]

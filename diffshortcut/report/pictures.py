@@ -3,21 +3,25 @@
 import base64
 import io
 import logging
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from diffshortcut import config
+from diffshortcut import config, keys
 from diffshortcut.data.people import candidates
 from diffshortcut.decode import rgb, tile
 from diffshortcut.errors import UserError
 from diffshortcut.report.loaded import Entry, Stages
+from diffshortcut.schema import check_node, plugins
 from diffshortcut.usage import CONFIG_ERRORS
 
 log = logging.getLogger(__name__)
 SIDE, QUALITY = 384, 90  # pixels at most, of WebP
 GENERATED = 4  # pictures of an arm and person
+READERS = re.compile(r"diffshortcut\.data\.\w+\.people")  # what a record may make us call
+PART = re.compile(r"[\w-][\w.-]*")  # of a path: names of stages and keys
 Shown = dict[str, list[tuple[str, str]]]  # column -> ids, each with its caption
 Files = Mapping[str, Sequence[tuple[Path, str]]]  # the same of files
 
@@ -27,7 +31,7 @@ class Album:
     """The pictures by id, and who shows which: arm -> person -> column -> ids.
 
     `left_out` counts the (arm, person) pairs for which the budget did not suffice, `absent` those
-    whose artifacts are not in a store any more.
+    whose artifacts are not in a store any more, or cannot be decoded.
     """
 
     budget: int
@@ -37,13 +41,24 @@ class Album:
     absent: int = 0
     _ids: dict[Path, str] = field(default_factory=dict)
     _spent: int = 0
+    _full: bool = False
 
     def add(self, entry: Entry, person: str, files: Files) -> None:
-        """Take a person's pictures of an arm if they fit; each file is held once."""
+        """Take a person's pictures of an arm if they fit; each file is held once.
+
+        Once something did not fit, nothing more is encoded.
+        """
         paths = dict.fromkeys(path for of in files.values() for path, _ in of)
-        new = {path: _uri(path) for path in paths if path not in self._ids}
+        missing = [path for path in paths if path not in self._ids]
+        try:
+            new = {} if self._full else {path: _uri(path) for path in missing}
+        except UserError as error:
+            log.warning("no pictures of %s, %s: %s", entry.name, person, error)
+            self.absent += 1
+            return
         cost = sum(map(len, new.values()))
-        if self._spent + cost > self.budget:
+        self._full = self._full or self._spent + cost > self.budget
+        if self._full and missing:
             self.left_out += 1
             return
         self._spent += cost
@@ -71,7 +86,8 @@ class Album:
             text += f" Thinned out: {self.left_out} cells did not fit into the budget of"
             text += f" {self.budget / 1e6:g} MB (--megabytes)."
         if self.absent:
-            text += f" The store does not hold the artifacts of {self.absent} cells (--store)."
+            text += f" The store does not hold the artifacts of {self.absent} cells (--store)"
+            text += ", or they are broken."
         return text
 
 
@@ -123,7 +139,7 @@ def _images(entry: Entry, told: Mapping[str, Any] | None, stores: Sequence[Path]
     """Those of a stage's artifact, in the first store that has it."""
     own = [Path(entry.config["runtime"]["store"])] if "runtime" in entry.config else []
     beside = [folder.parent / "store" for folder in entry.folders]
-    if told is None:
+    if told is None or not all(PART.fullmatch(str(told[part])) for part in ("stage", "key")):
         return ()
     for store in (*stores, *own, *beside):
         folder = store / told["stage"] / told["key"] / "images"
@@ -143,13 +159,26 @@ def _prompt(path: Path, prompts: Sequence[str]) -> str:
 
 
 def _originals(cfg: Mapping[str, Any]) -> dict[str, Path]:
-    """The first picture of each person's set_B, as far as the data can still be read."""
+    """The first picture of each person's set_B, as far as the data can still be read.
+
+    The record may be anybody's: it may name only readers of data that are ours or trusted.
+    """
     try:
+        _check_reader(cfg["data"])
         people = config.build(cfg["data"], "data")
         return {person.name: list(person.set_B)[0] for person in people}
     except (UserError, KeyError, *CONFIG_ERRORS) as error:
         log.warning("no original pictures: %s", error)
         return {}
+
+
+def _check_reader(node: Any) -> None:
+    """UserError unless all targets in the node read data, and fit their signatures."""
+    for target in map(str, keys.targets(node)):
+        trusted = target.partition(".")[0] in plugins() or READERS.fullmatch(target)
+        if not trusted:
+            raise UserError(f"{target} reads no data (name its package in DIFFSHORTCUT_PLUGINS)")
+    check_node(node, "data")
 
 
 def _uri(path: Path) -> str:

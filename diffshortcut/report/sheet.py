@@ -1,7 +1,9 @@
 """A table of text: for the terminal, as markdown, LaTeX and CSV."""
 
 import csv
+import html
 import io
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,6 +26,7 @@ TITLES = {
     "identity_purified": "identity kept",
 }
 ARROWS = {"higher": " ↑", "lower": " ↓", None: ""}
+FIGURE = re.compile(r"-|[+-][\d.]+(e[+-]?\d+)?( \[[+-]?[\d.]+, [+-]?[\d.]+\])?")  # what tables hold
 NAME = 22  # letters of an arm that stay on one line of a narrow console
 
 
@@ -35,26 +38,34 @@ class Sheet:
     header: list[str]
     rows: list[list[str]]
 
-    def markdown(self) -> str:
-        """As a markdown section."""
-        lines = [self.header, ["---"] * len(self.header), *self.rows]
-        body = "\n".join("| " + " | ".join(map(_plain, line)) + " |" for line in lines)
-        return f"## {self.title}\n\n{body}\n"
+    def markdown(self, *, escaped: bool = False) -> str:
+        """As a markdown section; `escaped` if the texts are markdown already."""
+        plain = str if escaped else as_markdown
+        lines = [list(map(plain, line)) for line in (self.header, *self.rows)]
+        lines.insert(1, ["---"] * len(self.header))
+        body = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+        return f"## {plain(self.title)}\n\n{body}\n"
 
-    def latex(self, *, escaped: bool = False) -> str:
-        """As a LaTeX table of the package booktabs; `escaped` if the texts are LaTeX already."""
+    def latex(self, *, escaped: bool = False, note: str = "") -> str:
+        """As a LaTeX table of the package booktabs; `escaped` if the texts are LaTeX already.
+
+        The `note` stands below it.
+        """
         tex = str if escaped else as_tex
         lines = [" & ".join(map(tex, line)) + r" \\" for line in (self.header, *self.rows)]
+        lines = [f"{{}}{line}" if line[0] in "[*" else line for line in lines]  # no option of \\
         columns = "l" + "r" * (len(self.header) - 1)
         head = [r"\begin{table}", r"\centering", f"\\caption{{{tex(self.title)}}}"]
         body = [f"\\begin{{tabular}}{{{columns}}}", r"\toprule", lines[0], r"\midrule", *lines[1:]]
-        foot = [r"\bottomrule", r"\end{tabular}", r"\end{table}"]
+        below = [r"\par\medskip", rf"{{\footnotesize {tex(note)}\par}}"] if note else []
+        foot = [r"\bottomrule", r"\end{tabular}", *below, r"\end{table}"]
         return "\n".join([*head, *body, *foot, ""])
 
     def csv(self) -> str:
         """As comma-separated values, without the title."""
         text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows([self.header, *self.rows])
+        lines = [list(map(as_csv, line)) for line in (self.header, *self.rows)]
+        csv.writer(text, lineterminator="\n").writerows(lines)
         return text.getvalue()
 
     def rich(self) -> Table:
@@ -81,7 +92,11 @@ TEX = str.maketrans(
         "\\": r"\textbackslash{}",
         "~": r"\textasciitilde{}",
         "^": r"\textasciicircum{}",
+        "<": "$<$",
+        ">": "$>$",
+        "|": r"\textbar{}",
         "±": r"$\pm$",
+        "≤": r"$\leq$",
         "↑": r"$\uparrow$",
         "↓": r"$\downarrow$",
     }
@@ -104,10 +119,16 @@ def significance(p: float | None) -> str:
 
 
 def as_tex(text: str) -> str:
-    """The text with everything escaped that LaTeX would take for a command."""
-    return text.translate(TEX)
+    """The text in one line, with everything escaped that LaTeX would take for a command."""
+    return " ".join(text.split()).translate(TEX)
 
 
-def _plain(cell: str) -> str:
-    """A bar would end the cell."""
-    return cell.replace("|", r"\|")
+def as_markdown(text: str) -> str:
+    """The text in one line, with what would be HTML or the end of a cell escaped."""
+    return html.escape(" ".join(text.split()), quote=False).replace("|", r"\|")
+
+
+def as_csv(text: str) -> str:
+    """The text, with a quote before what a spreadsheet would take for a formula."""
+    risky = text.startswith(("=", "+", "-", "@", "\t", "\r")) and not FIGURE.fullmatch(text)
+    return f"'{text}" if risky else text

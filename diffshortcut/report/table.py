@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from diffshortcut.comparison import PRIMARY, Comparison
 from diffshortcut.report import flagged, visibility
 from diffshortcut.report.facts import Facts
-from diffshortcut.report.sheet import ARROWS, TITLES, Sheet, interval, number
+from diffshortcut.report.sheet import ARROWS, TITLES, Sheet, as_markdown, interval, number
 from diffshortcut.statistics import MIN_PEOPLE
 
 VERSIONS = ("clean", "protected", "random")  # of the images, in stages/protect.py
@@ -57,11 +57,11 @@ def _difference(found: Comparison) -> list[str]:
 def _recoveries(facts: Facts) -> Sheet:
     measured = [metric for metric in PRIMARY if metric in facts.metrics]
     rows = [
-        [arm, *(interval(found.get(metric)) for metric in measured)]
-        for arm, found in facts.recoveries.items()
+        [arm, protected, *(interval(found.get(metric)) for metric in measured)]
+        for (arm, protected), found in facts.recoveries.items()
     ]
     title = "Share won back: (arm - protected) / (clean - protected)"
-    return Sheet(title, ["arm", *(TITLES[metric] for metric in measured)], rows)
+    return Sheet(title, ["arm", "protected", *(TITLES[m] for m in measured)], rows)
 
 
 def _objectives(facts: Facts) -> Sheet:
@@ -77,5 +77,5 @@ def _objectives(facts: Facts) -> Sheet:
 
 def markdown(tables: Sequence[Sheet], remarks: Sequence[str]) -> str:
     """The whole table.md."""
-    listed = "\n".join(f"* {remark}" for remark in remarks)
+    listed = "\n".join(f"* {as_markdown(remark)}" for remark in remarks)
     return "\n".join(["# Results\n", *(sheet.markdown() for sheet in tables), listed, ""])

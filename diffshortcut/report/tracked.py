@@ -1,16 +1,21 @@
 """What W&B is shown of a comparison, as tables of plain values."""
 
 import logging
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from diffshortcut.comparison import Comparison
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+
+from diffshortcut import keys
+from diffshortcut.comparison import Comparison, people_means
 from diffshortcut.report.facts import Facts
 from diffshortcut.report.gallery import COLUMNS, Pictures
-from diffshortcut.report.labels import Described, places
+from diffshortcut.report.labels import Described, places, together
 from diffshortcut.report.loaded import Entry, Results
-from diffshortcut.report.matrix import matrices, people_means
+from diffshortcut.report.matrix import matrices
 from diffshortcut.report.tracking import Table, log_run
 
 Told = tuple[str, str, Mapping[str, Any]]  # arm, name of the stage, provenance
@@ -52,13 +57,25 @@ def log(
         folder=folder.parent,
         config=config,
         project=settings["project"],
-        group=settings["group"] or arms[-1].choices.get("experiment") or folder.name,
+        group=settings["group"] or arms[-1].choices.get("experiment") or _sweep() or folder.name,
         job_type="compare",
         timeout=settings["timeout"],
         pictures=pictures(gallery),
         files=[folder / name for name in FILES],
+        means={f"{arm}/{metric}": mean for (arm, metric), mean in facts.means().items()},
         **shown,
     )
+
+
+def _sweep() -> str | None:
+    """A name that the jobs of a sweep share: Hydra tells a job only its own words.
+
+    None outside of a sweep, and where a job runs in a process with another command line (Slurm).
+    """
+    if not HydraConfig.initialized() or HydraConfig.get().mode is not RunMode.MULTIRUN:
+        return None
+    words = [word for word in sys.argv[1:] if "=" in word and not word.startswith("hydra")]
+    return f"sweep-{keys.digest(words)[:8]}" if words else None
 
 
 def tables(facts: Facts, arms: Sequence[Arm]) -> dict[str, Table]:
@@ -72,9 +89,11 @@ def tables(facts: Facts, arms: Sequence[Arm]) -> dict[str, Table]:
 
 
 def _matrix(facts: Facts, arms: Sequence[Arm]) -> list[list[Any]]:
-    described = [Described(arm.name, arm.name, arm.config, arm.choices) for arm in arms]
+    own = {arm.name: Described(arm.name, arm.name, arm.config, arm.choices) for arm in arms}
+    chosen = [together(n, [own[arm] for arm in found.arms]) for n, found in facts.worst.items()]
+    described = [*own.values(), *chosen]
     at = places(described)
-    entries = [Entry(arm.name, at[arm.name], choices=arm.choices) for arm in arms]
+    entries = [Entry(arm.name, at[arm.name], choices=arm.choices) for arm in described]
     for entry in entries:
         entry.stars.update(m for m in facts.metrics if facts.starred(entry.name, m))
     results = Results(rows=facts.rows, entries=entries, verdicts={}, commands={}, remarks=[])

@@ -21,6 +21,8 @@ from pathlib import Path
 from typing import Any, TypedDict
 from urllib.parse import urlparse
 
+from diffshortcut.rows import COSTS
+
 log = logging.getLogger(__name__)
 CHILD = Path(__file__).with_name("wandb_child.py")
 DONE = "done"  # in a run's folder, written last: the mode that W&B is in for the user
@@ -47,14 +49,16 @@ def log_run(
     tables: Mapping[str, Table] | None = None,
     pictures: Table | None = None,
     files: Sequence[Path] = (),
+    means: Mapping[str, float] | None = None,
     stages: Mapping[str, Table] | None = None,
 ) -> None:
     """Log a comparison and, as runs of their own in its group, its stages; never raises.
 
-    The comparison's run holds all rows, their means per arm, the gallery, `tables`, `pictures` (a
-    table whose cells are paths, or text) and an artifact of `files`, named after their content.
-    Each of `stages` (job type -> table) is one more run. A run's id is a hash of what it holds, so
-    the same result is the same run whoever logs it, resumed if it is uploaded again.
+    The comparison's run holds all rows, `means` as its summary, the gallery, `tables`, `pictures`
+    (a table whose cells are paths, or text) and an artifact of `files`, named after their content.
+    Each of `stages` (job type -> table) is one more run. A run's id is a hash of project, group and
+    what it holds, but for what the comparison cost and where it ran: the same result is the same
+    run whoever logs it, resumed if it is uploaded again.
 
     They are written below `folder`/wandb, anew if an earlier call did not finish one. Writing
     (usually 4 seconds) and upload together get `timeout` seconds. Respects the mode that wandb
@@ -69,8 +73,11 @@ def log_run(
             "tables": dict(tables or {}),
             "pictures": pictures,
             "files": [str(file.absolute()) for file in files],
+            "means": dict(means or {}),
         }
-        runs = [{**main, "id": _identity([main["rows"], main["config"]])}]
+        settings = {"project": project, "group": group}
+        place = [project, group]
+        runs = [{**main, "id": _identity([*place, *_lasting(main["rows"], main["config"])])}]
         for stage, table in (stages or {}).items():
             run: dict[str, Any] = {
                 "job_type": stage,
@@ -78,11 +85,16 @@ def log_run(
                 "rows": [],
                 "tables": {"stages": table},
             }
-            runs.append({**run, "id": _identity([stage, table])})
-        settings = {"project": project, "group": group}
+            runs.append({**run, "id": _identity([*place, stage, table])})
         _log(runs, settings, folder.absolute(), time.monotonic() + timeout)
     except Exception as error:  # a view must never fail what it shows
         log.warning("W&B: not logged (%s); the rows are in their files", error)
+
+
+def _lasting(rows: Sequence[Mapping[str, Any]], config: Mapping[str, Any]) -> list[Any]:
+    """What of a comparison is the same wherever it is computed and whoever logs it."""
+    measured = [row for row in rows if not row["metric"].startswith(COSTS)]
+    return [measured, {k: v for k, v in config.items() if k not in ("runtime", "logger")}]
 
 
 def _identity(content: Any) -> str:

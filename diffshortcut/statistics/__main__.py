@@ -6,6 +6,7 @@ python -m diffshortcut.statistics A --claim aspl+ours --metric q     better than
 """
 
 import argparse
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -179,7 +180,23 @@ def notes(sheets: Sequence[Sheet]) -> list[str]:
     ]
 
 
+def _together(sheets: Sequence[Sheet]) -> Sheet:
+    """All sheets under one header; what a line has no value for is empty."""
+    header = list(dict.fromkeys(name for sheet in sheets for name in sheet.header))
+    rows = []
+    for sheet in sheets:
+        for row in sheet.rows:
+            line = dict(zip(sheet.header, row, strict=True))
+            rows.append(
+                [re.split("[:,]", sheet.title)[0], *(line.get(name, "") for name in header)]
+            )
+    return Sheet("", ["table", *header], rows)
+
+
 def _print(sheets: Sequence[Sheet], kind: str) -> None:
+    if kind == "csv":
+        print(_together(sheets).csv(), end="")
+        return
     if kind != "text":
         print("\n".join(getattr(sheet, kind)() for sheet in sheets), end="")
         return

@@ -44,7 +44,8 @@ def bootstrap(
 
     A person's row holds means over that person's images, so images of one trained model are never
     taken as independent. Percentiles are widened for small samples to the reach of Student's t
-    (the expanded percentile interval of Hesterberg 2015). ValueError if a value is not finite.
+    (the expanded percentile interval of Hesterberg 2015). No interval if the statistic of a draw is
+    not finite, as a ratio's may be. ValueError if a value is not finite.
     """
     table = finite(values)
     people = len(table)
@@ -54,7 +55,11 @@ def bootstrap(
     picks = np.random.default_rng(seed).integers(people, size=(draws, people))
     reach = stats.t.ppf((1 + level) / 2, people - 1) * np.sqrt(people / (people - 1))
     tail = float(stats.norm.cdf(-reach))
-    low, high = np.quantile(statistic(table[picks].mean(1)), [tail, 1 - tail])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        drawn = statistic(table[picks].mean(1))
+    if not np.isfinite(drawn).all():
+        return Estimate(value=value, low=None, high=None, people=people, level=level)
+    low, high = np.quantile(drawn, [tail, 1 - tail])
     return Estimate(value=value, low=float(low), high=float(high), people=people, level=level)
 
 
@@ -74,7 +79,7 @@ def recovered(
     """(ours - protected) / (clean - protected): the share of the loss that a defense wins back.
 
     All (people,), paired by person. No interval unless that of the loss clean - protected lies
-    above 0: the share of nothing, or of a gain, means nothing.
+    above 0, and the loss of no draw is 0: the share of nothing, or of a gain, means nothing.
     """
     table = np.stack([finite(ours), finite(protected), finite(clean)], 1)
     loss = mean_difference(clean, protected, seed=seed)

@@ -94,13 +94,17 @@ def _normal_p(ranked: Floats, alternative: Alternative) -> float:
     return float(test.pvalue)
 
 
-def holm(p_values: Mapping[Key, float]) -> dict[Key, float]:
-    """Holm's (1979) adjusted p-values of a family of tests, by the same names."""
+def holm(p_values: Mapping[Key, float], family: int = 0) -> dict[Key, float]:
+    """Holm's (1979) adjusted p-values of a family of tests, by the same names.
+
+    A `family` that is larger counts declared tests too that could not be made, as if they failed.
+    """
+    size = max(family, len(p_values))
     adjusted: dict[Key, float] = {}
     running = 0.0
     ordered = sorted(p_values.items(), key=lambda item: item[1])
     for rank, (key, p) in enumerate(ordered):
-        running = max(running, min(1.0, (len(ordered) - rank) * p))
+        running = max(running, min(1.0, (size - rank) * p))
         adjusted[key] = running
     return {key: adjusted[key] for key in p_values}
 

@@ -99,6 +99,14 @@ class World:
         shutil.copytree(self.outputs, root / "outputs")
         return World(root, self.forge, list(self.overrides))
 
+    def lacking(self, root: Path, *stages: str) -> "World":
+        """A copy without its results, and without some stages, or artifacts as <stage>/<key>."""
+        world = self.copy(root)
+        shutil.rmtree(world.outputs)
+        for stage in stages:
+            shutil.rmtree(world.store / stage)
+        return world
+
     def stages(self) -> list[Path]:
         """The folders of all complete artifacts."""
         work = {"tmp", "leases", "partial", "quarantine"}

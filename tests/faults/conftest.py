@@ -38,29 +38,20 @@ def world(forge: Forge, tmp_path: Path) -> World:
 
 
 @pytest.fixture
-def tried(request: pytest.FixtureRequest) -> Iterator[Callable[[str], None]]:
+def tried(request: pytest.FixtureRequest) -> Callable[[str], None]:
     """Count a fault of a kind; all that a test has counted survive if it passes."""
-    mine: Counter[str] = Counter()
-
-    def count(kind: str) -> None:
-        mine[kind] += 1
-        TRIED[kind] += 1
-
-    yield count
-    if request.node.stash.get(PASSED, False):
-        SURVIVED.update(mine)
+    return lambda kind: request.node.user_properties.append((FAULT, kind))
 
 
-PASSED = pytest.StashKey[bool]()
+FAULT = "fault"
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Iterator[Any]:
-    """Let a fixture know whether its test has passed."""
-    report = yield
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Count what a test tried, wherever it ran: xdist sends its properties along."""
     if report.when == "call":
-        item.stash[PASSED] = report.passed
-    return report
+        mine = [str(kind) for name, kind in report.user_properties if name == FAULT]
+        TRIED.update(mine)
+        SURVIVED.update(mine if report.passed else ())
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

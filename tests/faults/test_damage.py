@@ -59,8 +59,7 @@ def each(kinds: dict[str, str], sample: set[tuple[str, str]]) -> list:
 def test_a_damaged_artifact_is_made_again(
     reference: World, tmp_path: Path, tried: Tried, pattern: str, damage: Damage
 ) -> None:
-    world = reference.copy(tmp_path / "world")
-    shutil.rmtree(world.outputs)
+    world = reference.lacking(tmp_path / "world")
     tried("damaged file of an artifact")
     damage(next(world.store.glob(pattern)))
     assert world.run() == 0, world.said
@@ -129,10 +128,8 @@ def test_damaged_weights_are_refused_by_name(
 @pytest.mark.slow
 def test_a_damaged_lease_is_taken_over(reference: World, tmp_path: Path, tried: Tried) -> None:
     for content in ("", "{", "[]", '{"host": 7}', "\x00" * 99):
-        world = reference.copy(tmp_path / f"{len(content)}")
-        [folder] = world.store.glob("generate/*")
-        shutil.rmtree(folder)
-        shutil.rmtree(world.outputs)
+        [folder] = reference.store.glob("generate/*")
+        world = reference.lacking(tmp_path / f"{len(content)}", "generate")
         tried("damaged lease")
         (world.store / "leases" / f"generate-{folder.name}").write_text(content)
         assert world.run() == 0, world.said

@@ -14,6 +14,7 @@ SAMPLE = 10  # kills in the sample of CI
 ARTIFACTS = 8  # of the cell
 KIND = "kill -9 or power cut at a write point"
 Tried = Callable[[str], None]
+Point = tuple[tuple[str, ...], int]
 
 
 def points_of(world: World) -> list[int]:
@@ -30,15 +31,6 @@ def points_of(world: World) -> list[int]:
     return of_store if lease else list(range(1, len(places) + 1))
 
 
-def lacking(reference: World, root: Path, stage: str | None) -> World:
-    """The unbroken run without its results and without one artifact."""
-    world = reference.copy(root)
-    shutil.rmtree(world.outputs)
-    if stage is not None:
-        shutil.rmtree(world.store / stage)
-    return world
-
-
 def survive(reference: World, world: World, point: int) -> None:
     """Die at a write point: nothing else is lost, nothing false is there, the rerun is equal."""
     before, truth = world.payload(), reference.payload()
@@ -52,37 +44,37 @@ def survive(reference: World, world: World, point: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def stages(reference: World) -> list[str | None]:
-    """The artifacts of the cell by their place in the store, then None for the results."""
-    return [path.relative_to(reference.store).as_posix() for path in reference.stages()] + [None]
+def stages(reference: World) -> list[tuple[str, ...]]:
+    """The artifacts of the cell by their place in the store, then none for the results."""
+    return [(path.relative_to(reference.store).as_posix(),) for path in reference.stages()] + [()]
 
 
 @pytest.fixture(scope="module")
 def points(
-    reference: World, stages: list[str | None], tmp_path_factory: pytest.TempPathFactory
-) -> list[tuple[str | None, int]]:
+    reference: World, stages: list[tuple[str, ...]], tmp_path_factory: pytest.TempPathFactory
+) -> list[Point]:
     """Every write point of the cell: the artifact that is lacking, and the number of the point."""
-    found: list[tuple[str | None, int]] = []
+    found: list[Point] = []
     for stage in stages:
-        world = lacking(reference, tmp_path_factory.mktemp("counting") / "world", stage)
+        world = reference.lacking(tmp_path_factory.mktemp("counting") / "world", *stage)
         found += [(stage, point) for point in points_of(world)]
     return found
 
 
 @pytest.mark.slow
 def test_ten_write_points(
-    reference: World, points: list[tuple[str | None, int]], tmp_path: Path, tried: Tried
+    reference: World, points: list[Point], tmp_path: Path, tried: Tried
 ) -> None:
     for stage, point in points[:: -(-len(points) // SAMPLE)]:
         tried(KIND)
-        survive(reference, lacking(reference, tmp_path / f"{point}", stage), point)
+        survive(reference, reference.lacking(tmp_path / f"{point}", *stage), point)
 
 
 @pytest.mark.parametrize("number", range(ARTIFACTS + 1))
 def test_every_write_point(
     reference: World,
-    stages: list[str | None],
-    points: list[tuple[str | None, int]],
+    stages: list[tuple[str, ...]],
+    points: list[Point],
     tmp_path: Path,
     tried: Tried,
     number: int,
@@ -91,7 +83,7 @@ def test_every_write_point(
     for stage, point in points:
         if stage == stages[number]:
             tried(KIND)
-            survive(reference, lacking(reference, tmp_path / f"{point}", stage), point)
+            survive(reference, reference.lacking(tmp_path / f"{point}", *stage), point)
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -4,6 +4,7 @@ import shutil
 import socket
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from broken_world import World
 
 from diffshortcut import results
+from diffshortcut.report import tracking
 
 pytestmark = pytest.mark.faults
 Tried = Callable[[str], None]
@@ -50,19 +52,18 @@ def refusing() -> Iterator[str]:
 @pytest.fixture
 def finished(reference: World, tmp_path: Path) -> World:
     """The unbroken run without its results, whose results are to be told to W&B."""
-    world = reference.copy(tmp_path / "world")
-    shutil.rmtree(world.outputs)
+    world = reference.lacking(tmp_path / "world")
     world.overrides.remove("logger=none")
     world.overrides.append(f"logger.timeout={TIMEOUT}")
     return world
 
 
-def told(world: World, base: str | None, **fault: dict) -> float:
+def told(world: World, base: str | None, mode: str = "online", **fault: dict) -> float:
     """Run with W&B at an address, as somebody who is logged in; the seconds that it takes."""
     home = world.root / "home"
-    home.mkdir()
+    home.mkdir(exist_ok=True)
     environment = {name: str(home) for name in ("HOME", "WANDB_CONFIG_DIR", "WANDB_CACHE_DIR")}
-    environment |= {**KEYS, "WANDB_MODE": "online", "HTTPS_PROXY": base or "", "NO_PROXY": ""}
+    environment |= {**KEYS, "WANDB_MODE": mode, "HTTPS_PROXY": base or "", "NO_PROXY": ""}
     environment |= {"WANDB_BASE_URL": base} if base else {}
     start = time.monotonic()
     assert world.run(environment=environment, **fault) == 0, world.said
@@ -113,9 +114,9 @@ DYING = {
     "with an error": "raise ImportError('no wandb')",
     "while it reads": "import os, sys; sys.stdin.read(9); os.kill(os.getpid(), 9)",
     "after a half run": (
-        "import json, os, pathlib, sys; s = json.load(sys.stdin)['settings']; "
-        "p = pathlib.Path(s['dir'], 'wandb', f\"offline-run-0-{s['id']}\"); p.mkdir(parents=True); "
-        "(p / 'half').touch(); os.kill(os.getpid(), 9)"
+        "import json, os, pathlib, sys; s = json.load(sys.stdin); i = s['runs'][0]['id']; "
+        "p = pathlib.Path(s['settings']['dir'], 'wandb', f'offline-run-0-{i}'); "
+        "p.mkdir(parents=True); (p / 'half').touch(); os.kill(os.getpid(), 9)"
     ),
 }
 
@@ -130,6 +131,19 @@ def test_wandb_that_dies_is_a_warning_and_the_next_run_writes_it(
     told(finished, None, other_child={"script": str(script)})
     check(finished, reference)
     assert "W&B: not logged" in finished.said
+    half = list(finished.outputs.glob("wandb/offline-run-*/half"))
+    assert len(half) == (how == "after a half run")
+    for folder in finished.outputs.glob("*-*"):
+        shutil.rmtree(folder)
+    told(finished, None, mode="offline")
+    check(finished, reference)
+    assert list(finished.outputs.glob("wandb/offline-run-*/half")) == []
+    written = [
+        path.parent.name for path in finished.outputs.glob(f"wandb/offline-run-*/{tracking.DONE}")
+    ]
+    jobs = 1 + len({path.parent.name for path in finished.stages()})
+    assert len(written) == jobs
+    assert all(sum(name.endswith(path.parent.name[-16:]) for name in written) == 1 for path in half)
 
 
 def test_without_a_network_a_whole_cell_runs_and_asks_for_none(
@@ -141,3 +155,8 @@ def test_without_a_network_a_whole_cell_runs_and_asks_for_none(
     assert world.run(environment=environment, no_network={}) == 0, world.said
     assert "ASKED THE NETWORK" not in world.said
     check(world, reference)
+    assert list(
+        world.outputs.glob(f"wandb/offline-run-*/{tracking.DONE}")
+    )  # W&B's child had none either
+    if "NOT CUT" in world.said:  # it was only this process that could not ask
+        warnings.warn("W&B's child process was not watched: no right to unshare", stacklevel=1)

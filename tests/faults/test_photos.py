@@ -72,7 +72,7 @@ def test_what_can_be_read_is_protected_and_the_rest_is_told(
     photos = world.root / "photos"
     photos.mkdir(parents=True)
     good = poison(photos) - {"new\nline"}  # left out and told
-    for _ in photos.iterdir():
+    for _ in range(len(list(photos.iterdir())) - len(good)):
         tried("poisoned photo")
     before = {path: path.read_bytes() for path in photos.iterdir() if path.is_file()}
     world.overrides = [*PROTECT, "runtime.threads=1", "runtime.store=store", "debug=tiny"]

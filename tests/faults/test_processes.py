@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -20,10 +19,8 @@ LOSS = "diffshortcut.dreambooth:dreambooth_loss"  # of the personalization
 
 def lacking(reference: World, root: Path, stage: str) -> tuple[World, Path]:
     """The unbroken run without its results and one artifact; the artifact's lease."""
-    world = reference.copy(root)
-    shutil.rmtree(world.outputs)
-    [folder] = world.store.glob(f"{stage}/*")
-    shutil.rmtree(folder)
+    [folder] = reference.store.glob(f"{stage}/*")
+    world = reference.lacking(root, stage)
     return world, world.store / "leases" / f"{stage}-{folder.name}"
 
 
@@ -109,10 +106,7 @@ PLACES = {
 def test_a_signal_ends_it_tidily(
     reference: World, tmp_path: Path, tried: Tried, place: str, number: int
 ) -> None:
-    world = reference.copy(tmp_path / "world")
-    shutil.rmtree(world.outputs)
-    if place != "results":
-        shutil.rmtree(world.store / place)
+    world = reference.lacking(tmp_path / "world", *([place] if place != "results" else []))
     tried("SIGTERM or SIGINT")
     assert world.run(signal_at={"place": PLACES[place], "number": int(number)}) == 1
     assert world.said.splitlines()[-1] == "interrupted: the same command goes on from here"
