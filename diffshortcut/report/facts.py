@@ -42,12 +42,21 @@ class Baselines:
 
 
 @dataclass(frozen=True)
+class Published:
+    """The paper's figures: of each arm one for each of `metrics`."""
+
+    metrics: Sequence[str]
+    arms: Mapping[str, Sequence[float]]
+
+
+@dataclass(frozen=True)
 class Facts:
     """Means, comparisons and verdicts of arms, in the arms' order.
 
     `knows` says for each arm what its attack knows of the victim (threat.py); `flags` are those
     that its cells have raised; `changes` how far the protection moved each person's pictures on the
-    mean, in 8-bit levels. `worst` are those of `arms` that are put together from others.
+    mean, in 8-bit levels. `worst` are those of `arms` that are put together from others,
+    `published` what the paper reports of them.
     """
 
     arms: list[str]
@@ -59,6 +68,7 @@ class Facts:
     flags: Flags = field(default_factory=dict)
     changes: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     worst: Mapping[str, Worst] = field(default_factory=dict)
+    published: Published | None = None
 
     @cached_property
     def metrics(self) -> list[str]:

@@ -10,7 +10,7 @@ from rich.console import Console
 from diffshortcut.comparison import Claim, Row, check
 from diffshortcut.metrics.rows import with_overall
 from diffshortcut.report import gallery as pictures
-from diffshortcut.report import threat, worst
+from diffshortcut.report import published, threat, worst
 from diffshortcut.report.facts import Baselines, Facts, Flags
 from diffshortcut.report.notes import notes
 from diffshortcut.report.table import markdown, sheets
@@ -76,6 +76,7 @@ def _facts(
         pairs=[(arm, against) for arm, against in compare.get("pairs", ())],
         knows=knows,
         worst=put_together,
+        published=published.of(arms),
         **others,
     )
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from diffshortcut.comparison import PRIMARY, Comparison
-from diffshortcut.report import flagged, visibility
+from diffshortcut.report import flagged, published, purification, visibility
 from diffshortcut.report.facts import Facts
 from diffshortcut.report.sheet import ARROWS, TITLES, Sheet, as_markdown, interval, number
 from diffshortcut.statistics import MIN_PEOPLE
@@ -14,7 +14,8 @@ VERSIONS = ("clean", "protected", "random")  # of the images, in stages/protect.
 def sheets(facts: Facts) -> list[Sheet]:
     """The means per arm, and every other table that has something to say."""
     found = [_means(facts), _differences(facts), _recoveries(facts), _objectives(facts)]
-    found += [visibility.sheet(facts), flagged.sheet(facts)]
+    found += [visibility.sheet(facts), purification.sheet(facts), flagged.sheet(facts)]
+    found.append(published.sheet(facts))
     return [sheet for sheet in found if sheet.rows]
 
 

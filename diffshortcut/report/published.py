@@ -1,0 +1,49 @@
+"""What the paper reports of an experiment's arms, beside what was measured here."""
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from diffshortcut.report.facts import Facts, Published
+from diffshortcut.report.sheet import TITLES, Sheet, number
+
+TABLES = Path(__file__).with_name("published.yaml")
+ANY = "any"  # attack
+TITLE = "Here, and in the paper (Stable Diffusion 2.1, other people: compare orders, not levels)"
+
+
+def of(arms: Sequence[Any]) -> Published | None:
+    """Those of the experiment and the attack that the last arm was composed of, if there are any."""
+    choices = getattr(arms[-1], "choices", {})
+    table = _tables().get(choices.get("experiment"), {})
+    found = table.get(choices.get("attack"), table.get(ANY))
+    return Published(table["metrics"], found) if found else None
+
+
+@cache
+def _tables() -> dict[Any, Any]:
+    return yaml.safe_load(TABLES.read_text())
+
+
+def sheet(facts: Facts) -> Sheet:
+    """A line per arm that the paper has; without rows where it has none."""
+    published = facts.published
+    if published is None:
+        return Sheet(TITLE, [], [])
+    measured = [metric for metric in published.metrics if metric in facts.metrics]
+    header = ["arm"]
+    for metric in published.metrics:
+        title = TITLES.get(metric, metric)
+        header += [title, "paper"] if metric in measured else [f"{title}, paper"]
+    rows = []
+    for arm in facts.arms:
+        if arm in published.arms:
+            row = [arm]
+            for metric, value in zip(published.metrics, published.arms[arm], strict=True):
+                here = [number(facts.mean(arm, metric))] if metric in measured else []
+                row += [*here, f"{value:g}"]
+            rows.append(row)
+    return Sheet(TITLE, header, rows)
