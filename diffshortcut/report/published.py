@@ -16,7 +16,7 @@ TITLE = "Here, and in the paper (Stable Diffusion 2.1, other people: compare ord
 
 
 def of(arms: Sequence[Any]) -> Published | None:
-    """Those of the experiment and the attack that the last arm was composed of, if there are any."""
+    """Those of the experiment and attack of which the last arm was composed, if any."""
     choices = getattr(arms[-1], "choices", {})
     table = _tables().get(choices.get("experiment"), {})
     found = table.get(choices.get("attack"), table.get(ANY))
