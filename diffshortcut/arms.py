@@ -203,7 +203,7 @@ def _name(overrides: Sequence[str], cfg: DictConfig) -> str:
     """Such as `metacloak+jpeg`: attack, purifiers, and trainer or sampler if it was asked for."""
     choices = _choices(cfg)
     attack = "clean" if choices["attack"] == "none" else choices["attack"]
-    asked = {o.partition("=")[0] for o in overrides}
+    asked = config.given(overrides)
     others = [choices[group] for group in ("trainer", "sampler") if group in asked]
     return "+".join(word for word in (attack, choices["purifier"], *others) if word != "none")
 

@@ -92,13 +92,18 @@ def compose(overrides: Sequence[str] = (), *, hydra: bool = False) -> DictConfig
         return hydra_compose("config", overrides, return_hydra_config=hydra)
 
 
+def given(overrides: Iterable[str]) -> dict[str, str]:
+    """What the words say of each key, as they say it; of two words about one key the last holds."""
+    pairs = (word.partition("=") for word in overrides)
+    return {key.lstrip("+~"): value for key, equals, value in pairs if equals}
+
+
 def refuse_null(overrides: Iterable[str]) -> None:
     """UserError for an override `group=null`, at which Hydra fails."""
-    for override in overrides:
-        group, _, option = override.partition("=")
+    for group, option in given(overrides).items():
         if option == "null" and group in groups():
             advice = frame.choice(group, groups()[group])
-            raise UserError(f"{override}: leave it out, or write {advice}")
+            raise UserError(f"{group}=null: leave it out, or write {advice}")
 
 
 def resolve(cfg: DictConfig) -> dict[str, Any]:

@@ -5,12 +5,13 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from diffshortcut import flags, keys
+from diffshortcut import config, flags, keys
 from diffshortcut.arms import Arm
-from diffshortcut.cells import Failure, Task
+from diffshortcut.cells import Failure, Task, merge
 from diffshortcut.data.people import candidates
 from diffshortcut.data.person import Person
 from diffshortcut.errors import UserError
@@ -43,10 +44,14 @@ class Comparison:
 
     def folder(self, overrides: Sequence[str]) -> Path:
         """Named after the experiment or the last arm, and after the content of the results."""
-        given = dict(o.split("=", 1) for o in overrides if "=" in o)
-        name = given.get("experiment", self.arms[-1].name)
+        name = config.given(overrides).get("experiment", self.arms[-1].name)
         slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
         return Path(self.config["runtime"]["outputs"]) / f"{slug}-{self.key()[:8]}"
+
+    @cached_property
+    def tasks(self) -> list[Task]:
+        """Every distinct stage once, in an order in which they can run."""
+        return merge(cell for _, _, cell in self)
 
     def key(self) -> str:
         """A digest of what the results are computed from and of how they are summarized."""

@@ -145,8 +145,8 @@ def launch(overrides: Sequence[str]) -> list[cells.Failure]:
     comparison = _grid.comparison(overrides)
     parallel.meet(execute.device(comparison.runtime["device"]))
     if not parallel.in_charge():
-        tasks = cells.merge(cell for _, _, cell in comparison)
-        execute.train_along(tasks, Store(Path(comparison.runtime["store"])), comparison.runtime)
+        store = Store(Path(comparison.runtime["store"]))
+        execute.train_along(comparison.tasks, store, comparison.runtime)
         return []
     try:
         return _launch(overrides)
@@ -165,8 +165,8 @@ def _launch(overrides: Sequence[str]) -> list[cells.Failure]:
     if os.environ.get(index.VERIFY) or not results.is_complete(folder):
         for place in (folder.parent, store.root):
             check_writable(place)
-        tasks = _tasks(comparison)
-        failures = cells.run(tasks, store=store, runtime=runtime, known=_grid.failures)
+        _tell(comparison)
+        failures = cells.run(comparison.tasks, store=store, runtime=runtime, known=_grid.failures)
         for failure in failures:
             log.error("not done: %s: %s", failure.task.title, failure.reason)
         written_by_one = guard(store.root / "leases" / "results" / folder.name)
@@ -176,15 +176,15 @@ def _launch(overrides: Sequence[str]) -> list[cells.Failure]:
     if not failures:
         _note(comparison, store, folder, overrides)
     module = own_photos if isinstance(comparison, OwnPhotos) else results
-    module.show(folder, complete=not failures)
+    module.show(folder, complete=results.is_complete(folder))
     return failures
 
 
 def _note(comparison: Comparison, store: Store, folder: Path, overrides: Sequence[str]) -> None:
-    tasks = cells.merge(cell for _, _, cell in comparison)
-    root, kind = comparison.config["data"].get("root"), type(comparison).__name__
-    with suppress(OSError):  # an index is only faster
-        index.note(overrides, folder, kind, tasks, store, root)
+    roots = {str(root) for arm in comparison.arms if (root := arm.config["data"].get("root"))}
+    with suppress(OSError, UserError):  # an index is only faster
+        kind = type(comparison).__name__
+        index.note(overrides, folder, kind, comparison.tasks, store, sorted(roots))
 
 
 def _write(
@@ -213,11 +213,10 @@ def plan(overrides: Sequence[str]) -> Comparison:
     return kind(composed, people, planned)
 
 
-def _tasks(comparison: Comparison) -> list[cells.Task]:
-    tasks = cells.merge(cell for of_arm in comparison.cells.values() for cell in of_arm.values())
+def _tell(comparison: Comparison) -> None:
     names = ", ".join(arm.name for arm in comparison.arms)
-    log.info("arms: %s | people: %d | stages: %d", names, len(comparison.people), len(tasks))
-    return tasks
+    counts = f"people: {len(comparison.people)} | stages: {len(comparison.tasks)}"
+    log.info("arms: %s | %s", names, counts)
 
 
 _grid = Grid(plan, _show)

@@ -196,6 +196,20 @@ def sync(path: Path) -> None:
 
 
 @contextmanager
+def replacing(place: Path) -> Iterator[Path]:
+    """A file to write beside `place`, which then takes its place: whole and on the disk, or not."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    aside = place.with_name(f".{place.name}-{uuid.uuid4().hex[:8]}")
+    try:
+        yield aside
+        sync(aside)
+        aside.replace(place)
+    finally:
+        aside.unlink(missing_ok=True)
+    sync(place.parent)
+
+
+@contextmanager
 def user_errors(root: Path) -> Iterator[None]:
     """Turn a full disk or an unwritable folder into a StoreError naming `root`."""
     try:

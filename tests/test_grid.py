@@ -202,6 +202,48 @@ def test_another_config_or_source_is_not_answered(
     assert index.find(job) is None
 
 
+def test_the_folder_of_photos_is_watched_however_it_is_named(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(world.root))
+    words = [w for w in world.overrides("attack=random") if not w.startswith("data.root=")]
+    alone = ["compare.arms=[]", "compare.clean=null", "metric=ims"]
+    job = [*words, "data.root='~/people'", *alone]
+    assert run.launch(job) == []
+    assert index.find(job)
+    Image.new("RGB", (8, 8)).save(world.root / "people" / "ann" / "00a.png")
+    assert index.find(job) is None
+
+
+def test_a_config_that_has_changed_meanwhile_is_not_noted(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [job] = jobs(world, ("random",))
+    index.find(job)
+    monkeypatch.setattr(index._conf, "__wrapped__", lambda: "other")
+    assert run.launch(job) == []
+    assert index.find(job) is None
+
+
+def test_the_place_of_an_entry_holds_all_that_the_words_mean(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    place = index._place
+    assert place(["data.root=${oc.env:PHOTOS}"]) is None
+    assert place(["attack.radius=4", "++attack.radius=8"]) != place(
+        ["++attack.radius=8", "attack.radius=4"]
+    )
+    assert place(["attack={radius: 4}", "attack.radius=8"]) != place(
+        ["attack.radius=8", "attack={radius: 4}"]
+    )
+    assert place(["attack=aspl", "attack.radius=4"]) == place(["attack.radius=4", "attack=aspl"])
+    assert place(["++runtime.store='a b'"]).parent == Path("a b/index")
+    before = place(["attack=aspl"])
+    monkeypatch.setattr(index, "_variables", lambda: ("PHOTOS",))  # what a yaml reads
+    monkeypatch.setenv("PHOTOS", "here")
+    assert place(["attack=aspl"]) != before
+
+
 def test_verify_looks_at_the_content(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     [job, *_] = finish(world, monkeypatch, "random")
     monkeypatch.setattr(run, "_grid", graph.Grid(run.plan, run._show))
@@ -218,7 +260,8 @@ def test_verify_looks_at_the_content(world: World, monkeypatch: pytest.MonkeyPat
 def test_the_plan_of_a_sweep(world: World, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     swept = finish(world, monkeypatch, "random")
     words = [word for word in swept[0] if not word.startswith(("attack=", "purifier="))]
-    monkeypatch.setattr(sys, "argv", ["plan", "-m", "attack=random,pid", "purifier=none", *words])
+    asked = ["attack=random,pid", *words, "purifier=none"]
+    monkeypatch.setattr(sys, "argv", ["plan", "--quick", "-m", *asked])
     capsys.readouterr()
     plan.main()
     said = capsys.readouterr().out
