@@ -44,7 +44,6 @@ VERIFY = "--verify"  # check the content of every artifact, whatever the index s
 
 def main() -> None:
     """Run the command line; a mistake in it is one line and exit code 1."""
-    overrides = [word for word in sys.argv[1:] if not word.startswith("-")]
     if {"--help", "-h"} & set(sys.argv[1:]):
         print(usage.help_text())
         return
@@ -60,11 +59,13 @@ def main() -> None:
         sys.argv.remove(VERIFY)
         os.environ[index.VERIFY] = "1"  # for the jobs of a sweep too, wherever they run
     first = next((i for i, word in enumerate(sys.argv) if "=" in word), 1)
+    overrides: list[str] = []
     try:
+        overrides = trusted.words(sys.argv[1:])
         config.refuse_null(overrides)  # before Hydra does in its own words
         launch_plugin.register()
-        trusted.check(overrides)  # before Hydra imports it
         if not _answered(sys.argv[1:]):
+            trusted.check(overrides)  # before Hydra imports it
             sys.argv[first:first] = config.search_path()
             _app()
     except (UserError, *usage.CONFIG_ERRORS) as error:
