@@ -125,7 +125,9 @@ def main() -> None:
         sys.exit(USAGE)
     *overrides, out = words
     with usage.one_line(overrides):
-        for folder in export(overrides, Path(out), overwrite="--overwrite" in sys.argv):
+        for folder in export(
+            config.adopt(overrides), Path(out), overwrite="--overwrite" in sys.argv
+        ):
             print(folder)
 
 

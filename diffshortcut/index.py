@@ -23,7 +23,7 @@ from diffshortcut.schema import plugins
 from diffshortcut.store import MARKER, Store, replacing
 
 VERIFY = "DIFFSHORTCUT_VERIFY"  # in the environment: trust no entry, as --verify asks
-ENVIRONMENT = ("DIFFSHORTCUT_PLUGINS", "DIFFSHORTCUT_WEIGHTS")
+ENVIRONMENT = ("DIFFSHORTCUT_PLUGINS", "DIFFSHORTCUT_WEIGHTS", config.SEARCHPATH)
 
 State = tuple[int, int]  # of a file: size, time of the last change in nanoseconds
 
@@ -72,7 +72,8 @@ def note(
     states = {str(path): list(state) for path in sorted(watched) if (state := _state(str(path)))}
     if any(replace(task).key != task.key for task in tasks):
         return
-    if (_conf(), _source()) != (_conf.__wrapped__(), _source.__wrapped__()):
+    now = _conf.__wrapped__(config.roots()), _source.__wrapped__()
+    if now != (_conf(config.roots()), _source()):
         return  # the words may mean something else by now
     stages = [[task.stage, keys.method(task.config), task.key] for task in tasks]
     entry = Entry(list(overrides), str(folder), kind, stages, states)
@@ -87,12 +88,13 @@ def _place(overrides: Sequence[str]) -> Path | None:
     """
     if any("${" in word for word in overrides):
         return None
+    roots = config.roots()
     content = {
         "overrides": sorted(overrides) if _any_order(overrides) else list(overrides),
-        "config": _conf(),
+        "config": _conf(roots),
         "source": _source(),
         "version": diffshortcut.__version__,
-        "environment": {n: os.environ.get(n, "") for n in (*ENVIRONMENT, *_variables())},
+        "environment": {n: os.environ.get(n, "") for n in (*ENVIRONMENT, *_variables(roots))},
         "folder": os.getcwd(),
     }
     store = config.given(overrides).get("runtime.store", _default_store()).strip("'\"")
@@ -120,20 +122,20 @@ def _default_store() -> str:
 
 
 @cache
-def _conf() -> str:
-    return _digest(_yamls())
+def _conf(roots: tuple[Path, ...]) -> str:
+    return _digest(_yamls(roots))
 
 
 @cache
-def _variables() -> tuple[str, ...]:
+def _variables(roots: tuple[Path, ...]) -> tuple[str, ...]:
     """Names of the environment's variables that a config file reads."""
-    texts = (file.read_text() for file in _yamls())
+    texts = (file.read_text() for file in _yamls(roots))
     found = {name for text in texts for name in re.findall(r"oc\.env:\s*(\w+)", text)}
     return tuple(sorted(found))
 
 
-def _yamls() -> Iterator[Path]:
-    return (path for root in config.roots() for path in sorted(root.rglob("*.yaml")))
+def _yamls(roots: Iterable[Path]) -> Iterator[Path]:
+    return (path for root in roots for path in sorted(root.rglob("*.yaml")))
 
 
 @cache

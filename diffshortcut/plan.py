@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Protocol
 
-from diffshortcut import cells, index, keys, launch, sweep, usage, weights
+from diffshortcut import cells, config, index, keys, launch, sweep, usage, weights
 from diffshortcut.cells import STAGES, Task
 from diffshortcut.cost import columns
 from diffshortcut.cost.columns import Told
@@ -133,9 +133,9 @@ def _expected(task: Staged, history: Mapping[Like, list[Took]]) -> Took | None:
 
 def _history(root: Path) -> dict[Like, list[Took]]:
     found: dict[Like, list[Took]] = defaultdict(list)
-    for stage, config, took in _records(root):
-        found[stage, keys.digest(config)].append(took)
-        found[stage, keys.method(config)].append(took)
+    for stage, told, took in _records(root):
+        found[stage, keys.digest(told)].append(took)
+        found[stage, keys.method(told)].append(took)
     return found
 
 
@@ -167,6 +167,7 @@ def main() -> None:
     cost = QUICK not in sys.argv
     quiet_libraries()
     with usage.one_line(words), weights.unfetched() as absent:
+        words = config.adopt(words)
         title, found, device = _planned(words)
         notes = columns.notes([line.told for line in found], device) if cost else []
     from rich.console import Console

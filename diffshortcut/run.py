@@ -58,14 +58,15 @@ def main() -> None:
     if VERIFY in sys.argv:
         sys.argv.remove(VERIFY)
         os.environ[index.VERIFY] = "1"  # for the jobs of a sweep too, wherever they run
-    first = next((i for i, word in enumerate(sys.argv) if "=" in word), 1)
     overrides: list[str] = []
     try:
+        sys.argv[1:] = config.adopt(sys.argv[1:])
         overrides = trusted.words(sys.argv[1:])
         config.refuse_null(overrides)  # before Hydra does in its own words
         launch_plugin.register()
         if not _answered(sys.argv[1:]):
             trusted.check(overrides)  # before Hydra imports it
+            first = next((i for i, word in enumerate(sys.argv) if "=" in word), 1)
             sys.argv[first:first] = config.search_path()
             _app()
     except (UserError, *usage.CONFIG_ERRORS) as error:
@@ -90,15 +91,23 @@ def main() -> None:
 
 
 def _answered(words: Sequence[str]) -> bool:
-    """Show what the index holds, if that is all of a sweep: Hydra would compose every job first."""
-    if not sweep.FLAGS & set(words) or {w for w in words if w.startswith("-")} - sweep.FLAGS:
+    """Show what the index holds, if that is all of a sweep: Hydra would compose every job first.
+
+    A sweep is also what an experiment says to be one.
+    """
+    flags = {word for word in words if word.startswith("-")}
+    if flags - sweep.FLAGS or not (flags or "experiment" in config.given(words)):
         return False
-    entries = [index.find(job) for job in sweep.expand(words).jobs]
-    found = [entry for entry in entries if entry]
-    if len(found) < len(entries):
+    try:
+        found = sweep.expand(words)
+    except (UserError, *usage.CONFIG_ERRORS):
+        return False  # Hydra knows more kinds of sweeps, or says what is wrong
+    entries = [entry for job in found.jobs if (entry := index.find(job))]
+    if not found.many or len(entries) < len(found.jobs):
         return False
-    for entry in found:
-        _show(entry)
+    if parallel.in_charge():
+        for entry in entries:
+            _show(entry)
     return True
 
 

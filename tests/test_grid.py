@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from world import World
 
-from diffshortcut import cells, config, execute, grid, index, launch, plan, run, sweep
+from diffshortcut import cells, config, execute, grid, index, launch, parallel, plan, run, sweep
 from diffshortcut.errors import UserError
 from diffshortcut.launch import board, graph
 from diffshortcut.launch.record import Record
@@ -156,6 +156,42 @@ def test_a_finished_sweep_is_answered_without_composing(
     assert (time.process_time() - start) / len(swept) < 0.05
 
 
+def test_what_sweeps_by_itself_is_answered_too(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    experiment = world.root / "my conf" / "experiment" / "two.yaml"
+    experiment.parent.mkdir(parents=True)
+    experiment.write_text(
+        "# @package _global_\nhydra: {mode: MULTIRUN, sweeper: {params: {seed: '0,1'}}}\n"
+    )
+    alone = ["compare.arms=[]", "compare.clean=null", "metric=ims", "data.people=1"]
+    search = f"hydra.searchpath=['file://{world.root / 'my conf'}']"
+    monkeypatch.setenv(config.SEARCHPATH, "")  # is put back
+    words = config.adopt([*world.overrides("attack=random", *alone), "experiment=two", search])
+    assert search not in words and "two" in config.groups()["experiment"]
+    for job in sweep.expand(words).jobs:
+        assert run.launch(job) == []  # arms are composed with the folder too
+    first = capsys.readouterr().out
+    monkeypatch.setattr(run, "_app", lambda: pytest.fail("composed"))
+    monkeypatch.setattr(sys, "argv", ["run", *words, search])
+    run.main()
+    assert capsys.readouterr().out == first
+    monkeypatch.setattr(parallel, "in_charge", lambda: False)
+    run.main()
+    assert capsys.readouterr().out == ""
+    with pytest.raises(UserError, match="nowhere is no folder"):
+        config.adopt(["hydra.searchpath=[file://nowhere]"])
+
+
+@pytest.mark.parametrize("word", ["attack=glob(m*)", "hydra/sweeper=optuna"])
+def test_a_sweep_of_another_kind_is_left_to_hydra(
+    monkeypatch: pytest.MonkeyPatch, word: str
+) -> None:
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+    assert not run._answered(["--multirun", word])
+    assert not run._answered(["--multirun", "seed=0,1", "hydra.sweeper._target_=my.Sweeper"])
+
+
 def _marker(entry: index.Entry) -> Path:
     return next(Path(file) for file in entry.files if file.endswith(MARKER))
 
@@ -193,7 +229,7 @@ def test_another_config_or_source_is_not_answered(
     [job, *_] = finish(world, monkeypatch, "random")
     assert index.find(job) and not index.find([*job, "seed=1"])
     with monkeypatch.context() as changed:
-        changed.setattr(index, part, lambda: "other")
+        changed.setattr(index, part, lambda *_: "other")
         assert index.find(job) is None
     with monkeypatch.context() as changed:
         changed.setenv("DIFFSHORTCUT_PLUGINS", "outside")
@@ -220,7 +256,7 @@ def test_a_config_that_has_changed_meanwhile_is_not_noted(
 ) -> None:
     [job] = jobs(world, ("random",))
     index.find(job)
-    monkeypatch.setattr(index._conf, "__wrapped__", lambda: "other")
+    monkeypatch.setattr(index._conf, "__wrapped__", lambda roots: "other")
     assert run.launch(job) == []
     assert index.find(job) is None
 
@@ -239,7 +275,7 @@ def test_the_place_of_an_entry_holds_all_that_the_words_mean(
     assert place(["attack=aspl", "attack.radius=4"]) == place(["attack.radius=4", "attack=aspl"])
     assert place(["++runtime.store='a b'"]).parent == Path("a b/index")
     before = place(["attack=aspl"])
-    monkeypatch.setattr(index, "_variables", lambda: ("PHOTOS",))  # what a yaml reads
+    monkeypatch.setattr(index, "_variables", lambda roots: ("PHOTOS",))  # what a yaml reads
     monkeypatch.setenv("PHOTOS", "here")
     assert place(["attack=aspl"]) != before
 
@@ -285,8 +321,7 @@ def test_jobs_are_those_that_hydra_launches(
     (tmp_path / "experiment" / "whole.yaml").write_text(
         "# @package _global_\nhydra: {mode: MULTIRUN, sweeper: {params: {attack: 'aspl,pid'}}}\n"
     )
-    search = [f"hydra.searchpath=[file://{tmp_path}]"]
-    monkeypatch.setattr(config, "search_path", lambda: search)
+    monkeypatch.setenv(config.SEARCHPATH, str(tmp_path))
     assert sweep.expand(["experiment=whole"]).jobs == [
         ["attack=aspl", "experiment=whole"], ["attack=pid", "experiment=whole"],
     ]  # fmt: skip
