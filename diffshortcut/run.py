@@ -159,16 +159,16 @@ def launch(overrides: Sequence[str]) -> list[cells.Failure]:
         execute.train_along(comparison.tasks, store, comparison.runtime)
         return []
     try:
-        return _launch(overrides)
+        return _launch(overrides, comparison)
     finally:
         parallel.call(None)
 
 
-def _launch(overrides: Sequence[str]) -> list[cells.Failure]:
+def _launch(overrides: Sequence[str], composed: Comparison | None = None) -> list[cells.Failure]:
     if entry := index.find(overrides):
         _show(entry)
         return []
-    comparison = _grid.comparison(overrides)
+    comparison = composed or _grid.comparison(overrides)
     folder, runtime = comparison.folder(overrides), comparison.runtime
     failures: list[cells.Failure] = []
     store = Store(Path(runtime["store"]))

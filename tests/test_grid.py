@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -92,6 +93,47 @@ def test_a_job_that_cannot_be_composed_stops_no_other(world: World) -> None:
     assert made.failures == {} and ("score", "ann") in world.calls
     with pytest.raises(Exception, match="nothing"):
         run.launch(wrong)
+
+
+def test_a_job_whose_files_are_missing_stops_no_other(world: World) -> None:
+    [missing] = jobs(world, ("pid",))
+    made = prepared([[*missing, "surrogate=mini_c"], *jobs(world, ("random",))])
+    assert made.failures == {} and ("score", "ann") in world.calls
+
+
+def test_a_job_whose_results_are_there_needs_no_stage(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    swept = finish(world, monkeypatch, "random")
+    shutil.rmtree(world.root / "store")  # the index too
+    world.calls.clear()
+    prepared(swept)
+    assert world.calls == []
+    monkeypatch.setenv(index.VERIFY, "1")
+    prepared(swept)
+    assert world.calls
+
+
+def test_batches_of_a_sweep_keep_what_failed(world: World, caplog: Any) -> None:
+    world.failing = {("protect", "ann")}
+    first, second = jobs(world, ("random",)), jobs(world, ("pid",))
+    made = prepared(first)
+    failed = set(made.failures)
+    world.failing = set()
+    made.prepare(second, HERE)
+    assert failed and set(made.failures) == failed
+    assert list(made._planned) == [tuple(job) for job in second]
+    caplog.clear()
+    made.finish()
+    assert "not done" not in caplog.text  # of these jobs
+
+
+def test_the_graph_is_not_for_processes_that_train_together(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UserError, match="without accelerate launch"):
+        prepared(jobs(world, ("random",)))
 
 
 def test_a_changed_config_says_what_is_different(world: World, caplog: Any) -> None:
