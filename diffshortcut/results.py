@@ -153,14 +153,13 @@ def rows(comparison: Comparison, store: Store) -> list[dict[str, Any]]:
 def gallery(comparison: Comparison, store: Store) -> dict[str, dict[str, list[Path]]]:
     """Each arm's pictures of its first person, by column."""
     found: dict[str, dict[str, list[Path]]] = {}
-    for arm, person, cell in comparison:
-        if arm in found:
+    for arm, _, cell in comparison:
+        if arm in found or (person := cell["protect"].person) is None:
             continue
         links = [name for name in cell if name.startswith("purify.")]
         columns = {"protected": "protect", "generated": "generate"}
         columns |= {"purified": links[-1]} if links else {}
-        original = next(p.set_B for p in comparison.people if p.name == person)
-        found[arm] = {"original": list(original)} | {
+        found[arm] = {"original": list(person.set_B)} | {
             column: candidates(_artifact(store, cell[name]) / "images")
             for column, name in columns.items()
             if name in cell
