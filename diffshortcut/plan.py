@@ -198,12 +198,12 @@ def _planned(words: Sequence[str]) -> tuple[str, list[Line], str]:
 
     launch.register()
     jobs = sweep.expand(words).jobs
-    entries = [entry for job in jobs if len(jobs) > 1 and (entry := index.find(job))]
+    known = [index.find(job) if len(jobs) > 1 else None for job in jobs]
+    entries = [entry for entry in known if entry]
     finished = {tuple(stage) for entry in entries for stage in entry.stages}
-    done = [entry.overrides for entry in entries]
-    todo = [job for job in jobs if job not in done]
+    todo = [job for job, entry in zip(jobs, known, strict=True) if not entry]
     comparisons = [run.plan(job) for job in track(todo, "composing")]
-    tasks = cells.merge(cell for found in comparisons for _, _, cell in found)
+    tasks = cells.merge(cell for each in comparisons for _, _, cell in each)
     runtime = comparisons[0].config["runtime"] if comparisons else {"store": "", "device": "cpu"}
     found = lines(tasks, Store(Path(runtime["store"])), finished)
     if len(jobs) > 1:

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -418,6 +419,47 @@ def test_workers_fit_the_cluster() -> None:
     whole = shapes([node(CPU=8.0, GPU=2.0)], {"workers": 1, "light_gpu": 0}, 2)
     assert [shape["num_gpus"] for shape, _ in whole] == [1]
     assert shapes([node(CPU=1.0)], options, 2) == []
+
+
+def test_an_error_around_a_stage_is_told_and_its_worker_stays(tmp_path: Path) -> None:
+    from diffshortcut.launch.cluster import Cluster, Resident, _Call
+
+    class RayError(Exception): ...
+
+    class RayTaskError(RayError): ...
+
+    class OutOfMemoryError(RayError): ...
+
+    def get(reference: str) -> None:
+        raise RayTaskError("ray::Worker.do()\n  File ...\nPermissionError: no log here\n")
+
+    kinds = [RayError, RayTaskError, OutOfMemoryError]
+    exceptions = SimpleNamespace(**{kind.__name__: kind for kind in kinds})
+    ray = SimpleNamespace(wait=lambda calls, **_: (calls, []), get=get, exceptions=exceptions)
+    made = Cluster(Store(tmp_path), {}, {}, tmp_path / "logs")
+    worker = Resident(None, {}, False)
+    made.workers, made._ray = [worker], ray
+    made._calls = {"x": _Call(worker, cells.Task(stage="prior", config={}, seed=0))}
+    [event] = made.wait(0)
+    assert event.outcome and event.outcome.reason == "PermissionError: no log here"
+    assert made.idle() == [worker]
+
+
+def test_the_status_shares_the_time_left_among_the_workers(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    swept = jobs(world, ("random",))
+    prepared(swept)
+    record = Record.of(swept, Store(world.root / "store"))
+    shutil.rmtree(world.root / "store" / "score")
+    record.write_workers(4)
+    monkeypatch.setattr(plan, "_expected", lambda task, history: plan.Took(40.0, 1, 1))
+    capsys.readouterr()
+    grid.show(Record(record.folder))
+    said = capsys.readouterr().out
+    assert "stages (1 jobs)" in said and "20 s" in next(
+        s for s in said.splitlines() if "score" in s
+    )
 
 
 def test_light_stages_have_no_model(world: World) -> None:

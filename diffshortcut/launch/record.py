@@ -59,6 +59,10 @@ class Record:
         )
         _write(self.folder / FAILURES, {})
 
+    def write_workers(self, count: int) -> None:
+        """Note how many work at once."""
+        _write(self.folder / GRID, {**(_read(self.folder / GRID) or {}), "workers": count})
+
     def write_failures(self, failures: Sequence[Failure]) -> None:
         """Note what could not be done."""
         told = {
