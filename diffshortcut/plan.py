@@ -1,7 +1,8 @@
 """`python -m diffshortcut.plan attack=metacloak purifier=ours`: what would run, what is there.
 
-Takes the arguments of `diffshortcut.run`, of a sweep too, and runs nothing. Time, memory and disk
-are what like stages of this store took: of the same config for other people, else of the method.
+Takes the arguments of `diffshortcut.run`, of a sweep too, and runs nothing but `crop`. Time, memory
+and disk are what like stages of this store took: of the same config for other people, else of the
+method.
 FLOPs and needed memory are counted without running anything (`cost`), which takes seconds to
 minutes: `--quick` leaves them out.
 """
