@@ -15,7 +15,7 @@ from diffshortcut.cells import Failure, Task, merge
 from diffshortcut.data.people import candidates
 from diffshortcut.data.person import Person
 from diffshortcut.errors import UserError
-from diffshortcut.store import Store, digests, sha256, sync
+from diffshortcut.store import Store, digests, replacing, sha256
 
 RECORD = "record.json"  # written last: a folder with a valid one is complete
 TABLE = "table.txt"
@@ -241,8 +241,5 @@ def write_record(
         "stages": made,
         "files": {name: digest for name, digest in digests(folder).items() if name != RECORD},
     }
-    aside = folder / f".{RECORD}"
-    aside.write_text(json.dumps(content, indent=1, allow_nan=False))
-    sync(aside)
-    aside.replace(folder / RECORD)
-    sync(folder)
+    with replacing(folder / RECORD, alone=True) as aside:
+        aside.write_text(json.dumps(content, indent=1, allow_nan=False))

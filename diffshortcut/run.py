@@ -9,7 +9,6 @@ from contextlib import suppress
 from pathlib import Path
 
 import hydra
-import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
@@ -62,32 +61,16 @@ def main() -> None:
         os.environ[index.VERIFY] = "1"  # for the jobs of a sweep too, wherever they run
     overrides: list[str] = []
     try:
-        sys.argv[1:] = config.adopt(sys.argv[1:])
-        overrides = trusted.words(sys.argv[1:])
-        config.refuse_null(overrides)  # before Hydra does in its own words
-        launch_plugin.register()
-        if not _answered(sys.argv[1:]):
-            trusted.check(overrides)  # before Hydra imports it
-            first = next((i for i, word in enumerate(sys.argv) if "=" in word), 1)
-            sys.argv[first:first] = config.search_path()
-            _app()
-    except (UserError, *usage.CONFIG_ERRORS) as error:
-        if traced:
-            raise
-        sys.exit(f"error: {_line(error, overrides)}")
-    except yaml.YAMLError as error:
-        if traced:
-            raise
-        sys.exit(f"error: {' '.join(str(error).split())}")
-    except SyntaxError as error:  # a plug-in's
-        if traced:
-            raise
-        sys.exit(f"error: {error.filename}, line {error.lineno}: {error.msg}")
-    except OSError as error:  # Hydra could not make its folder
-        if traced:
-            raise
-        known = error.filename and error.strerror
-        sys.exit(f"error: {error.filename}: {error.strerror}" if known else f"error: {error}")
+        with usage.one_line(overrides, traced=traced):
+            sys.argv[1:] = config.adopt(sys.argv[1:])
+            overrides += trusted.words(sys.argv[1:])
+            config.refuse_null(overrides)  # before Hydra does in its own words
+            launch_plugin.register()
+            if not _answered(sys.argv[1:]):
+                trusted.check(overrides)  # before Hydra imports it
+                first = next((i for i, word in enumerate(sys.argv) if "=" in word), 1)
+                sys.argv[first:first] = config.search_path()
+                _app()
     except KeyboardInterrupt:
         sys.exit("interrupted: the same command goes on from here")
 
@@ -139,12 +122,8 @@ def _launch_one_of_many(overrides: Sequence[str]) -> None:
             raise UserError(f"stages not done: {len(failures)}")
     except Exception as error:
         known = isinstance(error, (UserError, *usage.CONFIG_ERRORS))
-        log.error("%s: %s", " ".join(overrides), _line(error, overrides), exc_info=not known)
+        log.error("%s: %s", " ".join(overrides), usage.line(error, overrides), exc_info=not known)
         raise
-
-
-def _line(error: Exception, overrides: Sequence[str]) -> str:
-    return usage.explain(error, overrides) if isinstance(error, usage.CONFIG_ERRORS) else str(error)
 
 
 def launch(overrides: Sequence[str]) -> list[cells.Failure]:

@@ -196,16 +196,20 @@ def sync(path: Path) -> None:
 
 
 @contextmanager
-def replacing(place: Path) -> Iterator[Path]:
-    """A file to write beside `place`, which then takes its place: whole and on the disk, or not."""
+def replacing(place: Path, *, alone: bool = False) -> Iterator[Path]:
+    """A file to write beside `place`, which then takes its place: whole and on the disk, or not.
+
+    `alone`: nobody else writes it, so that what a killed process has left there is written over.
+    """
     place.parent.mkdir(parents=True, exist_ok=True)
-    aside = place.with_name(f".{place.name}-{uuid.uuid4().hex[:8]}")
+    aside = place.with_name(f".{place.name}" + ("" if alone else f"-{uuid.uuid4().hex[:8]}"))
     try:
         yield aside
         sync(aside)
         aside.replace(place)
-    finally:
+    except BaseException:
         aside.unlink(missing_ok=True)
+        raise
     sync(place.parent)
 
 
