@@ -11,6 +11,8 @@ from omegaconf import DictConfig, OmegaConf
 from diffshortcut import config, keys, schema
 from diffshortcut.errors import UserError, suggest
 
+SHARED = ("stages", "runtime", "checkpoint", "logger")  # what is one for all arms
+
 
 @dataclass(frozen=True)
 class Arm:
@@ -112,11 +114,19 @@ def _listed(item: Any, overrides: Sequence[str], defense: Mapping[str, Any]) -> 
     match item:
         case {"name": str(name), "overrides": [*own]} if all(isinstance(o, str) for o in own):
             try:
+                _check_own(own)
                 cfg = _with(overrides, own)
                 return Arm(name, _resolve(cfg, [*overrides, *own], defense), _choices(cfg))
             except UserError as error:
                 raise UserError(f"arm {name}: {error}") from error
     raise UserError(f"compare.arms: {item!r} is not {{name: ..., overrides: [...]}}")
+
+
+def _check_own(own: Sequence[str]) -> None:
+    """UserError for an override that an arm cannot have of its own: all arms are run at once."""
+    for override in OverridesParser.create().parse_overrides(list(own)):
+        if override.key_or_group.partition(".")[0] in SHARED:
+            raise UserError(f"{override.input_line} holds for all arms: say it on the command line")
 
 
 def _check_compared(compare: Mapping[str, Any], names: Sequence[str]) -> None:
@@ -203,7 +213,7 @@ def _name(overrides: Sequence[str], cfg: DictConfig) -> str:
     """Such as `metacloak+jpeg`: attack, purifiers, and trainer or sampler if it was asked for."""
     choices = _choices(cfg)
     attack = "clean" if choices["attack"] == "none" else choices["attack"]
-    asked = {o.partition("=")[0] for o in overrides}
+    asked = config.given(overrides)
     others = [choices[group] for group in ("trainer", "sampler") if group in asked]
     return "+".join(word for word in (attack, choices["purifier"], *others) if word != "none")
 

@@ -1,6 +1,7 @@
 """The config: where it is, what can be chosen, composing, checking, and building its nodes."""
 
 import importlib
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import is_dataclass
@@ -12,6 +13,7 @@ from typing import Any
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
@@ -21,6 +23,7 @@ from diffshortcut.errors import UserError
 from diffshortcut.schema import STAGE_REFERENCES, check_node, plugins
 
 PACKAGE = Path(__file__).parent
+SEARCHPATH = "DIFFSHORTCUT_SEARCHPATH"  # folders of configs, for this process and those it starts
 FACE = "face"  # the subject of pictures whose identities can be compared
 
 
@@ -31,14 +34,42 @@ def folder() -> Path:
     return inside if inside.is_dir() else PACKAGE.parent / "conf"
 
 
-@cache
 def roots() -> tuple[Path, ...]:
-    """The folders of config groups: ours, then `conf` of every plug-in."""
+    """The folders of config groups: ours, `conf` of every plug-in, then what `adopt` was given."""
+    adopted = filter(None, os.environ.get(SEARCHPATH, "").split(os.pathsep))
+    return (folder(), *_of_plugins(), *map(Path, adopted))
+
+
+@cache
+def _of_plugins() -> tuple[Path, ...]:
     specs = {name: find_spec(name) for name in plugins()}
     if absent := [name for name, spec in specs.items() if spec is None]:
         raise UserError(f"the plug-in {absent[0]} cannot be imported: is it on PYTHONPATH?")
     packages = (Path(p) for s in specs.values() if s for p in s.submodule_search_locations or ())
-    return (folder(), *(p / "conf" for p in packages if (p / "conf").is_dir()))
+    return tuple(p / "conf" for p in packages if (p / "conf").is_dir())
+
+
+def adopt(words: Sequence[str]) -> list[str]:
+    """The words of a command line without hydra.searchpath, whose folders are `roots` from now on.
+
+    Hydra takes one such word only, and the jobs of a sweep, wherever they run, are not told of it.
+    UserError for what is no folder.
+    """
+    is_it = [word.partition("=")[0].lstrip("+") == "hydra.searchpath" for word in words]
+    named = [word for word, found in zip(words, is_it, strict=True) if found]
+    if named:
+        value = OverridesParser.create().parse_override(named[-1]).value()
+        places = [_searched(str(each)) for each in (value if isinstance(value, list) else [value])]
+        os.environ[SEARCHPATH] = os.pathsep.join(map(str, places))
+    return [word for word, found in zip(words, is_it, strict=True) if not found]
+
+
+def _searched(place: str) -> Path:
+    scheme, _, name = place.rpartition("://")
+    found = Path(os.path.abspath(Path(name).expanduser()))
+    if scheme not in ("", "file") or not found.is_dir():
+        raise UserError(f"hydra.searchpath: {place} is no folder, such as file://{Path.cwd()}/conf")
+    return found
 
 
 def groups() -> dict[str, list[str]]:
@@ -77,8 +108,8 @@ def _description(group: str, option: str) -> str:
 
 
 def search_path() -> list[str]:
-    """The override that shows the plug-ins' config folders to Hydra."""
-    extra = [f"file://{root}" for root in roots()[1:]]
+    """The override that shows the config folders besides ours to Hydra."""
+    extra = [f"'file://{root}'" for root in roots()[1:]]
     return [f"hydra.searchpath=[{','.join(extra)}]"] if extra else []
 
 
@@ -92,13 +123,18 @@ def compose(overrides: Sequence[str] = (), *, hydra: bool = False) -> DictConfig
         return hydra_compose("config", overrides, return_hydra_config=hydra)
 
 
+def given(overrides: Iterable[str]) -> dict[str, str]:
+    """What the words say of each key, as they say it; of two words about one key the last holds."""
+    pairs = (word.partition("=") for word in overrides)
+    return {key.lstrip("+~"): value for key, equals, value in pairs if equals}
+
+
 def refuse_null(overrides: Iterable[str]) -> None:
     """UserError for an override `group=null`, at which Hydra fails."""
-    for override in overrides:
-        group, _, option = override.partition("=")
+    for group, option in given(overrides).items():
         if option == "null" and group in groups():
             advice = frame.choice(group, groups()[group])
-            raise UserError(f"{override}: leave it out, or write {advice}")
+            raise UserError(f"{group}=null: leave it out, or write {advice}")
 
 
 def resolve(cfg: DictConfig) -> dict[str, Any]:

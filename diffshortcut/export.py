@@ -1,8 +1,8 @@
 """`python -m diffshortcut.export attack=metacloak purifier=ours OUT`: tuned models as pipelines.
 
-Takes the arguments of `diffshortcut.run` and computes nothing: what the command line's own arm has
-learned of each person is taken from the store and written to OUT/<person>, a folder that
-`diffusers.StableDiffusionPipeline.from_pretrained` reads. --overwrite replaces such a folder.
+Takes the arguments of `diffshortcut.run` and computes nothing but `crop`: what the command line's
+own arm has learned of each person is taken from the store and written to OUT/<person>, a folder
+that `diffusers.StableDiffusionPipeline.from_pretrained` reads. --overwrite replaces such a folder.
 """
 
 import shlex
@@ -125,7 +125,9 @@ def main() -> None:
         sys.exit(USAGE)
     *overrides, out = words
     with usage.one_line(overrides):
-        for folder in export(overrides, Path(out), overwrite="--overwrite" in sys.argv):
+        for folder in export(
+            config.adopt(overrides), Path(out), overwrite="--overwrite" in sys.argv
+        ):
             print(folder)
 
 

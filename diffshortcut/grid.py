@@ -45,9 +45,11 @@ def show(record: Record) -> None:
     tasks = [Told(t["stage"], t["config"], key) for key, t in record.content["tasks"].items()]
     states = {task.key: _state(task, store, record.failures) for task in tasks}
     ended = sum(state in ("done", "failed") for state in states.values())
-    title = f"{record.folder}: {ended} of {len(tasks)} ({len(record.content['jobs'])} jobs)"
+    jobs = len(record.content["jobs"])
+    title = f"{record.folder}: {ended} of {len(tasks)} stages ({jobs} jobs)"
     console = Console(width=None if sys.stdout.isatty() else 120)
-    console.print(sheet(title, tasks, states, plan.expected_seconds(tasks, store)).rich())
+    expected, workers = plan.expected_seconds(tasks, store), record.content.get("workers", 1)
+    console.print(sheet(title, tasks, states, expected, workers).rich())
     for failure in record.failures.values():
         where = f" ({failure['log']})" if failure["log"] else ""
         console.print(f"not done: {failure['title']}: {failure['reason']}{where}", markup=False)

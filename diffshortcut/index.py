@@ -8,7 +8,7 @@ the result was made of or consists of has the size and the time that it had then
 import hashlib
 import json
 import os
-import uuid
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
@@ -20,10 +20,10 @@ import diffshortcut
 from diffshortcut import config, keys, weights
 from diffshortcut.cells import Task
 from diffshortcut.schema import plugins
-from diffshortcut.store import MARKER, Store
+from diffshortcut.store import MARKER, Store, replacing
 
 VERIFY = "DIFFSHORTCUT_VERIFY"  # in the environment: trust no entry, as --verify asks
-ENVIRONMENT = ("DIFFSHORTCUT_PLUGINS", "DIFFSHORTCUT_WEIGHTS")
+ENVIRONMENT = ("DIFFSHORTCUT_PLUGINS", "DIFFSHORTCUT_WEIGHTS", config.SEARCHPATH)
 
 State = tuple[int, int]  # of a file: size, time of the last change in nanoseconds
 
@@ -41,10 +41,11 @@ class Entry:
 
 def find(overrides: Sequence[str]) -> Entry | None:
     """The entry of a command line that is finished and untouched."""
-    if os.environ.get(VERIFY):
+    place = _place(overrides)  # also notes what the config and the source are now
+    if place is None or os.environ.get(VERIFY):
         return None
     try:
-        entry = Entry(**json.loads(_place(overrides).read_text()))
+        entry = Entry(**json.loads(place.read_text()))
     except (OSError, ValueError, TypeError):
         return None
     return entry if all(_state(path) == tuple(s) for path, s in entry.files.items()) else None
@@ -56,40 +57,63 @@ def note(
     kind: str,
     tasks: Sequence[Task],
     store: Store,
-    data: str | None,
+    roots: Iterable[str] = (),
 ) -> None:
     """Remember that a comparison is finished, unless what it was made of has changed since.
 
-    `data` is the folder whose pictures the people are, if there is one.
+    `roots` are the folders whose pictures the people are, as data.root names them.
     """
+    place = _place(overrides)
+    folders = [Path(os.path.abspath(Path(root).expanduser())) for root in roots]
+    if place is None or not all(_state(str(root)) for root in folders):
+        return
     watched = {path.absolute() for path in _files(tasks, store, folder)}
-    watched |= {path.absolute() for path in _tree(Path(data))} if data else set()
+    watched |= {path for root in folders for path in _tree(root)}
     states = {str(path): list(state) for path in sorted(watched) if (state := _state(str(path)))}
     if any(replace(task).key != task.key for task in tasks):
         return
+    now = _conf.__wrapped__(config.roots()), _source.__wrapped__()
+    if now != (_conf(config.roots()), _source()):
+        return  # the words may mean something else by now
     stages = [[task.stage, keys.method(task.config), task.key] for task in tasks]
     entry = Entry(list(overrides), str(folder), kind, stages, states)
-    place = _place(overrides)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    aside = place.with_name(f".{place.name}-{uuid.uuid4().hex[:8]}")
-    aside.write_text(json.dumps(asdict(entry), allow_nan=False))
-    aside.replace(place)
+    with replacing(place) as aside:
+        aside.write_text(json.dumps(asdict(entry), allow_nan=False))
 
 
-def _place(overrides: Sequence[str]) -> Path:
-    """Where the entry is, in the store that the words name; a function of the words alone."""
-    given = dict(word.split("=", 1) for word in overrides if "=" in word)
+def _place(overrides: Sequence[str]) -> Path | None:
+    """Where the entry is, in the store that the words name; a function of the words alone.
+
+    None if they are not all that counts: an interpolation may read anything.
+    """
+    if any("${" in word for word in overrides):
+        return None
+    roots = config.roots()
     content = {
-        # of two words about one key the order counts
-        "overrides": sorted(overrides) if len(given) == len(overrides) else list(overrides),
-        "config": _conf(),
+        "overrides": sorted(overrides) if _any_order(overrides) else list(overrides),
+        "config": _conf(roots),
         "source": _source(),
         "version": diffshortcut.__version__,
-        "environment": [os.environ.get(name, "") for name in ENVIRONMENT],
+        "environment": {n: os.environ.get(n, "") for n in (*ENVIRONMENT, *_variables(roots))},
         "folder": os.getcwd(),
     }
-    store = given.get("runtime.store", _default_store())
+    store = config.given(overrides).get("runtime.store", _default_store()).strip("'\"")
     return Path(store) / "index" / f"{keys.digest(content)[:32]}.json"
+
+
+def _any_order(overrides: Sequence[str]) -> bool:
+    """Whether the order of the words means nothing: no two set the same thing or a part of it.
+
+    Options of groups are chosen before any value is set, wherever they stand.
+    """
+    groups = config.groups()
+    named = [word.partition("=")[0].lstrip("+~") for word in overrides]
+    is_choice = [
+        key in groups and "{" not in word for key, word in zip(named, overrides, strict=True)
+    ]
+    values = [key for key, chooses in zip(named, is_choice, strict=True) if not chooses]
+    above = {key[: dot.start()] for key in values for dot in re.finditer(r"\.", key)}
+    return len(set(named)) == len(named) and not above & set(values)
 
 
 @cache
@@ -98,8 +122,20 @@ def _default_store() -> str:
 
 
 @cache
-def _conf() -> str:
-    return _digest(path for root in config.roots() for path in sorted(root.rglob("*.yaml")))
+def _conf(roots: tuple[Path, ...]) -> str:
+    return _digest(_yamls(roots))
+
+
+@cache
+def _variables(roots: tuple[Path, ...]) -> tuple[str, ...]:
+    """Names of the environment's variables that a config file reads."""
+    texts = (file.read_text() for file in _yamls(roots))
+    found = {name for text in texts for name in re.findall(r"oc\.env:\s*(\w+)", text)}
+    return tuple(sorted(found))
+
+
+def _yamls(roots: Iterable[Path]) -> Iterator[Path]:
+    return (path for root in roots for path in sorted(root.rglob("*.yaml")))
 
 
 @cache

@@ -12,7 +12,7 @@ from diffshortcut.cells import Failure, Task
 from diffshortcut.data.person import Person
 from diffshortcut.errors import UserError
 from diffshortcut.results import Cell, Comparison
-from diffshortcut.store import Store
+from diffshortcut.store import Store, replacing
 
 SHEET = "side_by_side.png"
 MADE = {"protect": "protected", "purify": "purified"}  # what a photo is after these stages
@@ -74,7 +74,8 @@ def write(
     artifacts = {person: store.path(*_last(cell)) for _, person, cell in done}
     photos = [photo for photo in _photos(comparison.people, folder) if photo.person in artifacts]
     for photo in photos:
-        _copy(artifacts[photo.person] / "images" / photo.made.name, photo.made)
+        with replacing(photo.made, alone=True) as aside:
+            shutil.copyfile(artifacts[photo.person] / "images" / photo.made.name, aside)
     pairs = [(photo.original, photo.made) for photo in photos]
     side_by_side.draw(pairs, comparison.made).save(folder / SHEET)
     report = _report(comparison, done, photos, store, folder)
@@ -146,11 +147,3 @@ def _flags(facts: Sequence[dict[str, Any]]) -> dict[str, str]:
     [of_attack] = [fact for fact in facts if "flags" in fact]
     found = of_attack["flags"] if of_attack["radius"] or not links else {}
     return {**found, **flags.of_purification(links, averaged=True)}
-
-
-def _copy(source: Path, place: Path) -> None:
-    """A copy that is there wholly or not at all."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    aside = place.with_name(f".{place.name}")
-    shutil.copyfile(source, aside)
-    aside.replace(place)

@@ -1,7 +1,8 @@
 """`python -m diffshortcut.plan attack=metacloak purifier=ours`: what would run, what is there.
 
-Takes the arguments of `diffshortcut.run`, of a sweep too, and runs nothing. Time, memory and disk
-are what like stages of this store took: of the same config for other people, else of the method.
+Takes the arguments of `diffshortcut.run`, of a sweep too, and runs nothing but `crop`. Time, memory
+and disk are what like stages of this store took: of the same config for other people, else of the
+method.
 FLOPs and needed memory are counted without running anything (`cost`), which takes seconds to
 minutes: `--quick` leaves them out.
 """
@@ -15,7 +16,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Protocol
 
-from diffshortcut import cells, index, keys, launch, sweep, usage, weights
+from diffshortcut import cells, config, index, keys, launch, sweep, usage, weights
 from diffshortcut.cells import STAGES, Task
 from diffshortcut.cost import columns
 from diffshortcut.cost.columns import Told
@@ -133,9 +134,9 @@ def _expected(task: Staged, history: Mapping[Like, list[Took]]) -> Took | None:
 
 def _history(root: Path) -> dict[Like, list[Took]]:
     found: dict[Like, list[Took]] = defaultdict(list)
-    for stage, config, took in _records(root):
-        found[stage, keys.digest(config)].append(took)
-        found[stage, keys.method(config)].append(took)
+    for stage, told, took in _records(root):
+        found[stage, keys.digest(told)].append(took)
+        found[stage, keys.method(told)].append(took)
     return found
 
 
@@ -172,6 +173,7 @@ def main() -> None:
     console = Console(width=None if sys.stdout.isatty() else 120)
     header = HEADER if cost else HEADER[: -len(columns.HEADER)]
     with usage.one_line(words), weights.unfetched() as absent:
+        words = config.adopt(words)
         title, found, device = _planned(words)
         rows = [line.cells(cost=cost) for line in found]
         console.print(Sheet(title, header, rows).rich())
@@ -199,12 +201,12 @@ def _planned(words: Sequence[str]) -> tuple[str, list[Line], str]:
 
     launch.register()
     jobs = sweep.expand(words).jobs
-    entries = [entry for job in jobs if len(jobs) > 1 and (entry := index.find(job))]
+    known = [index.find(job) if len(jobs) > 1 else None for job in jobs]
+    entries = [entry for entry in known if entry]
     finished = {tuple(stage) for entry in entries for stage in entry.stages}
-    done = [entry.overrides for entry in entries]
-    todo = [job for job in jobs if job not in done]
+    todo = [job for job, entry in zip(jobs, known, strict=True) if not entry]
     comparisons = [run.plan(job) for job in track(todo, "composing")]
-    tasks = cells.merge(cell for found in comparisons for _, _, cell in found)
+    tasks = cells.merge(cell for each in comparisons for _, _, cell in each)
     runtime = comparisons[0].config["runtime"] if comparisons else {"store": "", "device": "cpu"}
     found = lines(tasks, Store(Path(runtime["store"])), finished)
     if len(jobs) > 1:

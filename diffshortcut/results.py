@@ -5,16 +5,17 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from diffshortcut import flags, keys
+from diffshortcut import config, flags, keys
 from diffshortcut.arms import Arm
-from diffshortcut.cells import Failure, Task
+from diffshortcut.cells import Failure, Task, merge
 from diffshortcut.data.people import candidates
 from diffshortcut.data.person import Person
 from diffshortcut.errors import UserError
-from diffshortcut.store import Store, digests, sha256, sync
+from diffshortcut.store import Store, digests, replacing, sha256
 
 RECORD = "record.json"  # written last: a folder with a valid one is complete
 TABLE = "table.txt"
@@ -43,10 +44,14 @@ class Comparison:
 
     def folder(self, overrides: Sequence[str]) -> Path:
         """Named after the experiment or the last arm, and after the content of the results."""
-        given = dict(o.split("=", 1) for o in overrides if "=" in o)
-        name = given.get("experiment", self.arms[-1].name)
+        name = config.given(overrides).get("experiment", self.arms[-1].name)
         slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
         return Path(self.config["runtime"]["outputs"]) / f"{slug}-{self.key()[:8]}"
+
+    @cached_property
+    def tasks(self) -> list[Task]:
+        """Every distinct stage once, in an order in which they can run."""
+        return merge(cell for _, _, cell in self)
 
     def key(self) -> str:
         """A digest of what the results are computed from and of how they are summarized."""
@@ -148,14 +153,13 @@ def rows(comparison: Comparison, store: Store) -> list[dict[str, Any]]:
 def gallery(comparison: Comparison, store: Store) -> dict[str, dict[str, list[Path]]]:
     """Each arm's pictures of its first person, by column."""
     found: dict[str, dict[str, list[Path]]] = {}
-    for arm, person, cell in comparison:
-        if arm in found:
+    for arm, _, cell in comparison:
+        if arm in found or (person := cell["protect"].person) is None:
             continue
         links = [name for name in cell if name.startswith("purify.")]
         columns = {"protected": "protect", "generated": "generate"}
         columns |= {"purified": links[-1]} if links else {}
-        original = next(p.set_B for p in comparison.people if p.name == person)
-        found[arm] = {"original": list(original)} | {
+        found[arm] = {"original": list(person.set_B)} | {
             column: candidates(_artifact(store, cell[name]) / "images")
             for column, name in columns.items()
             if name in cell
@@ -237,8 +241,5 @@ def write_record(
         "stages": made,
         "files": {name: digest for name, digest in digests(folder).items() if name != RECORD},
     }
-    aside = folder / f".{RECORD}"
-    aside.write_text(json.dumps(content, indent=1, allow_nan=False))
-    sync(aside)
-    aside.replace(folder / RECORD)
-    sync(folder)
+    with replacing(folder / RECORD, alone=True) as aside:
+        aside.write_text(json.dumps(content, indent=1, allow_nan=False))

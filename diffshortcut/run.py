@@ -9,7 +9,6 @@ from contextlib import suppress
 from pathlib import Path
 
 import hydra
-import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
@@ -22,6 +21,7 @@ from diffshortcut import (
     crops,
     execute,
     index,
+    keys,
     own_photos,
     parallel,
     progress,
@@ -31,6 +31,7 @@ from diffshortcut import (
     usage,
 )
 from diffshortcut import launch as launch_plugin
+from diffshortcut.data.person import Person
 from diffshortcut.errors import UserError
 from diffshortcut.launch.graph import Grid
 from diffshortcut.lease import guard
@@ -44,7 +45,6 @@ VERIFY = "--verify"  # check the content of every artifact, whatever the index s
 
 def main() -> None:
     """Run the command line; a mistake in it is one line and exit code 1."""
-    overrides = [word for word in sys.argv[1:] if not word.startswith("-")]
     if {"--help", "-h"} & set(sys.argv[1:]):
         print(usage.help_text())
         return
@@ -59,45 +59,40 @@ def main() -> None:
     if VERIFY in sys.argv:
         sys.argv.remove(VERIFY)
         os.environ[index.VERIFY] = "1"  # for the jobs of a sweep too, wherever they run
-    first = next((i for i, word in enumerate(sys.argv) if "=" in word), 1)
+    overrides: list[str] = []
     try:
-        config.refuse_null(overrides)  # before Hydra does in its own words
-        launch_plugin.register()
-        trusted.check(overrides)  # before Hydra imports it
-        if not _answered(sys.argv[1:]):
-            sys.argv[first:first] = config.search_path()
-            _app()
-    except (UserError, *usage.CONFIG_ERRORS) as error:
-        if traced:
-            raise
-        sys.exit(f"error: {_line(error, overrides)}")
-    except yaml.YAMLError as error:
-        if traced:
-            raise
-        sys.exit(f"error: {' '.join(str(error).split())}")
-    except SyntaxError as error:  # a plug-in's
-        if traced:
-            raise
-        sys.exit(f"error: {error.filename}, line {error.lineno}: {error.msg}")
-    except OSError as error:  # Hydra could not make its folder
-        if traced:
-            raise
-        known = error.filename and error.strerror
-        sys.exit(f"error: {error.filename}: {error.strerror}" if known else f"error: {error}")
+        with usage.one_line(overrides, traced=traced):
+            sys.argv[1:] = config.adopt(sys.argv[1:])
+            overrides += trusted.words(sys.argv[1:])
+            config.refuse_null(overrides)  # before Hydra does in its own words
+            launch_plugin.register()
+            if not _answered(sys.argv[1:]):
+                trusted.check(overrides)  # before Hydra imports it
+                first = next((i for i, word in enumerate(sys.argv) if "=" in word), 1)
+                sys.argv[first:first] = config.search_path()
+                _app()
     except KeyboardInterrupt:
         sys.exit("interrupted: the same command goes on from here")
 
 
 def _answered(words: Sequence[str]) -> bool:
-    """Show what the index holds, if that is all of a sweep: Hydra would compose every job first."""
-    if not sweep.FLAGS & set(words) or {w for w in words if w.startswith("-")} - sweep.FLAGS:
+    """Show what the index holds, if that is all of a sweep: Hydra would compose every job first.
+
+    A sweep is also what an experiment says to be one.
+    """
+    flags = {word for word in words if word.startswith("-")}
+    if flags - sweep.FLAGS or not (flags or "experiment" in config.given(words)):
         return False
-    entries = [index.find(job) for job in sweep.expand(words).jobs]
-    found = [entry for entry in entries if entry]
-    if len(found) < len(entries):
+    try:
+        found = sweep.expand(words)
+    except (UserError, *usage.CONFIG_ERRORS):
+        return False  # Hydra knows more kinds of sweeps, or says what is wrong
+    entries = [entry for job in found.jobs if (entry := index.find(job))]
+    if not found.many or len(entries) < len(found.jobs):
         return False
-    for entry in found:
-        _show(entry)
+    if parallel.in_charge():
+        for entry in entries:
+            _show(entry)
     return True
 
 
@@ -127,12 +122,8 @@ def _launch_one_of_many(overrides: Sequence[str]) -> None:
             raise UserError(f"stages not done: {len(failures)}")
     except Exception as error:
         known = isinstance(error, (UserError, *usage.CONFIG_ERRORS))
-        log.error("%s: %s", " ".join(overrides), _line(error, overrides), exc_info=not known)
+        log.error("%s: %s", " ".join(overrides), usage.line(error, overrides), exc_info=not known)
         raise
-
-
-def _line(error: Exception, overrides: Sequence[str]) -> str:
-    return usage.explain(error, overrides) if isinstance(error, usage.CONFIG_ERRORS) else str(error)
 
 
 def launch(overrides: Sequence[str]) -> list[cells.Failure]:
@@ -145,28 +136,28 @@ def launch(overrides: Sequence[str]) -> list[cells.Failure]:
     comparison = _grid.comparison(overrides)
     parallel.meet(execute.device(comparison.runtime["device"]))
     if not parallel.in_charge():
-        tasks = cells.merge(cell for _, _, cell in comparison)
-        execute.train_along(tasks, Store(Path(comparison.runtime["store"])), comparison.runtime)
+        store = Store(Path(comparison.runtime["store"]))
+        execute.train_along(comparison.tasks, store, comparison.runtime)
         return []
     try:
-        return _launch(overrides)
+        return _launch(overrides, comparison)
     finally:
         parallel.call(None)
 
 
-def _launch(overrides: Sequence[str]) -> list[cells.Failure]:
+def _launch(overrides: Sequence[str], composed: Comparison | None = None) -> list[cells.Failure]:
     if entry := index.find(overrides):
         _show(entry)
         return []
-    comparison = _grid.comparison(overrides)
+    comparison = composed or _grid.comparison(overrides)
     folder, runtime = comparison.folder(overrides), comparison.runtime
     failures: list[cells.Failure] = []
     store = Store(Path(runtime["store"]))
     if os.environ.get(index.VERIFY) or not results.is_complete(folder):
         for place in (folder.parent, store.root):
             check_writable(place)
-        tasks = _tasks(comparison)
-        failures = cells.run(tasks, store=store, runtime=runtime, known=_grid.failures)
+        _tell(comparison)
+        failures = cells.run(comparison.tasks, store=store, runtime=runtime, known=_grid.failures)
         for failure in failures:
             log.error("not done: %s: %s", failure.task.title, failure.reason)
         written_by_one = guard(store.root / "leases" / "results" / folder.name)
@@ -176,15 +167,15 @@ def _launch(overrides: Sequence[str]) -> list[cells.Failure]:
     if not failures:
         _note(comparison, store, folder, overrides)
     module = own_photos if isinstance(comparison, OwnPhotos) else results
-    module.show(folder, complete=not failures)
+    module.show(folder, complete=results.is_complete(folder))
     return failures
 
 
 def _note(comparison: Comparison, store: Store, folder: Path, overrides: Sequence[str]) -> None:
-    tasks = cells.merge(cell for _, _, cell in comparison)
-    root, kind = comparison.config["data"].get("root"), type(comparison).__name__
-    with suppress(OSError):  # an index is only faster
-        index.note(overrides, folder, kind, tasks, store, root)
+    roots = {str(root) for arm in comparison.arms if (root := arm.config["data"].get("root"))}
+    with suppress(OSError, UserError):  # an index is only faster
+        kind = type(comparison).__name__
+        index.note(overrides, folder, kind, comparison.tasks, store, sorted(roots))
 
 
 def _write(
@@ -203,21 +194,41 @@ def _write(
 def plan(overrides: Sequence[str]) -> Comparison:
     """The arms of a command line, its people and all their cells."""
     composed = arms.compose(overrides)
-    own = composed[-1].config
-    people = crops.of(config.build(own["data"], "data"), own)
+    people = _people(composed)
     planned = {
-        arm.name: {person.name: cells.plan(arm.config, person) for person in people}
+        arm.name: {person.name: cells.plan(arm.config, person) for person in people[arm.name]}
         for arm in composed
     }
-    kind = Comparison if own["stages"] == "all" else OwnPhotos
-    return kind(composed, people, planned)
+    own = composed[-1]
+    kind = Comparison if own.config["stages"] == "all" else OwnPhotos
+    return kind(composed, people[own.name], planned)
 
 
-def _tasks(comparison: Comparison) -> list[cells.Task]:
-    tasks = cells.merge(cell for of_arm in comparison.cells.values() for cell in of_arm.values())
+def _people(composed: Sequence[arms.Arm]) -> dict[str, list[Person]]:
+    """Each arm's people, whom arms with equal data and crop share; they go by the same names.
+
+    UserError if they do not, for arms are compared by person.
+    """
+    read: dict[str, list[Person]] = {}
+    found: dict[str, list[Person]] = {}
+    for arm in reversed(composed):  # the command line's own comes first
+        node = {key: arm.config[key] for key in ("data", "crop")}
+        if (which := keys.digest(node)) not in read:
+            read[which] = crops.of(config.build(arm.config["data"], "data"), arm.config)
+        found[arm.name] = read[which]
+        ours, theirs = ([p.name for p in found[a.name]] for a in (composed[-1], arm))
+        if ours != theirs:
+            raise UserError(
+                f"arm {arm.name} has other people than the command line, and arms are compared by"
+                f" person: {', '.join(theirs)} instead of {', '.join(ours)}"
+            )
+    return found
+
+
+def _tell(comparison: Comparison) -> None:
     names = ", ".join(arm.name for arm in comparison.arms)
-    log.info("arms: %s | people: %d | stages: %d", names, len(comparison.people), len(tasks))
-    return tasks
+    counts = f"people: {len(comparison.people)} | stages: {len(comparison.tasks)}"
+    log.info("arms: %s | %s", names, counts)
 
 
 _grid = Grid(plan, _show)

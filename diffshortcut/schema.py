@@ -76,19 +76,23 @@ def _check_arguments(node: Mapping[str, Any], where: str) -> None:
 @cache
 def signature(target: str) -> dict[str, Parameter]:
     """The arguments of a function, method or class by its dotted name; UserError if not allowed."""
-    allowed = ("diffshortcut", *plugins())
-    if not isinstance(target, str) or target.partition(".")[0] not in allowed:
+    if not isinstance(target, str) or not _is_allowed(target):
         raise UserError(
-            f"_target_ {target!r} is not in {', '.join(allowed)}"
+            f"_target_ {target!r} is not in {', '.join(('diffshortcut', *plugins()))}"
             " (name its package in DIFFSHORTCUT_PLUGINS to trust it)"
         )
     found = keys.module_file(target)
     names = target.removeprefix(found[0] if found else "").strip(".").split(".")
-    definition = _find(found[1], names) if found and names != [""] else None
+    is_private = any(part.startswith("_") for part in names)
+    definition = _find(found[1], names) if found and names != [""] and not is_private else None
     if definition is None or found is None:
         raise UserError(f"_target_ {target}: there is no such function or class")
     file, node = definition
     return _fields(file, node) if isinstance(node, ast.ClassDef) else _arguments(node)
+
+
+def _is_allowed(name: str) -> bool:
+    return name.partition(".")[0] in ("diffshortcut", *plugins())
 
 
 Definition = ast.ClassDef | ast.FunctionDef
@@ -105,7 +109,7 @@ def _find(file: Path, names: list[str]) -> tuple[Path, Definition] | None:
             return next(((file, s) for s in inner if s.name == names[1]), None)
         if isinstance(statement, ast.ImportFrom) and statement.module and not statement.level:
             for alias in statement.names:
-                if (alias.asname or alias.name) == names[0]:
+                if (alias.asname or alias.name) == names[0] and _is_allowed(statement.module):
                     source = keys.module_file(statement.module)
                     return _find(source[1], [alias.name, *names[1:]]) if source else None
     return None

@@ -196,6 +196,24 @@ def sync(path: Path) -> None:
 
 
 @contextmanager
+def replacing(place: Path, *, alone: bool = False) -> Iterator[Path]:
+    """A file to write beside `place`, which then takes its place: whole and on the disk, or not.
+
+    `alone`: nobody else writes it, so that what a killed process has left there is written over.
+    """
+    place.parent.mkdir(parents=True, exist_ok=True)
+    aside = place.with_name(f".{place.name}" + ("" if alone else f"-{uuid.uuid4().hex[:8]}"))
+    try:
+        yield aside
+        sync(aside)
+        aside.replace(place)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+    sync(place.parent)
+
+
+@contextmanager
 def user_errors(root: Path) -> Iterator[None]:
     """Turn a full disk or an unwritable folder into a StoreError naming `root`."""
     try:

@@ -9,6 +9,7 @@ from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
 
 from diffshortcut import config
+from diffshortcut.errors import UserError
 
 FLAGS = {"-m", "--multirun"}
 
@@ -25,7 +26,8 @@ def expand(words: Sequence[str]) -> Sweep:
     """The jobs of the words of a command line, in Hydra's order.
 
     A sweep is asked for by -m or --multirun, or by a config's hydra.mode and hydra.sweeper.params.
-    Hydra's errors are raised, but for those of composing the jobs.
+    Hydra's errors are raised, but for those of composing the jobs. UserError for a sweeper whose
+    jobs are known only while it runs.
     """
     parser = OverridesParser.create()
     overrides = parser.parse_overrides([word for word in words if not word.startswith("-")])
@@ -33,6 +35,8 @@ def expand(words: Sequence[str]) -> Sweep:
     hydra = config.compose(fixed, hydra=True).hydra
     if not (FLAGS & set(words) or hydra.mode is RunMode.MULTIRUN):
         return Sweep([[str(one.input_line) for one in overrides if not _is_hydras(one)]], False)
+    if not str(hydra.sweeper.get("_target_")).endswith(f".{BasicSweeper.__name__}"):
+        raise UserError("the jobs of this sweeper are known only while it runs")
     listed = (hydra.sweeper.get("params") or {}).items()
     swept = parser.parse_overrides([f"{key}={value}" for key, value in listed])
     wanted = [one for one in [*swept, *overrides] if not _is_hydras(one)]

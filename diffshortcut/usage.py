@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from diffshortcut import config, frame
 from diffshortcut.errors import UserError, suggest
@@ -75,15 +76,31 @@ def explain(error: Exception, overrides: Sequence[str]) -> str:
     return f"{message.splitlines()[0]} ({' '.join(overrides)})"
 
 
+def line(error: BaseException, overrides: Sequence[str]) -> str:
+    """One line for an error, with what its kind tells."""
+    if isinstance(error, CONFIG_ERRORS):
+        return explain(error, overrides)
+    if isinstance(error, YAMLError):
+        return " ".join(str(error).split())
+    if isinstance(error, SyntaxError):  # a plug-in's
+        return f"{error.filename}, line {error.lineno}: {error.msg}"
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
+
+
 @contextmanager
-def one_line(overrides: Sequence[str]) -> Iterator[None]:
-    """End the program with one line for a mistake in its command line."""
+def one_line(overrides: Sequence[str], *, traced: bool = False) -> Iterator[None]:
+    """End the program with one line for a mistake in its command line, config or files.
+
+    `traced`: the error itself is raised.
+    """
     try:
         yield
-    except UserError as error:
-        sys.exit(f"error: {error}")
-    except CONFIG_ERRORS as error:
-        sys.exit(f"error: {explain(error, overrides)}")
+    except (UserError, *CONFIG_ERRORS, YAMLError, SyntaxError, OSError) as error:
+        if traced:
+            raise
+        sys.exit(f"error: {line(error, overrides)}")
 
 
 def _unreadable(error: OverrideParseException) -> str:

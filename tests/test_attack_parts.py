@@ -7,7 +7,7 @@ import tiny_zoo
 import torch
 
 from diffshortcut import arms, cells
-from diffshortcut.attacks import adapted
+from diffshortcut.attacks import adapted, greedy
 from diffshortcut.attacks.denoising import denoising_loss, posterior_sample, targeted_loss
 from diffshortcut.attacks.glaze import Adam
 from diffshortcut.attacks.greedy import GreedySearch
@@ -194,6 +194,16 @@ def test_the_greedy_search_drops_a_window_and_keeps_what_is_steep(
     untouched = GreedySearch(candidates=3, window=20, timesteps_left=1, steps=0)
     kept = untouched(Perturbation(radius=11, step=1), model, PROMPT, scene, DRAWS)
     assert all(len(some) == model.num_timesteps for some in kept)
+
+
+def test_the_timesteps_stay_beside_the_draws_whatever_the_device(
+    model: LatentDiffusion, scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(greedy, "denoising_loss", lambda *_, **__: None)
+    search = GreedySearch(candidates=3, window=20, timesteps_left=1, steps=0)
+    with torch.device("meta"):  # for a GPU: what is read from a checkpoint is on the CPU
+        lists = search(Perturbation(radius=11, step=1), model, PROMPT, scene, DRAWS)
+    assert {some.device.type for some in lists} == {"cpu"}
 
 
 def test_adam_moves_by_its_rate_at_first_and_forgets() -> None:

@@ -363,7 +363,13 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     (root / "conf" / "attack" / "shield.yaml").write_text(f"_target_: {target}\nradius: 3\n")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("DIFFSHORTCUT_PLUGINS", "shield_plugin")
-    caches = (schema.plugins, config.roots, schema.signature, keys.module_file, keys._package_root)
+    caches = (
+        schema.plugins,
+        config._of_plugins,
+        schema.signature,
+        keys.module_file,
+        keys._package_root,
+    )
     for cached in caches:
         cached.cache_clear()
     yield target

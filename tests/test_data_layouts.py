@@ -2,6 +2,7 @@
 
 import json
 import logging
+import pickle
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,8 @@ def test_a_class_txt_means_a_person_to_the_trainer_and_a_face_to_clip(vggface: P
     with pytest.raises(PeopleError, match=message) as error:
         vgg(vggface)
     assert [person.name for person in error.value.read] == ["n000050"]  # the others are known
+    sent = pickle.loads(pickle.dumps(error.value))  # by a job in another process
+    assert (str(sent), sent.read) == (str(error.value), error.value.read)
     assert len(vgg(vggface, ["n000057"], class_noun="dog", subject="dog")) == 1
     with pytest.raises(UserError, match="says face: write prompts.class_noun='person'"):
         vgg(vggface, 1, class_noun="face")

@@ -2,17 +2,19 @@
 
 import json
 import logging
+import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from PIL import Image
 from world import World
 
-from diffshortcut import cells, config, execute, grid, index, launch, plan, run, sweep
+from diffshortcut import cells, config, execute, grid, index, launch, parallel, plan, run, sweep
 from diffshortcut.errors import UserError
 from diffshortcut.launch import board, graph
 from diffshortcut.launch.record import Record
@@ -94,6 +96,47 @@ def test_a_job_that_cannot_be_composed_stops_no_other(world: World) -> None:
         run.launch(wrong)
 
 
+def test_a_job_whose_files_are_missing_stops_no_other(world: World) -> None:
+    [missing] = jobs(world, ("pid",))
+    made = prepared([[*missing, "surrogate=mini_c"], *jobs(world, ("random",))])
+    assert made.failures == {} and ("score", "ann") in world.calls
+
+
+def test_a_job_whose_results_are_there_needs_no_stage(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    swept = finish(world, monkeypatch, "random")
+    shutil.rmtree(world.root / "store")  # the index too
+    world.calls.clear()
+    prepared(swept)
+    assert world.calls == []
+    monkeypatch.setenv(index.VERIFY, "1")
+    prepared(swept)
+    assert world.calls
+
+
+def test_batches_of_a_sweep_keep_what_failed(world: World, caplog: Any) -> None:
+    world.failing = {("protect", "ann")}
+    first, second = jobs(world, ("random",)), jobs(world, ("pid",))
+    made = prepared(first)
+    failed = set(made.failures)
+    world.failing = set()
+    made.prepare(second, HERE)
+    assert failed and set(made.failures) == failed
+    assert list(made._planned) == [tuple(job) for job in second]
+    caplog.clear()
+    made.finish()
+    assert "not done" not in caplog.text  # of these jobs
+
+
+def test_the_graph_is_not_for_processes_that_train_together(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UserError, match="without accelerate launch"):
+        prepared(jobs(world, ("random",)))
+
+
 def test_a_changed_config_says_what_is_different(world: World, caplog: Any) -> None:
     swept = jobs(world, ("random",))
     prepared(swept)
@@ -156,6 +199,42 @@ def test_a_finished_sweep_is_answered_without_composing(
     assert (time.process_time() - start) / len(swept) < 0.05
 
 
+def test_what_sweeps_by_itself_is_answered_too(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    experiment = world.root / "my conf" / "experiment" / "two.yaml"
+    experiment.parent.mkdir(parents=True)
+    experiment.write_text(
+        "# @package _global_\nhydra: {mode: MULTIRUN, sweeper: {params: {seed: '0,1'}}}\n"
+    )
+    alone = ["compare.arms=[]", "compare.clean=null", "metric=ims", "data.people=1"]
+    search = f"hydra.searchpath=['file://{world.root / 'my conf'}']"
+    monkeypatch.setenv(config.SEARCHPATH, "")  # is put back
+    words = config.adopt([*world.overrides("attack=random", *alone), "experiment=two", search])
+    assert search not in words and "two" in config.groups()["experiment"]
+    for job in sweep.expand(words).jobs:
+        assert run.launch(job) == []  # arms are composed with the folder too
+    first = capsys.readouterr().out
+    monkeypatch.setattr(run, "_app", lambda: pytest.fail("composed"))
+    monkeypatch.setattr(sys, "argv", ["run", *words, search])
+    run.main()
+    assert capsys.readouterr().out == first
+    monkeypatch.setattr(parallel, "in_charge", lambda: False)
+    run.main()
+    assert capsys.readouterr().out == ""
+    with pytest.raises(UserError, match="nowhere is no folder"):
+        config.adopt(["hydra.searchpath=[file://nowhere]"])
+
+
+@pytest.mark.parametrize("word", ["attack=glob(m*)", "hydra/sweeper=optuna"])
+def test_a_sweep_of_another_kind_is_left_to_hydra(
+    monkeypatch: pytest.MonkeyPatch, word: str
+) -> None:
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+    assert not run._answered(["--multirun", word])
+    assert not run._answered(["--multirun", "seed=0,1", "hydra.sweeper._target_=my.Sweeper"])
+
+
 def _marker(entry: index.Entry) -> Path:
     return next(Path(file) for file in entry.files if file.endswith(MARKER))
 
@@ -193,13 +272,55 @@ def test_another_config_or_source_is_not_answered(
     [job, *_] = finish(world, monkeypatch, "random")
     assert index.find(job) and not index.find([*job, "seed=1"])
     with monkeypatch.context() as changed:
-        changed.setattr(index, part, lambda: "other")
+        changed.setattr(index, part, lambda *_: "other")
         assert index.find(job) is None
     with monkeypatch.context() as changed:
         changed.setenv("DIFFSHORTCUT_PLUGINS", "outside")
         assert index.find(job) is None
     monkeypatch.chdir(world.root)  # where the words may mean other files
     assert index.find(job) is None
+
+
+def test_the_folder_of_photos_is_watched_however_it_is_named(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(world.root))
+    words = [w for w in world.overrides("attack=random") if not w.startswith("data.root=")]
+    alone = ["compare.arms=[]", "compare.clean=null", "metric=ims"]
+    job = [*words, "data.root='~/people'", *alone]
+    assert run.launch(job) == []
+    assert index.find(job)
+    Image.new("RGB", (8, 8)).save(world.root / "people" / "ann" / "00a.png")
+    assert index.find(job) is None
+
+
+def test_a_config_that_has_changed_meanwhile_is_not_noted(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [job] = jobs(world, ("random",))
+    index.find(job)
+    monkeypatch.setattr(index._conf, "__wrapped__", lambda roots: "other")
+    assert run.launch(job) == []
+    assert index.find(job) is None
+
+
+def test_the_place_of_an_entry_holds_all_that_the_words_mean(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    place = index._place
+    assert place(["data.root=${oc.env:PHOTOS}"]) is None
+    assert place(["attack.radius=4", "++attack.radius=8"]) != place(
+        ["++attack.radius=8", "attack.radius=4"]
+    )
+    assert place(["attack={radius: 4}", "attack.radius=8"]) != place(
+        ["attack.radius=8", "attack={radius: 4}"]
+    )
+    assert place(["attack=aspl", "attack.radius=4"]) == place(["attack.radius=4", "attack=aspl"])
+    assert place(["++runtime.store='a b'"]).parent == Path("a b/index")
+    before = place(["attack=aspl"])
+    monkeypatch.setattr(index, "_variables", lambda roots: ("PHOTOS",))  # what a yaml reads
+    monkeypatch.setenv("PHOTOS", "here")
+    assert place(["attack=aspl"]) != before
 
 
 def test_verify_looks_at_the_content(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,7 +339,8 @@ def test_verify_looks_at_the_content(world: World, monkeypatch: pytest.MonkeyPat
 def test_the_plan_of_a_sweep(world: World, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     swept = finish(world, monkeypatch, "random")
     words = [word for word in swept[0] if not word.startswith(("attack=", "purifier="))]
-    monkeypatch.setattr(sys, "argv", ["plan", "-m", "attack=random,pid", "purifier=none", *words])
+    asked = ["attack=random,pid", *words, "purifier=none"]
+    monkeypatch.setattr(sys, "argv", ["plan", "--quick", "-m", *asked])
     capsys.readouterr()
     plan.main()
     said = capsys.readouterr().out
@@ -242,8 +364,7 @@ def test_jobs_are_those_that_hydra_launches(
     (tmp_path / "experiment" / "whole.yaml").write_text(
         "# @package _global_\nhydra: {mode: MULTIRUN, sweeper: {params: {attack: 'aspl,pid'}}}\n"
     )
-    search = [f"hydra.searchpath=[file://{tmp_path}]"]
-    monkeypatch.setattr(config, "search_path", lambda: search)
+    monkeypatch.setenv(config.SEARCHPATH, str(tmp_path))
     assert sweep.expand(["experiment=whole"]).jobs == [
         ["attack=aspl", "experiment=whole"], ["attack=pid", "experiment=whole"],
     ]  # fmt: skip
@@ -298,6 +419,47 @@ def test_workers_fit_the_cluster() -> None:
     whole = shapes([node(CPU=8.0, GPU=2.0)], {"workers": 1, "light_gpu": 0}, 2)
     assert [shape["num_gpus"] for shape, _ in whole] == [1]
     assert shapes([node(CPU=1.0)], options, 2) == []
+
+
+def test_an_error_around_a_stage_is_told_and_its_worker_stays(tmp_path: Path) -> None:
+    from diffshortcut.launch.cluster import Cluster, Resident, _Call
+
+    class RayError(Exception): ...
+
+    class RayTaskError(RayError): ...
+
+    class OutOfMemoryError(RayError): ...
+
+    def get(reference: str) -> None:
+        raise RayTaskError("ray::Worker.do()\n  File ...\nPermissionError: no log here\n")
+
+    kinds = [RayError, RayTaskError, OutOfMemoryError]
+    exceptions = SimpleNamespace(**{kind.__name__: kind for kind in kinds})
+    ray = SimpleNamespace(wait=lambda calls, **_: (calls, []), get=get, exceptions=exceptions)
+    made = Cluster(Store(tmp_path), {}, {}, tmp_path / "logs")
+    worker = Resident(None, {}, False)
+    made.workers, made._ray = [worker], ray
+    made._calls = {"x": _Call(worker, cells.Task(stage="prior", config={}, seed=0))}
+    [event] = made.wait(0)
+    assert event.outcome and event.outcome.reason == "PermissionError: no log here"
+    assert made.idle() == [worker]
+
+
+def test_the_status_shares_the_time_left_among_the_workers(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    swept = jobs(world, ("random",))
+    prepared(swept)
+    record = Record.of(swept, Store(world.root / "store"))
+    shutil.rmtree(world.root / "store" / "score")
+    record.write_workers(4)
+    monkeypatch.setattr(plan, "_expected", lambda task, history: plan.Took(40.0, 1, 1))
+    capsys.readouterr()
+    grid.show(Record(record.folder))
+    said = capsys.readouterr().out
+    assert "stages (1 jobs)" in said and "20 s" in next(
+        s for s in said.splitlines() if "score" in s
+    )
 
 
 def test_light_stages_have_no_model(world: World) -> None:

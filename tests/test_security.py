@@ -188,6 +188,20 @@ FILES = {
     "experiment/logging.yaml": (
         f"# @package _global_\nhydra: {{job_logging: {{handlers: {{x: {{(): {WOKEN}.run}}}}}}}}\n"
     ),
+    "experiment/walk.yaml": (
+        "# @package _global_\nhydra: {job_logging: {handlers: {x: {"
+        "(): diffshortcut.store.shutil.copytree, src: mine, dst: woken}}}}\n"
+    ),
+    "experiment/sought.yaml": (
+        f"# @package _global_\nhydra: {{job_logging: {{root: {{level: 'ext://{WOKEN}.run'}}}}}}\n"
+    ),
+    "debug/callback.yaml": (
+        f"# @package _global_\nhydra: {{callbacks: {{x: {{_target_: {WOKEN}.run}}}}}}\n"
+    ),
+    "experiment/sweep.yaml": (
+        "# @package _global_\n"
+        "hydra: {mode: MULTIRUN, sweeper: {params: {debug: 'callback,tiny'}}}\n"
+    ),
     "experiment/plugins.yaml": (
         "# @package _global_\nhydra: {job: {env_set: {DIFFSHORTCUT_PLUGINS: evil_module}}}\n"
         f"attack: {{_target_: {WOKEN}.run}}\n"
@@ -229,6 +243,13 @@ MORE_TARGETS = [
     [f"hydra.sweeper._target_={WOKEN}.run", "--multirun", "seed=0,1"],
     ["attack=aspl", "experiment=nested"],
     ["--multirun", "experiment=quickstart,callback"],
+    ["--multirun", "debug=callback,tiny"],
+    ["--multirun", "debug=glob(c*)"],
+    ["experiment=sweep"],
+    ["experiment=walk"],
+    ["experiment=sought"],
+    ["--config-dir=mine/conf", "seed=1"],
+    ["--experimental-rerun=x.pickle", "seed=1"],
     ["experiment=plugins"],
     ["experiment=object"],
 ]
@@ -253,9 +274,58 @@ def test_a_foreign_target_is_refused_before_it_is_imported(evil: Path, words: li
     assert not (evil / "woken").exists() and not (evil / "outputs").exists()
 
 
-def test_what_hydra_needs_itself_is_trusted() -> None:
+WALKS = [
+    "+hydra.callbacks.x._target_=hydra._internal.utils.os.system",
+    "+hydra.callbacks.x._target_=hydra._internal.utils.get_args_parser",
+    "+hydra.callbacks.x._target_=diffshortcut.launch.worker.Worker",
+    "+hydra.job_logging.handlers.x.class=logging.os.system",
+    "+hydra.job_logging.handlers.x.class=mine.os.mkdir",
+    "hydra.job_logging.root.level='ext://evil.run'",
+    "hydra.job_logging.root.level='${runtime.store}'",
+    "hydra.run.dir='ext://evil'",
+    "experiment=quickstart,walk",
+    "debug=tiny,callback",
+    "debug=glob(call*)",
+    "experiment=sweep",
+]
+
+
+@pytest.mark.parametrize("word", WALKS)
+def test_nothing_is_reached_by_a_walk_nor_by_an_option_of_a_sweep(
+    evil: Path, monkeypatch: pytest.MonkeyPatch, word: str
+) -> None:
+    from diffshortcut import schema, trusted
+
+    monkeypatch.syspath_prepend(evil)
+    monkeypatch.setattr(schema, "plugins", lambda: ("mine",))
+    monkeypatch.setattr(config, "roots", lambda: (config.folder(), evil / "mine" / "conf"))
+    with pytest.raises(UserError, match="import|no folder|no such function"):
+        trusted.check([word])
+
+
+@pytest.mark.parametrize("name", ["config.find_spec", "config.instantiate", "config._imported"])
+def test_a_target_is_what_its_module_offers(name: str) -> None:
+    from diffshortcut import schema
+
+    with pytest.raises(UserError, match="no such function"):
+        schema.signature(f"diffshortcut.{name}")
+
+
+@pytest.mark.parametrize("flag", ["--config-path=x", "-cd=x", "--config-n=x", "--experimental=x"])
+def test_no_flag_replaces_the_config_that_is_looked_at(flag: str) -> None:
     from diffshortcut import trusted
 
+    assert trusted.words(["--cfg", "job", "seed=1", "-m"]) == ["seed=1"]
+    with pytest.raises(UserError, match="is not taken: .*hydra.searchpath"):
+        trusted.words([flag, "seed=1"])
+
+
+def test_what_hydra_needs_itself_is_trusted() -> None:
+    from diffshortcut import launch, trusted
+
+    launch.register()
+    trusted.check(["hydra/launcher=graph", "hydra/job_logging=default"])
+    trusted.check(["attack=nothing,aspl"])  # Hydra says what is wrong
     trusted.check([])
     trusted.check(["attack=aspl,metacloak", "experiment=quickstart,attacks", "seed=0,1"])
     trusted.check(["+hydra.job.env_set.OMP_NUM_THREADS=1"])

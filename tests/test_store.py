@@ -367,3 +367,19 @@ def test_a_second_writer_drops_its_copy(tmp_path: Path) -> None:
     publish(final, lambda out: {"late": True}, aside=tmp_path / "two")
     assert payload(final) == PAYLOAD
     assert not (tmp_path / "two").exists()
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_file_is_replaced_wholly_or_not(tmp_path: Path, alone: bool) -> None:
+    place = tmp_path / "new" / "file.json"
+    with store.replacing(place, alone=alone) as aside:
+        aside.write_text("first")
+    with pytest.raises(OSError), store.replacing(place, alone=alone) as aside:
+        aside.write_text("hal")
+        raise OSError("full")
+    assert place.read_text() == "first" and list(place.parent.iterdir()) == [place]
+    (place.parent / ".file.json").write_text("of a killed process")
+    with store.replacing(place, alone=alone) as aside:
+        aside.write_text("second")
+    assert place.read_text() == "second"
+    assert len(list(place.parent.iterdir())) == (1 if alone else 2)

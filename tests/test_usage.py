@@ -5,8 +5,10 @@ import subprocess
 import sys
 
 import pytest
+import yaml
 
 from diffshortcut import completion, config, usage
+from diffshortcut.errors import UserError
 
 
 def test_every_group_and_option_is_described_in_a_line():
@@ -50,3 +52,21 @@ def test_the_shell_is_answered(line, offered):
     command = [sys.executable, "-m", "diffshortcut.run", "-sc", "query=bash"]
     answer = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert answer.stdout.split() == offered
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (UserError("so"), "so"),
+        (yaml.YAMLError("at\n  line 3"), "at line 3"),
+        (SyntaxError("bad", ("mine.py", 3, 1, "")), "mine.py, line 3: bad"),
+        (PermissionError(13, "denied", "/x"), "/x: denied"),
+        (OSError("odd"), "odd"),
+    ],
+)
+def test_every_command_says_an_error_alike(error, said):
+    with pytest.raises(SystemExit) as stopped, usage.one_line([]):
+        raise error
+    assert str(stopped.value) == f"error: {said}"
+    with pytest.raises(type(error)), usage.one_line([], traced=True):
+        raise error

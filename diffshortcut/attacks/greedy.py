@@ -41,7 +41,7 @@ class GreedySearch:
         """The timesteps left for each image; the steps taken meanwhile are forgotten."""
         draws, at = draws.scope("greedy"), _Chosen(len(scene.names))
         gradient = gradient_of(denoising_loss(model, prompt, draws, timesteps=at))
-        everything = torch.arange(model.num_timesteps)
+        everything = torch.arange(model.num_timesteps, device="cpu")  # where draws and slopes are
         state = scene.variables(x=scene.images, left=[everything for _ in scene.names])
         for number in scene.checkpoint.track(range(self.steps), "simac: timesteps", state):
             if all(len(some) <= self.timesteps_left for some in state.left):
@@ -86,7 +86,7 @@ class _Chosen:
     """The timestep at which each image is looked at next."""
 
     def __init__(self, images: int) -> None:
-        self.timesteps = torch.zeros(images, dtype=torch.long)
+        self.timesteps = torch.zeros(images, dtype=torch.long, device="cpu")
 
     def __call__(self, images: range, step: int) -> Tensor:
         return self.timesteps[list(images)]

@@ -48,12 +48,8 @@ def main() -> None:
     words = sys.argv[1:]
     if words[:1] != ["scan"]:
         sys.exit("usage: python -m diffshortcut.data scan data=folder data.root=PHOTOS")
-    try:
-        found, lines = scan(words[1:])
-    except UserError as error:
-        sys.exit(f"error: {error}")
-    except usage.CONFIG_ERRORS as error:
-        sys.exit(f"error: {usage.explain(error, words[1:])}")
+    with usage.one_line(words[1:]):
+        found, lines = scan(config.adopt(words[1:]))
     from rich.console import Console
 
     if found:

@@ -33,6 +33,9 @@ class PeopleError(UserError):
         super().__init__("; ".join(reasons))
         self.read, self.reasons = read, reasons
 
+    def __reduce__(self) -> tuple[type["PeopleError"], tuple[list[Person], list[str]]]:
+        return type(self), (self.read, self.reasons)  # from a job in another process
+
 
 def read_each(read: Callable[[Path], Person], places: Sequence[Path]) -> list[Person]:
     """Every person, read from his or her folder; PeopleError if that fails for any."""

@@ -107,6 +107,10 @@ class Cluster:
             try:
                 outcome = self._ray.get(reference)
             except self._ray.exceptions.RayError as error:
+                failed = isinstance(error, self._ray.exceptions.RayTaskError)
+                if call.task and failed:  # not the stage but what is around it: the worker lives
+                    yield Event(key, Outcome(said(error), self.log(call.task)))
+                    continue
                 if call.worker in self.workers:
                     self.workers.remove(call.worker)
                 self._start(call.worker.shape, call.worker.light)
@@ -125,6 +129,12 @@ class Cluster:
         store = str(self.store.root.absolute())
         actor = maker.remote(os.getcwd(), environment, store, dict(self.runtime))
         self._calls[actor.ready.remote()] = _Call(Resident(actor, shape, light))
+
+
+def said(error: BaseException | None) -> str:
+    """The end of what Ray says of an error, after the traceback that it holds."""
+    lines = str(error or "").strip().splitlines()
+    return lines[-1].strip() if lines else type(error).__name__
 
 
 def shapes(

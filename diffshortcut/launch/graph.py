@@ -1,12 +1,13 @@
 """The merged graph of a sweep's jobs: planned, run once, and then looked up by each job."""
 
 import logging
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from diffshortcut import cells, index, plan, usage
+from diffshortcut import cells, index, parallel, plan, results, usage
 from diffshortcut.cells import Failure, Task
 from diffshortcut.errors import UserError
 from diffshortcut.launch.board import Board
@@ -30,7 +31,8 @@ class Grid:
         self._compose = compose
         self._show = show
         self._planned: dict[tuple[str, ...], Comparison] = {}
-        self._record: Record | None = None
+        self._record: Record | None = None  # of the jobs that were last prepared
+        self._failed: list[Failure] = []  # of these
         self.failures: dict[str, Failure] = {}  # by stage key: not to be tried again by the jobs
 
     def comparison(self, overrides: Sequence[str]) -> Comparison:
@@ -44,35 +46,50 @@ class Grid:
         return entry is not None
 
     def prepare(self, jobs: Sequence[Sequence[str]], options: Mapping[str, Any]) -> None:
-        """Run all stages that the jobs lack, each once; what cannot be done is in `failures`."""
+        """Run all stages that the jobs lack, each once; what cannot be done is in `failures`.
+
+        Of a large sweep Hydra may prepare and launch some jobs after the other.
+        """
+        if parallel.launched():
+            raise UserError("hydra/launcher=graph: without accelerate launch, as it starts workers")
+        self._planned.clear()
+        self._record, self._failed = None, []
         for job in track([job for job in jobs if not index.find(job)], "composing"):
             try:
-                self._planned[tuple(job)] = self._compose(job)
-            except (UserError, *usage.CONFIG_ERRORS):
-                pass  # the job itself will say it
+                found = self._compose(job)
+                found.key()  # for which all weights and pictures are read
+            except (UserError, OSError, *usage.CONFIG_ERRORS):
+                continue  # the job itself will say it
+            self._planned[tuple(job)] = found
         if not self._planned:
             return
         store, runtime = self._runtime()
-        tasks = cells.merge(cell for found in self._planned.values() for _, _, cell in found)
+        unfinished = {job: each for job, each in self._planned.items() if _is_to_do(job, each)}
+        tasks = cells.merge(cell for found in unfinished.values() for _, _, cell in found)
         todo = [task for task in tasks if not store.find(task.stage, task.key)]
-        log.info("jobs: %d | stages: %d, to do: %d", len(jobs), len(tasks), len(todo))
+        counts = len(jobs), len(unfinished), len(tasks), len(todo)
+        log.info("jobs: %d, to do: %d | their stages: %d, to do: %d", *counts)
+        if not unfinished:
+            return
         self._record = record = Record.of(jobs, store)
-        for line in record.differences(self._planned):
+        for line in record.differences(unfinished):
             log.warning("since this command last ran: %s", line)
-        record.write(self._planned)
+        record.write(unfinished)
         if todo:
             _announce(todo, store, ask=options["confirm"])
-            failures = _run(todo, store, runtime, options, record)
-            self.failures = {failure.task.key: failure for failure in failures}
-        record.write_failures(list(self.failures.values()))
+            self._failed = _run(todo, store, runtime, options, record)
+            tried = {task.key for task in todo}
+            before = {key: it for key, it in self.failures.items() if key not in tried}
+            self.failures = before | {failure.task.key: failure for failure in self._failed}
+        record.write_failures(self._failed)
 
     def finish(self) -> None:
         """Say what could not be done, why, and where more is said."""
-        for failure in self.failures.values():
+        for failure in self._failed:
             where = f" ({failure.log})" if failure.log else ""
             log.error("not done: %s: %s%s", failure.task.title, failure.reason, where)
-        if self.failures and self._record:
-            log.error("not done: %d stages of %s", len(self.failures), self._record.folder)
+        if self._failed and self._record:
+            log.error("not done: %d stages of %s", len(self._failed), self._record.folder)
 
     def _runtime(self) -> tuple[Store, dict[str, Any]]:
         """Of all jobs: UserError unless they agree."""
@@ -82,6 +99,11 @@ class Grid:
         store = Store(Path(found[0]["store"]))
         check_writable(store.root)
         return store, found[0]
+
+
+def _is_to_do(job: Sequence[str], comparison: Comparison) -> bool:
+    """Whether a job needs its stages: with its results there, only if their content is read."""
+    return bool(os.environ.get(index.VERIFY)) or not results.is_complete(comparison.folder(job))
 
 
 def _announce(todo: list[Task], store: Store, *, ask: bool) -> None:

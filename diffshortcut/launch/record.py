@@ -10,7 +10,7 @@ from typing import Any
 from diffshortcut import config, keys
 from diffshortcut.cells import Failure, Task
 from diffshortcut.results import Comparison
-from diffshortcut.store import Store
+from diffshortcut.store import Store, replacing
 
 GRID = "grid.json"
 FAILURES = "failures.json"
@@ -58,6 +58,10 @@ class Record:
             },
         )
         _write(self.folder / FAILURES, {})
+
+    def write_workers(self, count: int) -> None:
+        """Note how many work at once."""
+        _write(self.folder / GRID, {**(_read(self.folder / GRID) or {}), "workers": count})
 
     def write_failures(self, failures: Sequence[Failure]) -> None:
         """Note what could not be done."""
@@ -122,6 +126,5 @@ def _read(file: Path) -> Any:
 
 
 def _write(file: Path, content: Any) -> None:
-    aside = file.with_name(f".{file.name}")
-    aside.write_text(json.dumps(content, allow_nan=False))
-    aside.replace(file)
+    with replacing(file) as aside:  # two runs of a command have one folder
+        aside.write_text(json.dumps(content, allow_nan=False))

@@ -10,7 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-PASSED_ON = ("DIFFSHORTCUT_PLUGINS", "DIFFSHORTCUT_WEIGHTS", "HF_HUB_OFFLINE", "PYTHONPATH")
+PASSED_ON = (
+    *("DIFFSHORTCUT_PLUGINS", "DIFFSHORTCUT_SEARCHPATH", "DIFFSHORTCUT_WEIGHTS"),
+    *("HF_HUB_OFFLINE", "PYTHONPATH"),
+)
 FORMAT = logging.Formatter("%(asctime)s %(levelname)s %(message)s")
 
 

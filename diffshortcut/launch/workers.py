@@ -19,9 +19,8 @@ from diffshortcut import cells, config, execute, weights
 from diffshortcut.cells import Failure, Task
 from diffshortcut.errors import UserError
 from diffshortcut.launch.board import Board
-from diffshortcut.launch.cluster import Cluster, Resident
+from diffshortcut.launch.cluster import Cluster, Event, Resident, said
 from diffshortcut.launch.record import Record
-from diffshortcut.launch.worker import Outcome
 from diffshortcut.store import Store, StoreError
 
 log = logging.getLogger(__name__)
@@ -47,6 +46,7 @@ def run(
         execute.load(task)
     with Cluster(store, runtime, options, record.logs) as cluster:
         board.workers = len(cluster.shapes)
+        record.write_workers(board.workers)
         return _Run(tasks, cluster, runtime, options, board, record).all()
 
 
@@ -88,7 +88,7 @@ class _Run:
                 if failed_starts >= STARTS:
                     raise UserError(f"hydra/launcher=graph: no worker starts: {event.error}")
                 if event.task:
-                    self._ended(self.tasks[event.task], event.outcome, event.out_of_memory)
+                    self._ended(self.tasks[event.task], event)
             if not self.cluster.workers and time.monotonic() - seen > PATIENCE:
                 seen = time.monotonic()
                 log.warning("waiting for a worker: the cluster has no room for one")
@@ -121,9 +121,10 @@ class _Run:
         left_to_others = self.cluster.has_light and is_light(task)
         return left_to_others, kind(task) != worker.kind, self.place[key]
 
-    def _ended(self, task: Task, outcome: Outcome | None, out_of_memory: bool) -> None:
+    def _ended(self, task: Task, event: Event) -> None:
+        outcome = event.outcome
         if outcome is None:
-            self._was_lost(task, out_of_memory)
+            self._was_lost(task, event)
         elif outcome.stop:
             raise StoreError(outcome.reason)
         elif outcome.reason:
@@ -132,17 +133,19 @@ class _Run:
             self.graph.done(task.key)
             self.board.tell(task, "done")
 
-    def _was_lost(self, task: Task, out_of_memory: bool) -> None:
+    def _was_lost(self, task: Task, event: Event) -> None:
         """Its worker died: again elsewhere, and smaller if it was for want of memory."""
         self.lost[task.key] += 1
         before = self.too_large.get(task.key, ())
         size = before[-1] // 2 if before else execute.micro_batch(task)
-        if out_of_memory and size > 1:
+        if event.out_of_memory and size > 1:
             self.too_large[task.key] = (*before, size)
         if self.lost[task.key] > self.retries:
             reason = f"its worker died {self.lost[task.key]} times"
-            if out_of_memory:
+            if event.out_of_memory:
                 reason += ", killed for want of memory"
+            elif event.error:
+                reason += f": {said(event.error)}"
             self._fail(Failure(task, reason, self.cluster.log(task)))
         else:
             log.warning("%s: its worker died; it is tried again", task.title)
