@@ -139,10 +139,9 @@ def launch(overrides: Sequence[str]) -> list[cells.Failure]:
         store = Store(Path(comparison.runtime["store"]))
         execute.train_along(comparison.tasks, store, comparison.runtime)
         return []
-    try:
-        return _launch(overrides, comparison)
-    finally:
-        parallel.call(None)
+    failures = _launch(overrides, comparison)
+    parallel.call(None)  # an error ends this process instead, and the launcher then the others
+    return failures
 
 
 def _launch(overrides: Sequence[str], composed: Comparison | None = None) -> list[cells.Failure]:
