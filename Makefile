@@ -7,7 +7,7 @@ SLOW_EXTRAS := test,mini,grid,optim8,browser,dashboard
 FULL   := .venv-full
 FAST   := not slow and not faults and not gpu and not large
 # every process computes with one thread
-PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+PYTEST := $(BIN)/python -m pytest -rs --numprocesses 2 --dist loadfile
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,7 +42,8 @@ test: $(VENV)/.core ## lint, types and the fast tests
 	$(PYTEST) -m "$(FAST)"
 
 test-slow: $(VENV)/.slow ## the slow tests, with everything that they need
-	$(BIN)/python -m pytest -m slow
+	$(PYTEST) -m "slow and not alone"
+	$(BIN)/python -m pytest -rs -m "slow and alone"
 
 test-large: $(VENV)/.slow ## one step of each kind at the size of Stable Diffusion 2.1 (20 GB of memory)
 	$(BIN)/python -m pytest -s -m large
