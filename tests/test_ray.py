@@ -17,7 +17,7 @@ import pytest
 
 from diffshortcut.store import MARKER
 
-pytestmark = [pytest.mark.slow, pytest.mark.alone]
+pytestmark = pytest.mark.alone
 ROOT = Path(__file__).parents[1]
 KILLS = int(os.environ.get("GRID_KILLS", "2"))
 FULL = KILLS > 2  # make grid-kills
@@ -167,6 +167,7 @@ def serial(tmp_path_factory: pytest.TempPathFactory, outside: Path) -> dict[str,
     return place.payload()
 
 
+@pytest.mark.slow
 def test_two_workers_make_the_same_bytes_and_each_stage_once(
     place: Place, serial: dict[str, str]
 ) -> None:
@@ -178,6 +179,7 @@ def test_two_workers_make_the_same_bytes_and_each_stage_once(
     assert len({pid for _, _, pid in place.starts()}) == 2  # both had work, and stayed
 
 
+@pytest.mark.slow
 def test_kills_lose_nothing_and_repeat_nothing(place: Place, serial: dict[str, str]) -> None:
     chance, running, killed = random.Random(0), grid(place, workers=2), {"worker": 0, "driver": 0}
     victims = ["worker", "driver"]
@@ -209,6 +211,7 @@ def test_kills_lose_nothing_and_repeat_nothing(place: Place, serial: dict[str, s
     assert all(began <= finished[name] for name, began, _ in place.starts())
 
 
+@pytest.mark.slow
 def test_three_broken_cells_are_named_and_the_others_finish(place: Place) -> None:
     words = ["attack=random", "purifier=none,breaks,greedy,lost,hungry"]
     assert place.begin(*words, "hydra.launcher.workers=1").wait() == 1
@@ -229,6 +232,7 @@ def test_three_broken_cells_are_named_and_the_others_finish(place: Place) -> Non
     assert "jobs: 5 | stages: 21, to do: 21" in said and "Traceback" not in said
 
 
+@pytest.mark.long
 def test_a_grid_on_a_cluster_survives_one_of_its_two_nodes(
     place: Place, serial: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -252,7 +256,13 @@ def test_a_grid_on_a_cluster_survives_one_of_its_two_nodes(
     assert place.payload() == serial
 
 
-@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
+@pytest.mark.parametrize(
+    "launcher",
+    [
+        pytest.param("joblib", marks=pytest.mark.slow),
+        pytest.param("submitit_local", marks=pytest.mark.long),  # make slurm-test: the real one
+    ],
+)
 def test_other_launchers_meet_at_the_store(
     place: Place, serial: dict[str, str], launcher: str
 ) -> None:
