@@ -5,9 +5,9 @@ BIN    := $(VENV)/bin
 ARGS   ?= attack=metacloak purifier=ours
 SLOW_EXTRAS := test,mini,grid,optim8,browser,dashboard
 FULL   := .venv-full
-FAST   := not slow and not faults and not gpu and not large
+FAST   := not slow and not faults and not gpu and not large and not long
 # every process computes with one thread
-PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+PYTEST := $(BIN)/python -m pytest -rs --numprocesses 2 --dist loadfile
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,7 +42,11 @@ test: $(VENV)/.core ## lint, types and the fast tests
 	$(PYTEST) -m "$(FAST)"
 
 test-slow: $(VENV)/.slow ## the slow tests, with everything that they need
-	$(BIN)/python -m pytest -m slow
+	$(PYTEST) -m "slow and not alone"
+	$(BIN)/python -m pytest -rs -m "slow and alone"
+
+test-long: $(VENV)/.slow ## more of what the slow tests show on a part: presets, costs, other launchers
+	$(BIN)/python -m pytest -rs -m long
 
 test-large: $(VENV)/.slow ## one step of each kind at the size of Stable Diffusion 2.1 (20 GB of memory)
 	$(BIN)/python -m pytest -s -m large
@@ -108,7 +112,7 @@ bench-purifiers: $(VENV)/.core ## the purifiers' speed beside plain versions of 
 	OMP_NUM_THREADS=1 $(BIN)/python -m diffshortcut.bench.purifiers --costs
 
 grid-kills: $(VENV)/.slow ## a grid on Ray whose workers and driver are killed twenty times ends with equal bytes
-	GRID_KILLS=20 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s -m slow tests/test_ray.py -k "same_bytes or kills"
+	GRID_KILLS=20 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s -m "slow or long" tests/test_ray.py -k "same_bytes or kills or cluster"
 
 slurm-test: $(VENV)/.slow ## a Slurm of two nodes on this machine runs a grid (Debian, as root; installs slurm-wlm)
 	.ci/slurm-test $(BIN)/python

@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,14 @@ from world import world  # noqa: F401  # a fixture
 
 torch.set_num_threads(1)
 os.environ["DIFFSHORTCUT_WEIGHTS"] = "/nonexistent/weights"  # whatever this machine has
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """A cell that a test runs sets its process's threads and device: not those of the next test."""
+    yield
+    torch.set_num_threads(1)
+    torch.set_default_device(None)
 
 
 @pytest.fixture(autouse=True)

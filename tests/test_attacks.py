@@ -126,12 +126,12 @@ def test_equal_draws_give_equal_bytes_and_others_do_not(name: str, zoo: TinyZoo)
 
 @pytest.mark.parametrize("name", WITH_RADIUS)
 def test_radius_0_gives_the_clean_images(name: str, zoo: TinyZoo) -> None:
-    assert torch.equal(protect(node(name, zoo, "attack.radius=0")), SCENE.images)
+    assert torch.equal(protect({**node(name, zoo), "radius": 0}), SCENE.images)
 
 
 @pytest.mark.parametrize("name", WITH_RADIUS)
 def test_a_negative_radius_is_the_users_error(name: str, zoo: TinyZoo) -> None:
-    attack = node(name, zoo, "attack.radius=-1")
+    attack = {**node(name, zoo), "radius": -1}
     with pytest.raises(UserError, match="negative"):
         config.build(attack, "attack")
     with pytest.raises(UserError, match="negative"):

@@ -97,6 +97,7 @@ def test_every_case_and_every_cost_can_be_composed() -> None:
     assert timed(purifier, IMAGES).wall > 0
 
 
+@pytest.mark.long
 def test_the_cost_of_a_purifier_is_measured_in_a_process_of_its_own() -> None:
     name, *found = costs("jpeg", threads=1)
     assert name == "jpeg" and len(found) == 8  # load, first, next, memory of two batches

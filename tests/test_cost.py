@@ -148,13 +148,16 @@ def test_a_stage_is_told_once_and_holds_its_optimizer():
     assert estimate(task) is cost
 
 
-LONG = ("pixel_diffpure", "gridpure")  # a thousand calls, each of their operations looked at
+SAMPLE = (
+    *("advdm", "photoguard_diffusion", "aspl"),
+    *("dreambooth", "latent_diffpure", "plain"),
+)  # a loop of each kind; the others: make test-long
 
 
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=pytest.mark.large if name in LONG else pytest.mark.slow)
+        pytest.param(name, marks=pytest.mark.slow if name in SAMPLE else pytest.mark.long)
         for name in costs.CASES
     ],
 )

@@ -95,7 +95,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory, tiny_ldm_folder: Path) -> dic
 
 
 def impress(tiny: dict[str, Any], **changes: Any) -> Impress:
-    options = {"steps": 40, "learning_rate": 0.01, "cosine": False, "epsilon": 1e-8}
+    options = {"steps": 12, "learning_rate": 0.01, "cosine": False, "epsilon": 1e-8}
     options |= {"alpha": 0.1, "budget": 0.1, "noise": 0.1}
     return Impress(**tiny, **{**options, **changes})
 
@@ -104,7 +104,7 @@ def test_impress_lowers_both_of_its_terms(tiny: dict[str, Any]) -> None:
     purifier = impress(tiny, budget=0.0)
     purifier(IMAGES, DRAWS)
     first, *_, last, end = purifier.history
-    assert [row["step"] for row in purifier.history] == list(range(41))
+    assert [row["step"] for row in purifier.history] == list(range(13))
     assert end["distance"] > 0
     assert last["reconstruction"] < first["reconstruction"] and last["hinge"] < first["hinge"]
 
@@ -134,6 +134,7 @@ def test_the_cosine_ends_at_a_small_rate(
         step(self)
 
     monkeypatch.setattr(torch.optim.Adam, "step", noted)
+    monkeypatch.setattr(Impress, "_reconstruction", lambda _, p: p.square().mean((1, 2, 3)))
     impress(tiny, cosine=cosine, steps=200)(IMAGES[:1], DRAWS)
     assert rates[0] == 0.01 and rates[-1] == pytest.approx(last, rel=0.1)
 

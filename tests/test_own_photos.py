@@ -154,6 +154,13 @@ def outside(shape: tuple[int, ...]) -> np.ndarray:
     return mask
 
 
+@pytest.fixture
+def few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the objective that is told of an attack."""
+    monkeypatch.setattr(protect, "HELD_OUT", 2)
+
+
+@pytest.mark.usefixtures("few_draws")
 @pytest.mark.parametrize("random_start", [False, True])
 def test_only_the_square_is_changed_and_within_the_bound(
     folder: Path, tmp_path: Path, model: dict[str, str], random_start: bool
@@ -226,6 +233,7 @@ def made(place: Path) -> Path:
     return found
 
 
+@pytest.mark.usefixtures("few_draws")
 def test_photos_are_protected_on_the_mini_zoo(tmp_path: Path, capsys: Any) -> None:
     """End to end: one photo of a phone, wider than high, protected against a real small model."""
     (tmp_path / "PHOTOS").mkdir()

@@ -53,6 +53,7 @@ def test_without_a_launcher_there_is_one_process(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_two_processes_train_as_one_does(tmp_path: Path) -> None:
     """A whole cell under torchrun with gloo, which is what accelerate launch starts on GPUs."""
     found, losses = {}, {}

@@ -17,6 +17,7 @@ import pytest
 
 from diffshortcut.store import MARKER
 
+pytestmark = pytest.mark.alone
 ROOT = Path(__file__).parents[1]
 KILLS = int(os.environ.get("GRID_KILLS", "2"))
 FULL = KILLS > 2  # make grid-kills
@@ -231,7 +232,7 @@ def test_three_broken_cells_are_named_and_the_others_finish(place: Place) -> Non
     assert "jobs: 5 | stages: 21, to do: 21" in said and "Traceback" not in said
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_grid_on_a_cluster_survives_one_of_its_two_nodes(
     place: Place, serial: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -255,8 +256,13 @@ def test_a_grid_on_a_cluster_survives_one_of_its_two_nodes(
     assert place.payload() == serial
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
+@pytest.mark.parametrize(
+    "launcher",
+    [
+        pytest.param("joblib", marks=pytest.mark.slow),
+        pytest.param("submitit_local", marks=pytest.mark.long),  # make slurm-test: the real one
+    ],
+)
 def test_other_launchers_meet_at_the_store(
     place: Place, serial: dict[str, str], launcher: str
 ) -> None:

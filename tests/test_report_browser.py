@@ -11,6 +11,7 @@ from diffshortcut.report.__main__ import write
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.alone,
     pytest.mark.skipif(CHROMIUM is None, reason="no chromium: apt-get install chromium"),
 ]
 EVIL = "<script>alert(1)</script>"

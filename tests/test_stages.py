@@ -155,7 +155,10 @@ def test_the_perturbation_is_measured_on_disk(run: Callable) -> None:
     assert facts["psnr"] == pytest.approx(27.4, abs=0.4)
 
 
-def test_the_surrogates_loss_is_measured(run: Callable, model: dict, class_images: Path) -> None:
+def test_the_surrogates_loss_is_measured(
+    run: Callable, model: dict, class_images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protect, "HELD_OUT", 4)
     attack = {
         "_target_": "diffshortcut.attacks.aspl.ASPL",
         "surrogate": model,
@@ -174,7 +177,7 @@ def test_the_surrogates_loss_is_measured(run: Callable, model: dict, class_image
     base = ldm.load(weights=model["weights"])
     protected = images.read_folder(out / "images")
     draws = Draws(0, "protect", "anna").scope("held-out")
-    expected = protect.held_out(denoising_loss(base, PROMPTS[0], draws), protected)
+    expected = protect.held_out(denoising_loss(base, PROMPTS[0], draws), protected, 4)
     assert facts["objective"].keys() == {"clean", "protected", "random"}
     assert facts["objective"]["protected"] == pytest.approx(expected)
     assert facts["objective"]["protected"] != facts["objective"]["clean"]
@@ -194,7 +197,8 @@ def test_the_held_out_loss_is_pinned_by_its_draws(model: dict) -> None:
     draws = Draws(0, "protect", "anna")
     torch.manual_seed(1)
     loss = denoising_loss(base, PROMPTS[0], draws)
-    first = protect.held_out(loss, x)
+    first = protect.held_out(loss, x, 4)
     torch.manual_seed(2)
-    assert protect.held_out(loss, x) == first
-    assert first != protect.held_out(loss, x[:1]) and first > 0
+    assert protect.held_out(loss, x, 4) == first
+    assert first != protect.held_out(loss, x[:1], 4) and first > 0
+    assert first != protect.held_out(loss, x, 3)

@@ -324,6 +324,7 @@ def test_what_is_read_back_is_what_the_local_files_hold(result):
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_proxy_that_never_answers_costs_15_seconds_at_most(result, monkeypatch, silent_server):
     """With the shipped timeout, and with every run of a comparison to be uploaded."""
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)

@@ -1,6 +1,7 @@
 """Composed nodes with every weight replaced by a tiny random one, for contract tests."""
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +48,13 @@ def recognizer_b(folder: Path) -> Path:
 
 def node(group: str, overrides: list[str], zoo: TinyZoo) -> dict[str, Any]:
     """The resolved node of a config group with tiny weights and few steps."""
-    resolved = config.resolve(config.compose(["debug=quick", *overrides]))
-    return _tiny(resolved[group], zoo)
+    return _tiny(_resolved(*overrides)[group], zoo)
+
+
+@cache
+def _resolved(*overrides: str) -> dict[str, Any]:
+    """Composed once for all tests that ask for the same; what they get is _tiny's copy."""
+    return config.resolve(config.compose(["debug=quick", *overrides]))
 
 
 def _tiny(value: Any, zoo: TinyZoo) -> Any:

@@ -29,7 +29,6 @@ def subset(world: World, reference: World) -> None:
     assert truth == {name: mine.get(name) for name in truth}
 
 
-@pytest.mark.slow
 def test_a_repeated_run_gives_equal_bytes(reference: World, world: World) -> None:
     assert world.run() == 0, world.said
     world.check_complete(reference)
@@ -64,7 +63,7 @@ def test_other_arms_and_their_order_change_no_byte(reference: World, world: Worl
         subset(world, reference)
 
 
-@pytest.mark.parametrize("at", [0, 4, pytest.param(9, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("at", [0, 4, 9])
 def test_where_it_resumed_changes_no_byte(reference: World, world: World, at: int) -> None:
     place = "diffshortcut.attacks.pgd:project"
     assert world.run(signal_at={"place": place, "number": 9, "at": at}) == -9

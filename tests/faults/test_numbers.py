@@ -93,7 +93,7 @@ MEMORY = {
 }
 
 
-@pytest.mark.parametrize("kind", [pytest.param("CPU", marks=pytest.mark.slow), "Python", "GPU"])
+@pytest.mark.parametrize("kind", MEMORY)
 def test_a_person_whose_memory_does_not_suffice_stops_nobody_else(
     world: World, tried: Tried, kind: str
 ) -> None:

@@ -82,6 +82,7 @@ def check(world: World, reference: World) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_wandb_that_never_answers_delays_by_its_time_only(
     reference: World, finished: World, tried: Tried, silent: str
 ) -> None:
