@@ -162,7 +162,7 @@ SAMPLE = (
     ],
 )
 def test_told_as_measured(name):
-    """Operations within 2 %, memory within 30 % of all tensors at their most."""
+    """Beside the stage's own code: operations within 2 %, memory within 30 % of all tensors."""
     with costs.short():
         told = estimate(costs.task(name))
     real = costs.tensors(name)

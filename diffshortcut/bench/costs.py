@@ -1,15 +1,18 @@
 """`python -m diffshortcut.bench.costs`: what plans tell beside what is counted and measured.
 
-Stages of the mini zoo run with few steps on blank pictures, each in two processes that start: one
+Stages of the mini zoo run with few steps, what they read is blank, each in two processes: one
 counts operations and adds up the tensors on the CPU, at most, the other looks how far its resident
 memory rises above what it was with everything imported.
 """
 
+import importlib
 import json
 import subprocess
 import sys
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from unittest.mock import patch
 
@@ -57,12 +60,48 @@ def task(name: str) -> Any:
 
 
 def run(name: str) -> None:
-    """The stage of a case, on blank pictures."""
-    from diffshortcut.cost import stages, stand_ins
-    from diffshortcut.models.ldm import LatentDiffusion
+    """The stage of a case as a run has it, with blank artifacts to read."""
+    from diffshortcut import config
+    from diffshortcut.seeding import Draws
+    from diffshortcut.stages.inputs import Inputs
 
-    with short(), patch.object(LatentDiffusion, "with_weights", stand_ins.trained):
-        stages.rehearse(task(name))
+    made = task(name)
+    stage = importlib.import_module(f"diffshortcut.stages.{made.stage}")
+    # `config.build` as it is now: who counts may have put another in its place
+    building = patch.object(stage, "build", config.build)
+    with short(), building, TemporaryDirectory() as place:
+        out = Path(place) / "out"
+        out.mkdir()
+        artifacts = {role: _artifact(role, made, Path(place) / role) for role in made.inputs}
+        inputs = Inputs(person=made.person, artifacts=artifacts)
+        stage.run(config=made.config, inputs=inputs, out=out, draws=Draws(0, made.stage, "nobody"))
+
+
+def _artifact(role: str, task: Any, folder: Path) -> Path:
+    """What a stage reads in a role: the model that it began with, or blank pictures."""
+    import torch
+
+    from diffshortcut.images import write_folder
+    from diffshortcut.weights import locate
+
+    if role in ("model", "personalized"):
+        return locate("mini:mini_a")
+    config, names = task.inputs[role].config, [f"{path.stem}.png" for path in task.person.set_B]
+    if role == "prior":
+        names = [f"{number}.png" for number in range(config["images"])]
+    if role == "generated":
+        prompts, count = config["sampler"]["prompts"], config["sampler"]["images"]
+        names = [f"{p}-{s:02d}.png" for p in range(len(prompts)) for s in range(count)]
+        folder.mkdir()
+        (folder / "prompts.json").write_text(json.dumps({"prompts": prompts}))
+    side = resolution(task)
+    write_folder(folder / "images", torch.zeros(len(names), 3, side, side), names)
+    return folder
+
+
+def resolution(task: Any) -> int:
+    """Pixels of the pictures: only some stages are told."""
+    return next(t.config["resolution"] for t in task.ancestry() if "resolution" in t.config)
 
 
 def short() -> AbstractContextManager[Any]:
