@@ -113,12 +113,13 @@ def test_questions_about_values_are_answered():
 def test_what_does_not_fit_names_the_option_that_helps():
     cost = Cost(weights=4 * GB, gradients=3 * GB, optimizer=6 * GB, saved=9 * GB)
     assert advice(cost, 30 * GB, WIDE, None) is None
-    said = advice(cost, 16 * GB, WIDE, None)
+    said = advice(cost, 16 * GB, WIDE, ("sampler.micro_batch", None))
     assert said is not None and said.startswith("needs about 22.0 GB of the 16.0 GB")
     ways = said.partition("has: ")[2].split(", ")
-    assert ways[0] == "micro_batch=1" and ways[1] == "precision.autocast=bfloat16"
+    assert ways[0] == "sampler.micro_batch=1" and ways[1] == "precision.autocast=bfloat16"
     assert "precision.optimizer=adamw8bit" in ways
-    assert "no option is left" in str(advice(cost, 16 * GB, LEAN, 1))
+    assert "no option is left" in str(advice(cost, 16 * GB, LEAN, ("sampler.micro_batch", 1)))
+    assert "micro_batch" not in str(advice(cost, 16 * GB, WIDE, None))
 
 
 def test_weights_and_optimizer_that_cannot_fit_are_refused():
@@ -126,7 +127,7 @@ def test_weights_and_optimizer_that_cannot_fit_are_refused():
     with pytest.raises(UserError, match="need 10.0 GB of the 8.0 GB.*adamw8bit"):
         advice(cost, 8 * GB, WIDE, None)
     with pytest.raises(UserError, match="use a smaller model or another device"):
-        advice(cost, 8 * GB, LEAN, 1)
+        advice(cost, 8 * GB, LEAN, None)
 
 
 def test_what_cannot_be_told_is_listed(monkeypatch):

@@ -263,6 +263,7 @@ IMPRESS = {
     "budget": 0.1,
     "noise": 0.1,
     "constrained": False,
+    "micro_batch": None,
 }
 OFFICIAL_ADAM = {"learning_rate": 0.01, "cosine": True, "epsilon": 1e-5}
 CLEANER = {

@@ -36,7 +36,7 @@ def _prior(task: Task, draws: Draws) -> None:
         images=config["images"],
         steps=config["steps"],
         guidance=config["guidance"],
-        micro_batch=config["micro_batch"],
+        micro_batch=config.get("micro_batch"),
     )(model, draws)
 
 

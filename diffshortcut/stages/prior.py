@@ -19,7 +19,7 @@ def run(*, config: dict[str, Any], inputs: Inputs, out: Path, draws: Draws) -> d
         images=config["images"],
         steps=config["steps"],
         guidance=config["guidance"],
-        micro_batch=config["micro_batch"],
+        micro_batch=config.get("micro_batch"),
     )
     (images,) = sampler(model, draws)
     digits = len(str(len(images) - 1))

@@ -96,7 +96,8 @@ def _check(reference: str, sums: Mapping[str, str]) -> None:
         if sums.get(file) != expected:
             again = "install the package again" if kind == "mini" else _fetch_again(name)
             state = "is not what it was when it was made" if file in sums else "is missing"
-            raise UserError(f"weights: {file} of {reference} {state} (sha256): {again}")
+            named = reference if file == "file" else f"{file} of {reference}"
+            raise UserError(f"weights: {named} {state} (sha256): {again}")
 
 
 def _fetch_again(name: str) -> str:
