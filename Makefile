@@ -7,7 +7,7 @@ SLOW_EXTRAS := test,mini,grid,optim8,browser,dashboard
 FULL   := .venv-full
 FAST   := not slow and not faults and not gpu and not large and not long
 # every process computes with one thread
-PYTEST := $(BIN)/python -m pytest -rs --numprocesses 2 --dist loadfile
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -rs --numprocesses 2 --dist loadfile
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
