@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from diffshortcut import cells, config, run, sweep
+from diffshortcut.stages import protect
 
 NAMES = [name for name in config.groups()["experiment"]]
 ONE = ["data.people=1", "logger=none"]
+TABLES = ("quickstart", "table1", "table2", "table3", "table4", "table5")
 LARGE = ("table1", "table3", "controls")  # a second for every few arms
 # of a sweep one job: the others differ in one value
 JOBS = {
@@ -29,7 +31,7 @@ def jobs(name: str, words: Sequence[str] = ()) -> list[list[str]]:
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=pytest.mark.slow if n in LARGE else ()) for n in NAMES]
+    "name", [pytest.param(n, marks=pytest.mark.long if n in LARGE else ()) for n in NAMES]
 )
 def test_every_cell_composes(name: str) -> None:
     """The first and the last job of a sweep; ours has its trainer and sampler in each."""
@@ -73,19 +75,34 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("experiments")
 
 
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=pytest.mark.slow if n in TABLES else pytest.mark.long) for n in NAMES],
+)
+def test_every_table_is_computed(name: str, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At a size that means nothing: one person, a few steps, two draws of held-out objectives."""
+    monkeypatch.setattr(protect, "HELD_OUT", 2)
+    monkeypatch.setattr(sys, "argv", ["run"])
+    words = ["debug=quick", "runtime.threads=1", *places(store), *JOBS.get(name, ())]
+    [job] = jobs(name, words)
+    assert run.launch(job) == []
+    [folder] = (store / "outputs").glob(f"{name}-*")
+    assert (folder / "record.json").is_file()
+    assert (folder / "gallery.png").stat().st_size > 10_000
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
-def test_every_command_runs(name: str, store: Path) -> None:
-    """At a size that means nothing: one person, a few steps."""
-    places = [f"runtime.store={store}/store", f"runtime.outputs={store}/outputs"]
-    words = [f"experiment={name}", *ONE, *JOBS.get(name, ()), "debug=quick", "runtime.threads=1"]
+def test_a_table_that_sweeps_by_itself_is_one_command(store: Path) -> None:
+    words = ["experiment=figure8", *ONE, "debug=quick", "runtime.threads=1", *places(store)]
     done = subprocess.run(
-        [sys.executable, "-m", "diffshortcut.run", *words, *places],
+        [sys.executable, "-m", "diffshortcut.run", *words, "attack=random"],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    [folder] = (store / "outputs").glob(f"{name}-*")
-    assert (folder / "record.json").is_file()
-    assert (folder / "gallery.png").stat().st_size > 10_000
+    assert done.stdout.count("Mean per arm") == 4  # radii
+
+
+def places(store: Path) -> list[str]:
+    return [f"runtime.store={store}/store", f"runtime.outputs={store}/outputs"]

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from full_files import arcface, package, parsenet, retinaface, scrfd, vgg_face
+from full_files import arcface, codeformer, package, parsenet, retinaface, scrfd, vgg_face
 
 from diffshortcut import config
 from diffshortcut.errors import UserError
@@ -16,6 +16,7 @@ from diffshortcut.models import faces, insight
 from diffshortcut.models import parsenet as parsing
 from diffshortcut.models import retinaface as detection
 from diffshortcut.models import vgg_face as recognition
+from diffshortcut.weights import registry
 
 pytestmark = pytest.mark.full
 
@@ -223,3 +224,20 @@ def test_the_zoo_builds_these(
     }
     metric = config.build(ims)
     assert metric.threshold == 0.40 and metric.recognizer_b.net.descriptor == 2622
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [("retinaface_resnet50", retinaface), ("parsenet", parsenet), ("codeformer", codeformer)],
+)
+def test_architectures_are_as_large_as_the_released_files(
+    name: str, write: Any, tmp_path: Path
+) -> None:
+    """Four bytes for each value that a state holds, and less than half a percent besides."""
+    package("facexlib")
+    file = write(tmp_path / "net.pth")
+    state = torch.load(file, weights_only=True, map_location="cpu")
+    values = sum(value.numel() for value in state.get("params_ema", state).values())
+    [registered] = registry.entry(name).files
+    assert 4 * values == pytest.approx(registered.bytes, rel=0.005)
+    assert 4 * values < registered.bytes

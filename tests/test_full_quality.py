@@ -10,6 +10,7 @@ from full_files import RN50, archive, openai_clip, package
 from diffshortcut.metrics.quality import renormalize
 from diffshortcut.models import clip, iqa, lpips
 from diffshortcut.seeding import Draws
+from diffshortcut.weights import registry
 
 X = Draws(0, "score", "nobody").uniform("x", (3, 256, 288), 2)
 
@@ -97,6 +98,18 @@ def trunk(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, Path]:
     state = {k: v for k, v in net.state_dict().items() if k.startswith("features.")}
     torch.save(state, tmp_path / "trunk.pth")
     return request.param, tmp_path / "trunk.pth"
+
+
+@pytest.mark.full
+def test_trunks_are_as_large_as_the_released_files() -> None:
+    """torchvision's own files: four bytes for each value, and a header."""
+    models = package("torchvision.models")
+    with torch.device("meta"):
+        nets = {"lpips_vgg": models.vgg16(), "lpips_alex": models.alexnet()}
+    for name, net in nets.items():
+        [registered] = registry.entry(name).files
+        values = sum(value.numel() for value in net.state_dict().values())
+        assert 0 < registered.bytes - 4 * values < 10_000
 
 
 @pytest.mark.full
