@@ -229,7 +229,7 @@ def test_three_broken_cells_are_named_and_the_others_finish(place: Place) -> Non
         for marker in place.folder.glob(f"outputs/store/purify/*/{MARKER}")
     ]
     assert [told["out_of_memory"] for told in tries] == [[4, 2]]
-    assert "jobs: 5 | stages: 21, to do: 21" in said and "Traceback" not in said
+    assert "jobs: 5, to do: 5 | their stages: 21, to do: 21" in said and "Traceback" not in said
 
 
 @pytest.mark.long
