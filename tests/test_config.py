@@ -119,6 +119,7 @@ def test_the_full_zoo_has_the_papers_numbers() -> None:
         "prior_guidance": 6.5,
         "dreambooth_lora_steps": 500,
         "dreambooth_lora_learning_rate": 1e-4,
+        "dreambooth_lora_rank": 4,
         "textual_inversion_steps": 3000,
         "textual_inversion_learning_rate": 2e-3,
         "custom_diffusion_steps": 250,
