@@ -81,6 +81,7 @@ def _artifact(role: str, task: Any, folder: Path) -> Path:
     """What a stage reads in a role: the model that it began with, or blank pictures."""
     import torch
 
+    from diffshortcut.cost.stages import side_of
     from diffshortcut.images import write_folder
     from diffshortcut.weights import locate
 
@@ -94,14 +95,9 @@ def _artifact(role: str, task: Any, folder: Path) -> Path:
         names = [f"{p}-{s:02d}.png" for p in range(len(prompts)) for s in range(count)]
         folder.mkdir()
         (folder / "prompts.json").write_text(json.dumps({"prompts": prompts}))
-    side = resolution(task)
+    side = side_of(task)
     write_folder(folder / "images", torch.zeros(len(names), 3, side, side), names)
     return folder
-
-
-def resolution(task: Any) -> int:
-    """Pixels of the pictures: only some stages are told."""
-    return next(t.config["resolution"] for t in task.ancestry() if "resolution" in t.config)
 
 
 def short() -> AbstractContextManager[Any]:

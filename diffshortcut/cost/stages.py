@@ -46,10 +46,10 @@ def _protect(task: Task, draws: Draws) -> None:
     scene = Scene(
         images=squares.stack(photos),
         clean=_pictures(task, "set_A"),
-        prior=_blank(prior.config["images"], _side(task)) if prior else None,
+        prior=_blank(prior.config["images"], side_of(task)) if prior else None,
         names=tuple(str(number) for number in range(len(photos))),
         personalized=NOWHERE if personalized else None,
-        view=View(_side(task), squares.sides(photos)) if task.config.get("full_size") else None,
+        view=View(side_of(task), squares.sides(photos)) if task.config.get("full_size") else None,
     )
     attack = configs.build(task.config["attack"], "attack")
     perturbed = attack(scene, draws)
@@ -73,7 +73,7 @@ def _purify(task: Task, draws: Draws) -> None:
 def _personalize(task: Task, draws: Draws) -> None:
     images = _pictures(task, "set_B" if "images" in task.inputs else "set_A")
     class_images = task.inputs.get("prior")
-    prior = _blank(class_images.config["images"], _side(task)) if class_images else None
+    prior = _blank(class_images.config["images"], side_of(task)) if class_images else None
     configs.build(task.config["trainer"], "trainer")(images, prior, draws, images, lambda *_: None)
 
 
@@ -85,7 +85,7 @@ def _generate(task: Task, draws: Draws) -> None:
 def _score(task: Task, draws: Draws) -> None:
     made = task.inputs.get("generated")
     sampler: dict[str, Any] = made.config["sampler"] if made else {"prompts": (), "images": 0}
-    generated = {text: _blank(sampler["images"], _side(task)) for text in sampler["prompts"]}
+    generated = {text: _blank(sampler["images"], side_of(task)) for text in sampler["prompts"]}
     clean = _pictures(task, "set_B")
     evidence = Evidence(
         generated=generated,
@@ -109,14 +109,14 @@ STAGES: dict[str, Callable[[Task, Draws], None]] = {
 }
 
 
-def _side(task: Task) -> int:
-    """The models' resolution: only some stages are told."""
+def side_of(task: Task) -> int:
+    """Pixels of the models' pictures: only some stages are told."""
     return next(t.config["resolution"] for t in task.ancestry() if "resolution" in t.config)
 
 
 def _pictures(task: Task, name: str) -> Tensor:
     assert task.person is not None
-    return _blank(len(getattr(task.person, name)), _side(task))
+    return _blank(len(getattr(task.person, name)), side_of(task))
 
 
 def _blank(count: int, side: int) -> Tensor:

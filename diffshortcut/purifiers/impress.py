@@ -49,13 +49,15 @@ class Impress:
         distance in the end, are added to `history`."""
         self.history.clear()
         given = images.to(self.model.device)
-        parts = batches(len(given), self.micro_batch)
-        aways = [self.perceptual.toward(given[i.start : i.stop]) for i in parts]
+        parts = [
+            (i, self.perceptual.toward(given[i.start : i.stop]))
+            for i in batches(len(given), self.micro_batch)
+        ]
 
         def away(x: Tensor) -> Tensor:
-            return torch.cat([of(x[i.start : i.stop]) for i, of in zip(parts, aways, strict=True)])
+            return torch.cat([of(x[i.start : i.stop]) for i, of in parts])
 
-        purified = self._optimized(given, list(zip(parts, aways, strict=True)), draws)
+        purified = self._optimized(given, parts, draws)
         if self.constrained:
             purified = self._moved_back(purified, given, away)
         with torch.no_grad():

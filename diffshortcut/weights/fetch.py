@@ -31,8 +31,9 @@ def fetch(entry: Entry) -> None:
     """Bring what is missing; UserError naming every source and why it did not serve."""
     for file in entry.missing():
         _bring(entry, file)
-    for source in entry.sources:
-        _archive(source, entry).unlink(missing_ok=True)  # all that is wanted of it is there
+    if entry.archive is not None:  # all that is wanted of it is there
+        for source in entry.sources:
+            _archive(source, entry).unlink(missing_ok=True)
 
 
 def verify(entry: Entry) -> dict[str, str]:
@@ -55,6 +56,8 @@ def _bring(entry: Entry, file: File) -> None:
             _accept(entry, file, got)
             return
         except Exception as error:  # of many libraries' kinds; the next source may serve
+            if isinstance(error, WrongFileError) and entry.archive is not None:
+                _archive(source, entry).unlink(missing_ok=True)  # it would be found whole again
             if getattr(error, "errno", None) == ENOSPC:
                 raise UserError(f"no space left for {file.path} in {entry.folder}") from error
             reason = str(error).strip().splitlines()
@@ -91,16 +94,13 @@ def _from_address(source: Source, entry: Entry, file: File) -> Path:
     if entry.archive is None:
         return _download(source.place, entry.folder / f"{file.path}{PART}")
     archive = _download(source.place, _archive(source, entry))
-    part = _unpacked(archive, entry.folder / f"{file.path}{PART}", file.path)
-    if entry.expected(file) not in (None, sha256(part)):
-        archive.unlink()  # else it would be found whole again
-    return part
+    return _unpacked(archive, entry.folder / f"{file.path}{PART}", file.path)
 
 
 def _archive(source: Source, entry: Entry) -> Path:
     """Where an archive is kept while it is not whole, for each source its own."""
     which = hashlib.sha256(source.place.encode()).hexdigest()[:8]
-    return entry.folder / which / f"{entry.archive}{PART}"
+    return entry.folder / f"{which}-{entry.archive}{PART}"
 
 
 def _download(address: str, part: Path) -> Path:
