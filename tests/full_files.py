@@ -91,9 +91,10 @@ def codeformer(path: Path) -> Path:
 
 
 def openai_clip(**changes: Any) -> Any:
-    """A tiny CLIP under OpenAI's names, which pyiqa and LIQE.pt use."""
+    """A tiny CLIP under OpenAI's names, which pyiqa and LIQE.pt use; of half precision's values."""
     torch.manual_seed(0)
-    return package("pyiqa.archs.clip_model").CLIP(**(OPENAI | changes)).eval()
+    net = package("pyiqa.archs.clip_model").CLIP(**(OPENAI | changes)).eval()
+    return net.half().float()
 
 
 OPENAI = {

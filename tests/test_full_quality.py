@@ -42,6 +42,23 @@ def test_liqe_is_pyiqas(liqe_file: Path, tmp_path: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.full
+def test_liqe_reads_what_pyiqa_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """liqe_mix.pt: the constructor as pyiqa calls it, reading the same file by its own means."""
+    package("torchvision")
+    source = package("pyiqa.archs.liqe_arch")
+    released = archive(openai_clip(), tmp_path / "ViT-B-32.pt")
+    monkeypatch.setattr(package("pyiqa.archs.clip_model"), "_download", lambda *_: released)
+    monkeypatch.setattr(source, "DEFAULT_CACHE_DIR", str(tmp_path))
+    tuned = {f"clip_model.{n}": 1.1 * v for n, v in openai_clip().state_dict().items()}
+    file = tmp_path / "liqe_mix.pt"
+    torch.save({"params": tuned}, file)
+    theirs = source.LIQE(pretrained="mix", pretrained_model_path=str(file)).eval()
+    with torch.no_grad():
+        wanted = theirs(X)[:, 0]
+    torch.testing.assert_close(iqa.load(weights=f"file:{file}").score(X), wanted)
+
+
+@pytest.mark.full
 def test_liqe_leaves_no_cache_and_takes_small_pictures(liqe_file: Path) -> None:
     home = package("pyiqa.archs.liqe_arch").DEFAULT_CACHE_DIR
     before = sorted(Path(home).glob("*"))

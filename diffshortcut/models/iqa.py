@@ -52,7 +52,7 @@ class ClipIqa:
 
 
 def load(*, weights: str) -> Liqe:
-    """LIQE of the released LIQE.pt, the fine-tuned weights of CLIP ViT-B/32."""
+    """LIQE of the released LIQE.pt, the fine-tuned weights of CLIP ViT-B/32, or pyiqa's liqe_mix.pt."""
     return Liqe(net=_liqe(weights, torch.get_default_device()))
 
 
@@ -63,12 +63,18 @@ def load_clip_iqa(*, weights: str) -> ClipIqa:
 
 @remembered
 def _liqe(reference: str, device: torch.device) -> Any:
-    state = unpickled(reference)
+    state = _clip_state(unpickled(reference))
     source = extras.load("pyiqa.archs.liqe_arch", "full")
     with _given(source, state), torch.no_grad():
         net = source.LIQE(pretrained=False, mtl=True)
     net.text_features = net.text_features.to(device)
     return net.to(device).eval().requires_grad_(False)
+
+
+def _clip_state(held: dict[str, Any]) -> dict[str, Tensor]:
+    """LIQE.pt holds CLIP's state; pyiqa's file that of its LIQE, under `params`."""
+    state = held.get("params", held)
+    return {name.removeprefix("clip_model."): value for name, value in state.items()}
 
 
 @remembered
@@ -85,6 +91,7 @@ def _clip_iqa(reference: str, device: torch.device) -> Any:
 def _given(source: ModuleType, state: dict[str, Tensor]) -> Iterator[None]:
     """Let a module of pyiqa construct its network around the CLIP of a state, offline, silently."""
     clip = extras.load("pyiqa.archs.clip_model", "full").build_model(state).float()
+    clip.load_state_dict(state)  # building it rounded its weights to half precision
     kept = {name: getattr(source, name, None) for name in ("load", "DEFAULT_CACHE_DIR")}
     with TemporaryDirectory() as folder, redirect_stdout(StringIO()):
         source.__dict__.update(load=lambda *_: clip, DEFAULT_CACHE_DIR=folder)
