@@ -25,7 +25,8 @@ SETTINGS = Settings(
     prior_batch=2,
 )
 JOB = ["attack=none", "purifier=none", "debug=quick", "data.people=1", "logger=none"]
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone"]
+# with --cpu, accelerate launch starts one process, or asks for mpirun
+LAUNCHED = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes=2"]
 
 
 def test_every_image_is_of_one_process() -> None:
@@ -55,9 +56,9 @@ def test_without_a_launcher_there_is_one_process(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.slow
 @pytest.mark.alone
 def test_two_processes_train_as_one_does(tmp_path: Path) -> None:
-    """A whole cell under torchrun with gloo, which is what accelerate launch starts on GPUs."""
+    """A whole cell under `accelerate launch`, two processes that talk by gloo."""
     found, losses = {}, {}
-    for name, launcher in (("one", [sys.executable]), ("two", TORCHRUN)):
+    for name, launcher in (("one", [sys.executable]), ("two", LAUNCHED)):
         words = [f"runtime.store={tmp_path / name}", f"runtime.outputs={tmp_path / 'out' / name}"]
         command = [*launcher, "-m", "diffshortcut.run", *JOB, "runtime.threads=1", *words]
         env = {**os.environ, "OMP_NUM_THREADS": "1"}
