@@ -10,10 +10,11 @@ from typing import Any
 from diffshortcut import execute, keys, parallel
 from diffshortcut.data.people import SETS, Prompted
 from diffshortcut.data.person import Person
+from diffshortcut.disk import StoreError
 from diffshortcut.errors import UserError, suggest
 from diffshortcut.progress import track
 from diffshortcut.schema import own
-from diffshortcut.store import Store, StoreError
+from diffshortcut.store import Store
 
 log = logging.getLogger(__name__)
 READS = {  # the sets whose pictures a stage looks at

@@ -16,7 +16,7 @@ from torch import Tensor, as_tensor, device, empty_like, int64, nn, uint8
 from torch.optim import Optimizer
 
 from diffshortcut import progress
-from diffshortcut.store import sync
+from diffshortcut.disk import replacing
 
 log = logging.getLogger(__name__)
 SHORT = 60  # seconds: a loop that took less is repeated rather than kept once it is finished
@@ -92,14 +92,10 @@ class Checkpoint:
         file = self._file(what)
         if file is None:
             return
-        file.parent.mkdir(parents=True, exist_ok=True)
-        aside = file.with_suffix(".part")
         tensors = {key: value.detach().contiguous() for key, value in variables.tensors().items()}
         tensors, text = _unshared(tensors), json.dumps(done)
-        save_file(tensors, aside, metadata={"done": text, "sha256": _digest(tensors, text)})
-        sync(aside)
-        aside.replace(file)
-        sync(file.parent)
+        with replacing(file, alone=True) as aside:
+            save_file(tensors, aside, metadata={"done": text, "sha256": _digest(tensors, text)})
 
 
 def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:

@@ -15,10 +15,11 @@ from pathlib import Path
 from shutil import rmtree
 from typing import TYPE_CHECKING, Any
 
-from diffshortcut import config, run, usage
+from diffshortcut import command, config, usage
 from diffshortcut.cells import Task
+from diffshortcut.disk import check_writable, user_errors
 from diffshortcut.errors import UserError
-from diffshortcut.store import Store, check_writable, publish, user_errors
+from diffshortcut.store import Store, publish
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
@@ -35,7 +36,7 @@ def export(overrides: Sequence[str], out: Path, *, overwrite: bool = False) -> l
     UserError, before anything is written, if somebody's model has not been trained, or if a folder
     is there that may not be replaced.
     """
-    comparison = run.plan(overrides)
+    comparison = command.comparison(overrides)
     store = Store(Path(comparison.config["runtime"]["store"]))
     cells = comparison.cells[comparison.arms[-1].name]
     tasks = {out / person: _personalized(cell, store, overrides) for person, cell in cells.items()}

@@ -19,8 +19,9 @@ import yaml
 import diffshortcut
 from diffshortcut import config, keys, weights
 from diffshortcut.cells import Task
+from diffshortcut.disk import replacing
 from diffshortcut.schema import plugins
-from diffshortcut.store import MARKER, Store, replacing
+from diffshortcut.store import MARKER, Store
 
 VERIFY = "DIFFSHORTCUT_VERIFY"  # in the environment: trust no entry, as --verify asks
 ENVIRONMENT = ("DIFFSHORTCUT_PLUGINS", "DIFFSHORTCUT_WEIGHTS", config.SEARCHPATH)

@@ -16,7 +16,9 @@ PACKAGE = Path(__file__).parent
 # change rounding at most; recorded instead
 NEUTRAL = {"device", "threads", "micro_batch", "attention", "gradient_checkpointing"}
 NEUTRAL |= {"recompute_encoder", "channels_last", "compiled"}
-INERT = {"errors", "progress", "config", "weights", "store", "lease", "keys", "provenance"}
+# modules that say nothing of what a stage computes
+STORING = {"disk", "store", "lease", "keys", "provenance"}
+INERT = {"errors", "progress", "config", "weights"} | STORING
 DTYPE = "float32"
 _first: dict[Path, str] = {}  # source files as this process has read, and maybe imported, them
 

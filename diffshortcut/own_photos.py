@@ -10,9 +10,10 @@ from typing import Any
 from diffshortcut import flags, keys, results
 from diffshortcut.cells import Failure, Task
 from diffshortcut.data.person import Person
+from diffshortcut.disk import replacing
 from diffshortcut.errors import UserError
 from diffshortcut.results import Cell, Comparison
-from diffshortcut.store import Store, replacing
+from diffshortcut.store import Store
 
 SHEET = "side_by_side.png"
 MADE = {"protect": "protected", "purify": "purified"}  # what a photo is after these stages

@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Protocol
 
-from diffshortcut import cells, config, index, keys, launch, sweep, usage, weights
+from diffshortcut import cells, command, config, index, keys, launch, sweep, usage, weights
 from diffshortcut.cells import STAGES, Task
 from diffshortcut.cost import columns
 from diffshortcut.cost.columns import Told
@@ -197,15 +197,13 @@ def _to_fetch(absent: Mapping[str, Entry]) -> list[str]:
 
 def _planned(words: Sequence[str]) -> tuple[str, list[Line], str]:
     """A title, the lines and the device; finished jobs of a sweep are not composed."""
-    from diffshortcut import run
-
     launch.register()
     jobs = sweep.expand(words).jobs
     known = [index.find(job) if len(jobs) > 1 else None for job in jobs]
     entries = [entry for entry in known if entry]
     finished = {tuple(stage) for entry in entries for stage in entry.stages}
     todo = [job for job, entry in zip(jobs, known, strict=True) if not entry]
-    comparisons = [run.plan(job) for job in track(todo, "composing")]
+    comparisons = [command.comparison(job) for job in track(todo, "composing")]
     tasks = cells.merge(cell for each in comparisons for _, _, cell in each)
     runtime = comparisons[0].config["runtime"] if comparisons else {"store": "", "device": "cpu"}
     found = lines(tasks, Store(Path(runtime["store"])), finished)

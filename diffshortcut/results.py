@@ -14,8 +14,9 @@ from diffshortcut.arms import Arm
 from diffshortcut.cells import Failure, Task, merge
 from diffshortcut.data.people import candidates
 from diffshortcut.data.person import Person
+from diffshortcut.disk import replacing, sha256
 from diffshortcut.errors import UserError
-from diffshortcut.store import Store, digests, replacing, sha256
+from diffshortcut.store import Store, digests
 
 RECORD = "record.json"  # written last: a folder with a valid one is complete
 TABLE = "table.txt"

@@ -14,14 +14,12 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from diffshortcut import (
-    arms,
     cells,
+    command,
     completion,
     config,
-    crops,
     execute,
     index,
-    keys,
     own_photos,
     parallel,
     progress,
@@ -31,13 +29,13 @@ from diffshortcut import (
     usage,
 )
 from diffshortcut import launch as launch_plugin
-from diffshortcut.data.person import Person
+from diffshortcut.disk import check_writable, user_errors
 from diffshortcut.errors import UserError
 from diffshortcut.launch.graph import Grid
 from diffshortcut.lease import guard
 from diffshortcut.own_photos import OwnPhotos
 from diffshortcut.results import Comparison
-from diffshortcut.store import Store, check_writable, user_errors
+from diffshortcut.store import Store
 
 log = logging.getLogger(__name__)
 VERIFY = "--verify"  # check the content of every artifact, whatever the index says
@@ -190,47 +188,13 @@ def _write(
         results.write(comparison, failures, store, folder, overrides)
 
 
-def plan(overrides: Sequence[str]) -> Comparison:
-    """The arms of a command line, its people and all their cells."""
-    composed = arms.compose(overrides)
-    people = _people(composed)
-    planned = {
-        arm.name: {person.name: cells.plan(arm.config, person) for person in people[arm.name]}
-        for arm in composed
-    }
-    own = composed[-1]
-    kind = Comparison if own.config["stages"] == "all" else OwnPhotos
-    return kind(composed, people[own.name], planned)
-
-
-def _people(composed: Sequence[arms.Arm]) -> dict[str, list[Person]]:
-    """Each arm's people, whom arms with equal data and crop share; they go by the same names.
-
-    UserError if they do not, for arms are compared by person.
-    """
-    read: dict[str, list[Person]] = {}
-    found: dict[str, list[Person]] = {}
-    for arm in reversed(composed):  # the command line's own comes first
-        node = {key: arm.config[key] for key in ("data", "crop")}
-        if (which := keys.digest(node)) not in read:
-            read[which] = crops.of(config.build(arm.config["data"], "data"), arm.config)
-        found[arm.name] = read[which]
-        ours, theirs = ([p.name for p in found[a.name]] for a in (composed[-1], arm))
-        if ours != theirs:
-            raise UserError(
-                f"arm {arm.name} has other people than the command line, and arms are compared by"
-                f" person: {', '.join(theirs)} instead of {', '.join(ours)}"
-            )
-    return found
-
-
 def _tell(comparison: Comparison) -> None:
     names = ", ".join(arm.name for arm in comparison.arms)
     counts = f"people: {len(comparison.people)} | stages: {len(comparison.tasks)}"
     log.info("arms: %s | %s", names, counts)
 
 
-_grid = Grid(plan, _show)
+_grid = Grid(command.comparison, _show)
 _app.__wrapped__.grid = _grid  # of the function that Hydra hands to its launchers
 
 

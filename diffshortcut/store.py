@@ -1,34 +1,25 @@
 """The artifact store: one folder per artifact, complete only if its marker verifies."""
 
-import errno
 import hashlib
 import itertools
 import json
 import logging
-import os
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import Any
 
-from diffshortcut.errors import UserError
+from diffshortcut.disk import sha256, sync, user_errors
 from diffshortcut.lease import Lease, LeaseLostError, guard
 
 log = logging.getLogger(__name__)
 MARKER = "complete.json"
 POLL = 0.5  # seconds between two looks at an artifact another process makes
-NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
-NO_ACCESS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
 
 Make = Callable[[Path], dict[str, Any]]  # fills a folder, returns facts for the record
-
-
-class StoreError(UserError):
-    """The disk is full or cannot be written: nothing can go on."""
 
 
 class Store:
@@ -154,16 +145,6 @@ def publish(
     return final
 
 
-def check_writable(folder: Path) -> None:
-    """StoreError now rather than after an hour of work."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise StoreError(f"cannot write to {folder}: {error.strerror}") from error
-
-
 def read_marker(folder: Path) -> dict[str, Any]:
     """The marker's content; ValueError or OSError if it cannot be trusted."""
     marker = json.loads((folder / MARKER).read_text())
@@ -178,56 +159,6 @@ def digests(folder: Path) -> dict[str, str]:
     for path in files.values():
         sync(path)
     return {name: sha256(path) for name, path in files.items()}
-
-
-def sha256(path: Path) -> str:
-    """Of a file's bytes, in hex."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def sync(path: Path) -> None:
-    """Return when a file or folder is on the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-@contextmanager
-def replacing(place: Path, *, alone: bool = False) -> Iterator[Path]:
-    """A file to write beside `place`, which then takes its place: whole and on the disk, or not.
-
-    `alone`: nobody else writes it, so that what a killed process has left there is written over.
-    """
-    place.parent.mkdir(parents=True, exist_ok=True)
-    aside = place.with_name(f".{place.name}" + ("" if alone else f"-{uuid.uuid4().hex[:8]}"))
-    try:
-        yield aside
-        sync(aside)
-        aside.replace(place)
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
-    sync(place.parent)
-
-
-@contextmanager
-def user_errors(root: Path) -> Iterator[None]:
-    """Turn a full disk or an unwritable folder into a StoreError naming `root`."""
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:
-        code = error.errno if isinstance(error, OSError) else None
-        # writers in other languages lose the error number but keep its text
-        if code in NO_SPACE or os.strerror(errno.ENOSPC) in str(error):
-            raise StoreError(f"no space left on the disk of {root}") from error
-        if code in NO_ACCESS and str(getattr(error, "filename", "")).startswith(str(root)):
-            raise StoreError(f"cannot write to {root}: {os.strerror(code)}") from error
-        raise
 
 
 def _commit(aside: Path, final: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from world import World
 
-from diffshortcut import arms, cells, config, keys, results, run, weights
+from diffshortcut import arms, cells, command, config, keys, results, weights
 from diffshortcut.data import folder
 from diffshortcut.errors import UserError
 from diffshortcut.store import Store
@@ -238,7 +238,9 @@ def test_an_arm_has_its_own_pictures_of_the_same_people(world: World) -> None:
     (world.root / "later" / "ann").mkdir(parents=True)
     Image.new("RGB", (8, 8)).save(world.root / "later" / "ann" / "x.png")
     Image.new("RGB", (8, 8)).save(world.root / "later" / "ann" / "y.png")
-    comparison = run.plan(world.overrides(*other_arm(f"data.root={world.root / 'later'}")))
+    comparison = command.comparison(
+        world.overrides(*other_arm(f"data.root={world.root / 'later'}"))
+    )
     cell = comparison.cells["other"]["ann"]
     assert [path.name for path in cell["protect"].person.set_B] == ["x.png"]
     assert len(comparison.cells["clean"]["ann"]["protect"].person.set_B) == 4
@@ -246,7 +248,7 @@ def test_an_arm_has_its_own_pictures_of_the_same_people(world: World) -> None:
 
 def test_arms_of_other_people_are_refused(world: World) -> None:
     with pytest.raises(UserError, match="arm other has other people .* bob instead of ann"):
-        run.plan(world.overrides(*other_arm("data.people=[bob]")))
+        command.comparison(world.overrides(*other_arm("data.people=[bob]")))
 
 
 @pytest.mark.parametrize(
@@ -254,7 +256,7 @@ def test_arms_of_other_people_are_refused(world: World) -> None:
 )
 def test_an_arm_does_not_say_what_holds_for_all(world: World, word: str) -> None:
     with pytest.raises(UserError, match=f"arm other: {word} holds for all arms"):
-        run.plan(world.overrides(*other_arm(word)))
+        command.comparison(world.overrides(*other_arm(word)))
 
 
 def test_flags_of_all_cells_are_shown_and_rows_stay_as_they_are(world: World) -> None:

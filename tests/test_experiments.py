@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from diffshortcut import cells, config, run, sweep
+from diffshortcut import cells, command, config, run, sweep
 from diffshortcut.stages import protect
 
 NAMES = [name for name in config.groups()["experiment"]]
@@ -37,7 +37,7 @@ def test_every_cell_composes(name: str) -> None:
     """The first and the last job of a sweep; ours has its trainer and sampler in each."""
     listed = jobs(name, JOBS.get(name, ()) if name in ("attacks", "purifiers", "transfer") else ())
     for job in {tuple(job): job for job in (listed[0], listed[-1])}.values():
-        comparison = run.plan(job)
+        comparison = command.comparison(job)
         names = [arm.name for arm in comparison.arms]
         assert len(names) == len(set(names)) > 1
         for arm in comparison.arms:
@@ -50,7 +50,7 @@ def test_every_cell_composes(name: str) -> None:
 @pytest.mark.slow
 def test_table_1_is_a_grid_of_77() -> None:
     listed = jobs("table1")
-    planned = [run.plan(job) for job in (listed[0], listed[1])]
+    planned = [command.comparison(job) for job in (listed[0], listed[1])]
     arms = {arm.name for arm in planned[0].arms} - {"clean"}
     assert len(listed) * len(arms) == 77
     tasks = cells.merge(cell for found in planned for _, _, cell in found)
@@ -62,7 +62,7 @@ def test_what_trains_nothing_says_so() -> None:
     for name in ("table2", "figure2"):
         of_victims = [
             task
-            for _, _, cell in run.plan(jobs(name)[0])
+            for _, _, cell in command.comparison(jobs(name)[0])
             for task in cell.values()
             if task.stage in ("personalize", "generate") and "images" in task.inputs
         ]

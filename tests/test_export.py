@@ -9,7 +9,7 @@ import pytest
 import torch
 from diffusers import DDIMScheduler, StableDiffusionPipeline
 
-from diffshortcut import export, images, run
+from diffshortcut import command, export, images
 from diffshortcut.errors import UserError
 from diffshortcut.models import ldm
 from diffshortcut.models.ldm import LatentDiffusion
@@ -43,7 +43,7 @@ def overrides(tiny_ldm_folder: Path, tmp_path: Path) -> list[str]:
 
 def train(overrides: list[str], model: LatentDiffusion, people: list[str] = PEOPLE) -> None:
     """Put into the store what a run would, a model for each person that is not the base."""
-    comparison = run.plan(overrides)
+    comparison = command.comparison(overrides)
     store = Store(Path(comparison.config["runtime"]["store"]))
     for number, person in enumerate(people, 1):
         task = comparison.cells[comparison.arms[-1].name][person]["personalize"]

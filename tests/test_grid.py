@@ -14,7 +14,19 @@ import pytest
 from PIL import Image
 from world import World
 
-from diffshortcut import cells, config, execute, grid, index, launch, parallel, plan, run, sweep
+from diffshortcut import (
+    cells,
+    command,
+    config,
+    execute,
+    grid,
+    index,
+    launch,
+    parallel,
+    plan,
+    run,
+    sweep,
+)
 from diffshortcut.errors import UserError
 from diffshortcut.launch import board, graph
 from diffshortcut.launch.record import Record
@@ -36,7 +48,7 @@ def jobs(
 
 
 def prepared(swept: list[list[str]], options: dict[str, Any] = HERE) -> graph.Grid:
-    made = graph.Grid(run.plan, run._show)
+    made = graph.Grid(command.comparison, run._show)
     made.prepare(swept, options)
     return made
 
@@ -325,7 +337,7 @@ def test_the_place_of_an_entry_holds_all_that_the_words_mean(
 
 def test_verify_looks_at_the_content(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     [job, *_] = finish(world, monkeypatch, "random")
-    monkeypatch.setattr(run, "_grid", graph.Grid(run.plan, run._show))
+    monkeypatch.setattr(run, "_grid", graph.Grid(command.comparison, run._show))
     rows = next((world.root / "store" / "score").glob("*/rows.jsonl"))
     rows.write_bytes(rows.read_bytes()[::-1])  # the marker is as it was
     world.calls.clear()
@@ -391,7 +403,7 @@ def test_memory_that_runs_out_halves_the_micro_batch(
 
     monkeypatch.setattr(sys.modules["diffshortcut.stages.protect"], "run", starve)
     [job] = jobs(world, ("pid",))
-    comparison = run.plan(job)
+    comparison = command.comparison(job)
     tasks = cells.merge(cell for _, _, cell in comparison)
     store = Store(world.root / "store")
     assert cells.run(tasks, store=store, runtime=comparison.runtime) == []
@@ -466,7 +478,7 @@ def test_light_stages_have_no_model(world: World) -> None:
     from diffshortcut.launch.workers import is_light, kind
 
     [job] = jobs(world, ("pid",), ["jpeg"])
-    cell = run.plan(job).cells["pid+jpeg"]["ann"]
+    cell = command.comparison(job).cells["pid+jpeg"]["ann"]
     light = {name for name, task in cell.items() if is_light(task)}
     assert light == {"purify.jpeg", "score.ims"}
     assert kind(cell["personalize"]) == ("personalize", "mini:mini_a")

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from diffshortcut import arms, cells, execute, own_photos, results, run, squares
+from diffshortcut import arms, cells, command, execute, own_photos, results, run, squares
 from diffshortcut.attacks.advdm import AdvDM
 from diffshortcut.attacks.perturbation import Perturbation
 from diffshortcut.attacks.pgd import gradient_of
@@ -356,7 +356,7 @@ def test_one_arm_and_no_other(tmp_path: Path) -> None:
     assert arm.name == "protected-aspl/targeted"
     with pytest.raises(UserError, match="attack=none protects nothing; write such as attack=aspl"):
         arms.compose(["stages=protect"])
-    planned = run.plan(["stages=protect", "attack=aspl/targeted", "data=portraits"])
+    planned = command.comparison(["stages=protect", "attack=aspl/targeted", "data=portraits"])
     assert isinstance(planned, own_photos.OwnPhotos)
     assert planned.folder(["experiment=x"]).name.startswith("protected-aspl-targeted-")
     [[cell]] = [list(of_arm.values()) for of_arm in planned.cells.values()]
@@ -418,7 +418,7 @@ def test_a_photos_draws_do_not_depend_on_the_others(tmp_path: Path) -> None:
 
 def test_an_attack_before_the_purification(folder: Path, tmp_path: Path) -> None:
     words = overrides(tmp_path, folder, "stages=purify", "attack=random", "purifier=jpeg")
-    [cell] = [cell for _, _, cell in run.plan(words)]
+    [cell] = [cell for _, _, cell in command.comparison(words)]
     assert list(cell) == ["protect", "purify.jpeg"]
     [arm] = arms.compose(["stages=purify", "purifier=ours"])
     assert arm.name == "purified-ours"
@@ -435,7 +435,9 @@ def test_portraits_are_protected_too(tmp_path: Path) -> None:
 
 def test_the_folder_is_named_after_all_that_is_in_it(folder: Path, tmp_path: Path) -> None:
     def name(*more: str) -> str:
-        return run.plan(overrides(tmp_path, folder, "attack=random", *more)).folder([]).name
+        return (
+            command.comparison(overrides(tmp_path, folder, "attack=random", *more)).folder([]).name
+        )
 
     first = name()
     assert name("attack.radius=4") != first == name("purifier=jpeg") == name("metric=[ims]")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from diffshortcut import cells, keys, plan, run, weights
+from diffshortcut import cells, command, keys, plan, weights
 from diffshortcut.errors import UserError
 from diffshortcut.store import MARKER, Store
 
@@ -16,7 +16,7 @@ COMMAND = ["attack=random", "purifier=jpeg", "data.people=2"]
 
 
 def tasks(*overrides: str) -> list[cells.Task]:
-    comparison = run.plan([*COMMAND, *overrides])
+    comparison = command.comparison([*COMMAND, *overrides])
     return cells.merge(cell for of_arm in comparison.cells.values() for cell in of_arm.values())
 
 

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from diffshortcut import config, run, sweep
+from diffshortcut import command, config, sweep
 from diffshortcut.report import published, purification
 from diffshortcut.report.facts import Baselines, Facts, Published
 
@@ -36,7 +36,7 @@ def test_every_arm_that_the_paper_has_is_an_arm_of_the_experiment(name: str) -> 
     table = published._tables()[name]
     attacks = {word.partition("=")[2] for job in listed for word in job if "attack=" in word}
     assert set(table) - {"metrics", "any"} <= (
-        attacks or {run.plan(listed[0]).arms[-1].choices["attack"]}
+        attacks or {command.comparison(listed[0]).arms[-1].choices["attack"]}
     )
     for key in set(table) - {"metrics"}:
         assert set(table[key]) <= arms

@@ -10,8 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from diffshortcut import run
-from diffshortcut.data import __main__ as command
+from diffshortcut import command
+from diffshortcut.data import __main__ as scan
 from diffshortcut.data import portraits
 from diffshortcut.decode import ORIENTATION
 from diffshortcut.errors import UserError
@@ -48,7 +48,7 @@ def photos(tmp_path: Path) -> Path:
 def scanned(monkeypatch: pytest.MonkeyPatch, capsys: Any, *words: str) -> tuple[Any, str]:
     monkeypatch.setattr(sys, "argv", ["scan", *words])
     with pytest.raises(SystemExit) as end:
-        command.main()
+        scan.main()
     return end.value.code, capsys.readouterr().out
 
 
@@ -133,9 +133,9 @@ def test_squares_stand_in_for_photos(
     given = ["data=folder", f"data.root={photos}", "data.people=[ann]", "data.split=[0,2,1]"]
     places = [f"runtime.store={tmp_path / 'store'}", f"runtime.outputs={tmp_path}"]
     before = {path: path.read_bytes() for path in photos.rglob("*.*")}
-    plain = run.plan([*given, *places])
+    plain = command.comparison([*given, *places])
     with caplog.at_level(logging.WARNING):
-        cropped = run.plan([*given, *places, "crop=face"])
+        cropped = command.comparison([*given, *places, "crop=face"])
     assert {path: path.read_bytes() for path in photos.rglob("*.*")} == before
     assert "ann: no face found, so the center square is taken: set_C/2.png" in caplog.messages
     [ann], [original] = cropped.people, plain.people
@@ -151,7 +151,7 @@ def test_squares_stand_in_for_photos(
         assert (center - 0.5).abs().max() < 0.1  # in the middle, and upright
         assert (face.points[:2, 1] < face.points[3:, 1]).all()  # eyes above the mouth
     assert Image.open(ann.set_C[0]).size == (200, 200)
-    again = run.plan([*given, *places, "crop=face"])
+    again = command.comparison([*given, *places, "crop=face"])
     assert again.people == cropped.people
     assert len(list((tmp_path / "store" / "crop").iterdir())) == 1
 
@@ -165,4 +165,4 @@ def test_a_photo_that_is_gone_is_named(photos: Path, tmp_path: Path, monkeypatch
     monkeypatch.setattr(crop, "read", unreadable)
     given = ["data=folder", f"data.root={photos / 'ann'}", f"runtime.store={tmp_path / 'store'}"]
     with pytest.raises(UserError, match="crop ann .*0.png: not a readable image"):
-        run.plan([*given, "crop=face"])
+        command.comparison([*given, "crop=face"])

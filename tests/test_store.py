@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from diffshortcut import lease, store
+from diffshortcut.disk import StoreError, replacing
 from diffshortcut.lease import Lease
-from diffshortcut.store import MARKER, Store, StoreError, publish
+from diffshortcut.store import MARKER, Store, publish
 
 PAYLOAD = {"a.bin": bytes(range(256)), "images/00.png": b"picture", "images/01.png": b"other"}
 
@@ -372,14 +373,14 @@ def test_a_second_writer_drops_its_copy(tmp_path: Path) -> None:
 @pytest.mark.parametrize("alone", [True, False])
 def test_a_file_is_replaced_wholly_or_not(tmp_path: Path, alone: bool) -> None:
     place = tmp_path / "new" / "file.json"
-    with store.replacing(place, alone=alone) as aside:
+    with replacing(place, alone=alone) as aside:
         aside.write_text("first")
-    with pytest.raises(OSError), store.replacing(place, alone=alone) as aside:
+    with pytest.raises(OSError), replacing(place, alone=alone) as aside:
         aside.write_text("hal")
         raise OSError("full")
     assert place.read_text() == "first" and list(place.parent.iterdir()) == [place]
     (place.parent / ".file.json").write_text("of a killed process")
-    with store.replacing(place, alone=alone) as aside:
+    with replacing(place, alone=alone) as aside:
         aside.write_text("second")
     assert place.read_text() == "second"
     assert len(list(place.parent.iterdir())) == (1 if alone else 2)

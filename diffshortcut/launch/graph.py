@@ -9,12 +9,13 @@ from typing import Any
 
 from diffshortcut import cells, index, parallel, plan, results, usage
 from diffshortcut.cells import Failure, Task
+from diffshortcut.disk import check_writable
 from diffshortcut.errors import UserError
 from diffshortcut.launch.board import Board
 from diffshortcut.launch.record import Record
 from diffshortcut.progress import track
 from diffshortcut.results import Comparison
-from diffshortcut.store import Store, check_writable
+from diffshortcut.store import Store
 
 log = logging.getLogger(__name__)
 LONG = 3600  # seconds of work that are not begun without a question

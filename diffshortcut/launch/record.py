@@ -9,8 +9,9 @@ from typing import Any
 
 from diffshortcut import config, keys
 from diffshortcut.cells import Failure, Task
+from diffshortcut.disk import replacing
 from diffshortcut.results import Comparison
-from diffshortcut.store import Store, replacing
+from diffshortcut.store import Store
 
 GRID = "grid.json"
 FAILURES = "failures.json"

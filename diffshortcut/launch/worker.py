@@ -49,8 +49,9 @@ class Worker:
     def do(self, task: Any, too_large: tuple[int, ...], log: Path) -> Outcome:
         """Make one artifact; everything that is said on the way, and a traceback, go to `log`."""
         from diffshortcut import execute
+        from diffshortcut.disk import StoreError
         from diffshortcut.errors import UserError
-        from diffshortcut.store import Store, StoreError
+        from diffshortcut.store import Store
 
         with _logging_to(log):
             logging.info("%s in process %d", task.title, os.getpid())

@@ -17,11 +17,12 @@ from typing import Any
 
 from diffshortcut import cells, config, execute, weights
 from diffshortcut.cells import Failure, Task
+from diffshortcut.disk import StoreError
 from diffshortcut.errors import UserError
 from diffshortcut.launch.board import Board
 from diffshortcut.launch.cluster import Cluster, Event, Resident, said
 from diffshortcut.launch.record import Record
-from diffshortcut.store import Store, StoreError
+from diffshortcut.store import Store
 
 log = logging.getLogger(__name__)
 WAIT = 1.0  # seconds between two looks at what runs

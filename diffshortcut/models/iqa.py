@@ -52,7 +52,7 @@ class ClipIqa:
 
 
 def load(*, weights: str) -> Liqe:
-    """LIQE of the released LIQE.pt, the fine-tuned weights of CLIP ViT-B/32, or pyiqa's liqe_mix.pt."""
+    """LIQE of the released LIQE.pt or pyiqa's liqe_mix.pt: CLIP ViT-B/32, fine-tuned."""
     return Liqe(net=_liqe(weights, torch.get_default_device()))
 
 

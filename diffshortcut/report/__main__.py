@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from diffshortcut.comparison import people_means
+from diffshortcut.disk import check_writable, user_errors
 from diffshortcut.errors import UserError
 from diffshortcut.report import figures, loaded, page, paper, pictures, plots
 from diffshortcut.report.matrix import Matrix, matrices
-from diffshortcut.store import check_writable, user_errors
 
 CELL = (0.75, 0.42)  # inches of a heat-map's cell
 

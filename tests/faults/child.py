@@ -31,9 +31,9 @@ def prepare() -> None:
     import onnxruntime  # noqa: F401
     import scipy.stats  # noqa: F401
 
-    from diffshortcut import run
+    from diffshortcut import command, run  # noqa: F401
 
-    run.plan(["attack=photoguard_encoder", "purifier=jpeg", "logger=none"])
+    command.comparison(["attack=photoguard_encoder", "purifier=jpeg", "logger=none"])
 
 
 def start(request: dict[str, Any]) -> int:
