@@ -22,6 +22,8 @@ def main() -> None:
         parser.error("fetch needs names, or --all")
     try:
         entries = [registry.entry(name) for name in asked.names or registry.entries()]
+        if asked.what == "verify" and not asked.names:  # what there is
+            entries = [e for e in entries if len(e.missing()) < len(e.files)]
         wrong = {"fetch": _fetch, "verify": _verify}.get(asked.what, _show)(entries)
     except UserError as error:
         sys.exit(f"error: {error}")
@@ -58,8 +60,7 @@ def _fetch(entries: list[Entry]) -> bool:
 def _verify(entries: list[Entry]) -> bool:
     from diffshortcut.weights import fetch
 
-    there = [entry for entry in entries if len(entry.missing()) < len(entry.files)]
-    wrong = {entry.name: fetch.verify(entry) for entry in there}
+    wrong = {entry.name: fetch.verify(entry) for entry in entries}
     for name, files in wrong.items():
         for path, reason in files.items():
             print(f"{name}/{path}: {reason}")
@@ -68,7 +69,7 @@ def _verify(entries: list[Entry]) -> bool:
             unknown = [file.path for file in found.files if found.expected(file) is None]
             but = f"; no hash is known of {', '.join(unknown)}" if unknown else ""
             print(f"{name}: nothing differs{but}")
-    if not there:
+    if not entries:
         print("nothing has been fetched")
     return any(wrong.values())
 

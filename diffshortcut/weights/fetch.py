@@ -29,23 +29,44 @@ class WrongFileError(Exception):
 
 def fetch(entry: Entry) -> None:
     """Bring what is missing; UserError naming every source and why it did not serve."""
-    for file in entry.missing():
-        _bring(entry, file)
+    for file in entry.files:
+        place = entry.path(file)
+        if not place.is_file() or (entry.expected(file) is None and defect(file, place)):
+            _bring(entry, file)
     if entry.archive is not None:  # all that is wanted of it is there
         for source in entry.sources:
             _archive(source, entry).unlink(missing_ok=True)
 
 
 def verify(entry: Entry) -> dict[str, str]:
-    """What is wrong with each file that is: missing, or of another hash than is known."""
+    """What is wrong with each file that is: missing, cut short, of another hash than known."""
     wrong = {file.path: "missing" for file in entry.missing()}
     for file in entry.files:
-        expected = entry.expected(file)
-        if file.path in wrong or expected is None:  # a copy of the user's own
+        expected, place = entry.expected(file), entry.path(file)
+        if file.path in wrong:
             continue
-        if sha256(entry.path(file)) != expected:
-            wrong[file.path] = "its sha256 is not the one registered, or noted when it was fetched"
+        if expected is None:  # a copy of the user's own
+            reason = defect(file, place)
+        else:
+            same = sha256(place) == expected
+            reason = None if same else "its sha256 is not the one registered, or noted when fetched"
+        wrong |= {file.path: reason} if reason else {}
     return wrong
+
+
+def defect(file: File, place: Path) -> str | None:
+    """What shows that a file of which no hash is known is not whole.
+
+    The registered sizes of settings are guesses; that they can be read says more.
+    """
+    if file.path.endswith(".json"):
+        try:
+            json.loads(place.read_bytes())
+        except ValueError:
+            return "cut short, or no JSON"
+    elif place.stat().st_size < LEAST * file.bytes:
+        return f"cut short, of {size(file.bytes)} there are {size(place.stat().st_size)}"
+    return None
 
 
 def _bring(entry: Entry, file: File) -> None:
@@ -141,9 +162,9 @@ def _accept(entry: Entry, file: File, part: Path) -> None:
     if expected is not None and found != expected:
         part.unlink()
         raise WrongFileError(f"sha256 {found[:12]}... instead of {expected[:12]}...")
-    if expected is None and part.stat().st_size < LEAST * file.bytes:
+    if expected is None and (reason := defect(file, part)):
         part.unlink()
-        raise WrongFileError(f"cut short, of {size(file.bytes)} there are {LEAST:.0%} at most")
+        raise WrongFileError(reason)
     noted = entry.folder / NOTED
     aside = noted.with_suffix(PART)
     aside.write_text(json.dumps(entry.noted() | {file.path: found}, indent=1) + "\n")

@@ -82,7 +82,10 @@ class Entry:
     def noted(self) -> dict[str, str]:
         """sha256 by file, of what was fetched."""
         path = self.folder / NOTED
-        return json.loads(path.read_text()) if path.is_file() else {}
+        try:
+            return json.loads(path.read_text()) if path.is_file() else {}
+        except ValueError as error:
+            raise UserError(f"{path} is damaged ({error}): remove it, then fetch again") from error
 
 
 def home() -> Path:
