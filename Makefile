@@ -51,8 +51,9 @@ test-long: $(VENV)/.slow ## more of what the slow tests show on a part: presets,
 test-large: $(VENV)/.slow ## one step of each kind at the size of Stable Diffusion 2.1 (20 GB of memory)
 	$(BIN)/python -m pytest -s -m large
 
-test-gpu: $(VENV)/.slow ## every path that only a GPU can run (at most 20 minutes; skipped without CUDA)
-	$(BIN)/python -m pip install --quiet --editable '.[gpu]'
+test-gpu: $(VENV)/.core ## every path that only a GPU can run (at most 20 minutes; skipped without CUDA)
+	@if $(BIN)/python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then \
+		$(MAKE) $(VENV)/.slow && $(BIN)/python -m pip install --quiet --editable '.[gpu]'; fi
 	$(BIN)/python -m pytest -m gpu -rs
 
 test-full: $(FULL)/.full ## the full zoo's packages on random weights, in an environment of their own (7 GB)

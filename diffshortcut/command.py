@@ -1,12 +1,14 @@
 """What a command line asks for: its arms, their people, and the cells of all of them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from diffshortcut import arms, cells, config, crops, keys
+from diffshortcut import arms, cells, config, crops, extras, keys, weights
+from diffshortcut.cells import Task
 from diffshortcut.data.person import Person
 from diffshortcut.errors import UserError
 from diffshortcut.own_photos import OwnPhotos
 from diffshortcut.results import Comparison
+from diffshortcut.weights import registry
 
 
 def comparison(overrides: Sequence[str]) -> Comparison:
@@ -20,6 +22,26 @@ def comparison(overrides: Sequence[str]) -> Comparison:
     own = composed[-1]
     kind = Comparison if own.config["stages"] == "all" else OwnPhotos
     return kind(composed, people[own.name], planned)
+
+
+def require_weights(comparison: Comparison) -> None:
+    """UserError naming all weights that are not here, for without them nothing has a key."""
+    with weights.unfetched() as absent:
+        comparison.key()
+    if absent:
+        raise registry.absent(list(absent.values()))
+
+
+def lacking(tasks: Iterable[Task]) -> str | None:
+    """The packages that are not installed and that stages would ask for hours later."""
+    values = (
+        value
+        for task in tasks
+        for _, value in config.leaves(task.config)
+        # attacks that train say it at once, others never ask
+        if value != extras.EIGHT_BIT or task.stage == "personalize"
+    )
+    return extras.lacking(values)
 
 
 def _people(composed: Sequence[arms.Arm]) -> dict[str, list[Person]]:

@@ -14,6 +14,7 @@ from diffshortcut.extras import EXTRAS
 from diffshortcut.report.sheet import Sheet
 from diffshortcut.weights import MINI, SUMS, registry
 
+FULL = ("sd21base", "sd20base", "sd21", "sd15", "sd14")  # victims; the first is the default
 SMALL = 4e9  # bytes of memory that the main job on the mini zoo has room in
 
 
@@ -25,6 +26,7 @@ def rows() -> Iterator[list[str]]:
     enough = memory is None or memory > SMALL
     found = "unknown" if memory is None else registry.size(memory)
     yield ["memory", found, "ok" if enough else "too little for the main job: 4 GB"]
+    yield ["memory for zoo=full", found, "python -m diffshortcut.plan zoo=full ... tells the need"]
     free = shutil.disk_usage(Path.cwd()).free
     yield ["free disk here", registry.size(free), "about 20 MB for each victim of the mini zoo"]
     whole = all((MINI / file).is_file() for file in json.loads((MINI / SUMS).read_text()))
@@ -44,7 +46,11 @@ def rows() -> Iterator[list[str]]:
 def _roles() -> Iterator[list[str]]:
     """Of the full zoo: the weights that fill each role, and how to fetch what is missing."""
     composed = config.resolve(config.compose(["zoo=full"]))
-    for role, node in {"model": composed["model"], **composed["zoo"]}.items():
+    victims = {
+        f"model={name}": config.resolve(config.compose(["zoo=full", f"model={name}"]))["model"]
+        for name in FULL
+    }
+    for role, node in {**victims, **composed["zoo"]}.items():
         asked = (value for _, value in config.leaves({role: node}) if weights.scheme(value))
         names = sorted({value.partition(":")[2].partition("/")[0] for value in asked})
         missing = [name for name in names if registry.entry(name).missing()]

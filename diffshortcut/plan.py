@@ -177,7 +177,8 @@ def main() -> None:
         title, found, device = _planned(words)
         rows = [line.cells(cost=cost) for line in found]
         console.print(Sheet(title, header, rows).rich())
-        for text in (summary(found), *_to_fetch(absent)):
+        missing = command.lacking(task for line in found for task in line.told.tasks)
+        for text in (summary(found), *_to_fetch(absent), *([missing] if missing else [])):
             console.print(text, highlight=False, markup=False, soft_wrap=True)
         for text in columns.notes([line.told for line in found], device) if cost else ():
             console.print(text, highlight=False, markup=False, soft_wrap=True)

@@ -147,12 +147,15 @@ def _launch(overrides: Sequence[str], composed: Comparison | None = None) -> lis
         _show(entry)
         return []
     comparison = composed or _grid.comparison(overrides)
+    command.require_weights(comparison)
     folder, runtime = comparison.folder(overrides), comparison.runtime
     failures: list[cells.Failure] = []
     store = Store(Path(runtime["store"]))
     if os.environ.get(index.VERIFY) or not results.is_complete(folder):
         for place in (folder.parent, store.root):
             check_writable(place)
+        if missing := command.lacking(comparison.tasks):
+            raise UserError(missing)
         _tell(comparison)
         failures = cells.run(comparison.tasks, store=store, runtime=runtime, known=_grid.failures)
         for failure in failures:

@@ -104,10 +104,16 @@ def one_line(overrides: Sequence[str], *, traced: bool = False) -> Iterator[None
 
 
 def _unreadable(error: OverrideParseException) -> str:
-    """Which value it is; an = inside it is the usual reason."""
-    inner = "=" in error.override.partition("=")[2]
-    hint = " An = inside a list needs quotes: overrides: ['purifier=jpeg']" if inner else ""
-    return f"{error.override} cannot be read.{hint}"
+    """Which value it is; an = inside it, or a letter that Hydra has no rule for, is usual."""
+    key, _, value = error.override.partition("=")
+    hint = ""
+    if "=" in value:
+        hint = " An = inside a list needs quotes: overrides: ['purifier=jpeg']"
+    elif " " in value or not value.isascii():
+        each = ",".join(f'"{part.strip()}"' for part in value.strip("[]").split(","))
+        quoted = f"[{each}]" if value.startswith("[") else f'"{value}"'
+        hint = f" A space or a letter such as é needs quotes inside quotes: '{key}={quoted}'"
+    return f"{error.override} cannot be read as a value.{hint}"
 
 
 def _wrong_option(group: str, option: str) -> str:

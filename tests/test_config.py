@@ -506,6 +506,20 @@ def test_different_arms_of_one_name_are_refused() -> None:
         arms.compose([f"compare.arms=[{a}, {b}]", "attack=aspl"])
 
 
+@pytest.mark.parametrize(
+    ("word", "right"),
+    [
+        ("data.root=/tmp/höme/ad x", """'data.root="/tmp/höme/ad x"'"""),
+        ("data.people=[ann, Jürgen]", """'data.people=["ann","Jürgen"]'"""),
+    ],
+)
+def test_names_that_need_quotes_are_told_how(word: str, right: str) -> None:
+    with pytest.raises(usage.CONFIG_ERRORS) as caught:
+        config.compose(["data=folder", word])
+    assert right in usage.explain(caught.value, [word])
+    config.compose(["data=folder", right.strip("'")])  # what is told can be read
+
+
 def test_a_list_of_arms_without_quotes_is_told_what_it_lacks() -> None:
     words = ["compare.arms=[{name: x, overrides: [purifier=jpeg]}]"]
     with pytest.raises(usage.CONFIG_ERRORS) as caught:

@@ -60,6 +60,7 @@ def read(folder: Path, sizes: Sequence[int] = SPLIT) -> Person:
     """One person, by the layout of the folder."""
     if (folder / "set_B").is_dir():
         return read_sets(folder.name, folder)
+    _tell_others(folder)
     most, there = sum(sizes), len(candidates(folder))
     found = images(folder, most)
     if there > most == len(found):
@@ -77,9 +78,7 @@ def read_own(folder: Path) -> Person:
     found = images(folder)
     if not found:
         raise UserError(f"{folder}: no readable image")
-    if others := [path.name for path in sorted(folder.iterdir()) if _is_other(path)]:
-        kinds = " ".join(sorted(SUFFIXES))
-        log.warning("%s: left out, of no kind that is read (%s)", ", ".join(others), kinds)
+    _tell_others(folder)
     return Person(folder.name, found, found, ())
 
 
@@ -101,6 +100,12 @@ def split(name: str, files: tuple[Path, ...], sizes: Sequence[int] = SPLIT) -> P
     references = min(third, len(files) // 2)
     protected = files[: min(second, len(files) - references)]
     return Person(name, protected, protected, files[-references:])
+
+
+def _tell_others(folder: Path) -> None:
+    if others := [path.name for path in sorted(folder.iterdir()) if _is_other(path)]:
+        kinds = " ".join(sorted(SUFFIXES))
+        log.warning("%s: left out, of no kind that is read (%s)", ", ".join(others), kinds)
 
 
 def _is_other(path: Path) -> bool:

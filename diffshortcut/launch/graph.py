@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from diffshortcut import cells, index, parallel, plan, results, usage
+from diffshortcut import cells, command, index, parallel, plan, results, usage
 from diffshortcut.cells import Failure, Task
 from diffshortcut.disk import check_writable
 from diffshortcut.errors import UserError
@@ -58,7 +58,9 @@ class Grid:
         for job in track([job for job in jobs if not index.find(job)], "composing"):
             try:
                 found = self._compose(job)
-                found.key()  # for which all weights and pictures are read
+                command.require_weights(found)
+                if _is_to_do(job, found) and command.lacking(found.tasks):
+                    continue
             except (UserError, OSError, *usage.CONFIG_ERRORS):
                 continue  # the job itself will say it
             self._planned[tuple(job)] = found

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -113,9 +113,19 @@ def locate(name: str) -> Path:
         raise UserError(f"weights: {name} has no {inner}. There are: {', '.join(known)}")
     if not found.missing():
         return found.path(known[inner]) if inner else found.place
-    raise UserError(
-        f"weights: {name} ({found.title}, {size(found.bytes)}, {found.licence}) is not in"
-        f" {found.folder}: python -m diffshortcut.weights fetch {name}, or use zoo=mini"
+    raise absent([found])
+
+
+def absent(entries: Sequence[Entry]) -> UserError:
+    """What the entries are, how large, under which licence, and the command that fetches them."""
+    listed = "; ".join(
+        f"{e.name} ({e.title}, {size(e.bytes)}, {e.licence}, commercial use: {e.commercial})"
+        for e in entries
+    )
+    place, names = entries[0].folder if len(entries) == 1 else home(), [e.name for e in entries]
+    return UserError(
+        f"weights: {listed} {'is' if len(entries) == 1 else 'are'} not in {place}:"
+        f" python -m diffshortcut.weights fetch {' '.join(names)}, or use zoo=mini"
     )
 
 
