@@ -25,28 +25,23 @@ class Book:
         found = None if anew else read(path)
         if found and _lasting(found[0]) == _lasting(self.machine):
             self.machine, self.done = found
-        else:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps({"machine": self.machine}) + "\n")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lines = [{"machine": self.machine}, *map(_line, self.done, self.done.values())]
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
     def add(self, job: str, records: Sequence[Record]) -> None:
         """Keep what a job has found."""
         self.done[job] = list(records)
-        line = {"job": job, "records": [to_plain(record) for record in records]}
         with self.path.open("a") as file:
-            file.write(json.dumps(line, allow_nan=False) + "\n")
-
-    @property
-    def records(self) -> list[Record]:
-        """Of all jobs."""
-        return [record for records in self.done.values() for record in records]
+            file.write(json.dumps(_line(job, records), allow_nan=False) + "\n")
 
 
 def read(path: Path) -> tuple[dict[str, Any], dict[str, list[Record]]] | None:
     """Machine and jobs of a part's file; what was cut off by a kill is left out."""
     if not path.is_file():
         return None
-    lines = [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}")]
+    *whole, _ = path.read_text().split("\n")
+    lines = [json.loads(line) for line in whole]
     if not lines or "machine" not in lines[0]:
         return None
     jobs = {line["job"]: [from_plain(one) for one in line["records"]] for line in lines[1:]}
@@ -75,6 +70,10 @@ def described(found: Mapping[str, Any]) -> str:
         f" {found['threads']}, load average {load:.1f} at the start ({found['started']}),"
         f" {packages}, Python {found['python']}"
     )
+
+
+def _line(job: str, records: Sequence[Record]) -> dict[str, Any]:
+    return {"job": job, "records": [to_plain(record) for record in records]}
 
 
 def _lasting(found: Mapping[str, Any]) -> dict[str, Any]:
