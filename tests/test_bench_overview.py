@@ -131,7 +131,8 @@ def test_the_main_job_is_composed_of_what_was_measured(tmp_path: Path) -> None:
     names += [sampling.BOTH, sampling.CLASSES]
     pairs = [Pair(part="x", name=name, wall=[(3, 1)]) for name in names]
     encoded = Figure(part="x", name=f"{training.ENCODED}: 52", values=[10])
-    Book(tmp_path / "training.jsonl", threads=1).add("all", [*pairs, encoded])
+    check = Figure(part="x", name=methods.CHECK, values=[10])
+    Book(tmp_path / "training.jsonl", threads=1).add("all", [*pairs, encoded, check])
     *stages, whole = main_job.composed(tmp_path)
     steps = 3 * config.compose([]).scale.dreambooth_steps
     trained = next(one for one in stages if one.name.startswith("training"))

@@ -8,11 +8,11 @@ from typing import Any
 from rich.console import Console
 
 from diffshortcut.bench.book import described, read
-from diffshortcut.bench.records import HEADER, Growth, Pair, Record
+from diffshortcut.bench.records import HEADER, PUBLISHED, Growth, Pair, Record
 from diffshortcut.report import figures
 from diffshortcut.report.sheet import Sheet
 
-SIZE = (13.0, 8.5)  # inches
+SIZE = (17.0, 10.0)  # inches
 KEY = """
 *theirs / ours* are seconds, medians over the pairs; *figure* is the median ratio (above 1: ours is
 faster), a slope of log seconds over log number, or a single number. *counted* is the ratio of
@@ -39,14 +39,22 @@ def write(folder: Path, parts: Sequence[str]) -> None:
 
 
 def plot(records: Sequence[Record]) -> figures.Draw:
-    """How many times as fast each is, and how its time grows."""
+    """How many times as fast each is, and a panel per axis along which time grows."""
     pairs = [record for record in records if isinstance(record, Pair)]
-    growths = [record for record in records if isinstance(record, Growth)]
+    growths: dict[str, list[Growth]] = {}
+    for record in records:
+        if isinstance(record, Growth):
+            growths.setdefault(record.axis, []).append(record)
 
     def draw(figure: Any) -> None:
-        left, right = figure.subplots(1, 2)
-        _bars(left, pairs)
-        _curves(right, growths)
+        rows = max(1, -(-len(growths) // 2))
+        right = [*growths, *["."] * (2 * rows - len(growths))]
+        panels = figure.subplot_mosaic(
+            [["bars", *right[2 * row : 2 * row + 2]] for row in range(rows)], width_ratios=(3, 2, 2)
+        )
+        _bars(panels["bars"], pairs)
+        for axis, some in growths.items():
+            _curves(panels[axis], axis, some)
 
     return draw
 
@@ -57,32 +65,37 @@ def _bars(axes: Any, pairs: Sequence[Pair]) -> None:
     places = range(len(pairs))
     colors = [red if pair.missed else blue for pair in pairs]
     axes.barh(places, [pair.ratio for pair in pairs], color=colors, height=0.7)
-    marks = [("operations", "D", [pair.counted for pair in pairs])]
-    marks += [("goal", "|", [pair.goal for pair in pairs])]
-    for label, marker, values in marks:
-        known = [(value, place) for place, value in enumerate(values) if value]
-        if known:
-            xs, ys = zip(*known, strict=True)
-            size = 4 if marker == "D" else 14
-            axes.plot(xs, ys, marker, color=figures.INK, markersize=size, label=label)
+    _marks(axes, "D", 4, "operations", [pair.counted for pair in pairs])
+    _marks(axes, "|", 14, "goal", [pair.goal for pair in pairs])
     axes.axvline(1, color=figures.SOFT, linewidth=1)
-    axes.set_yticks(places, [pair.name for pair in pairs], fontsize=8)
+    axes.set_yticks(places, [_label(pair) for pair in pairs], fontsize=7)
     axes.invert_yaxis()
     axes.set(title="times as fast as the published way", xlabel="published / ours, wall time")
     if axes.get_legend_handles_labels()[0]:
         axes.legend(loc="lower right")
 
 
-def _curves(axes: Any, growths: Sequence[Growth]) -> None:
+def _label(pair: Pair) -> str:
+    return pair.name if pair.beside == PUBLISHED else f"{pair.name}\n({pair.beside})"
+
+
+def _marks(axes: Any, marker: str, size: int, label: str, values: Sequence[float | None]) -> None:
+    known = {place: value for place, value in enumerate(values) if value}
+    if known:
+        style = {"marker": marker, "markersize": size, "color": figures.INK, "linestyle": "none"}
+        axes.plot(list(known.values()), list(known), label=label, **style)
+
+
+def _curves(axes: Any, axis: str, growths: Sequence[Growth]) -> None:
     """Seconds over how many, both logarithmic, each with its slope."""
     for turn, growth in enumerate(growths):
         color = figures.COLORS[turn % len(figures.COLORS)]
         marker = figures.MARKERS[turn % len(figures.MARKERS)]
-        label = f"{growth.name} over {growth.axis}: {growth.slope:.2f}"
         style = {"color": color, "marker": marker, "markersize": 4, "linewidth": 1}
-        axes.plot(growth.at, growth.seconds, label=label, **style)
-    if growths:
-        axes.set_xscale("log", base=2)
-        axes.set_yscale("log")
-        axes.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=7)
-    axes.set(title="growth: slope of the logarithms", xlabel="how many", ylabel="seconds")
+        axes.plot(growth.at, growth.seconds, label=f"{growth.name}: {growth.slope:.2f}", **style)
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log")
+    axes.set_xticks(growths[0].at, [f"{x:g}" for x in growths[0].at])
+    axes.set_title(f"over {axis}, with slopes", fontsize=10)
+    axes.set_ylabel("seconds", fontsize=8)
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=7)

@@ -9,6 +9,7 @@ from diffshortcut.bench.measured import LEAST, Measured
 
 HEADER = ["part", "what", "beside", "theirs / ours", "figure", "goal", "counted", "reached", "MB"]
 MISSED = "**missed**"
+PUBLISHED = "published loop"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +22,7 @@ class Pair:
 
     part: str
     name: str
-    beside: str = "published loop"
+    beside: str = PUBLISHED
     wall: Sequence[Sequence[float]]
     processor: Sequence[Sequence[float]] = ()
     counts: Sequence[Mapping[str, float]] = ()

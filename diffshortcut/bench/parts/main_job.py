@@ -72,14 +72,15 @@ def parts(measured: Measured) -> dict[str, Seconds]:
     rounds = attack["trails"] * attack["snapshots"] * attack["rounds"]
     steps = sum(arm.config["trainer"]["steps"] for arm in listed)
     once = (0.0, measured.figure(training.ENCODED))  # ours encodes before it trains
+    check = (0.0, measured.figure(methods.CHECK))  # and looks at what it has protected
     per_class_picture = scaled(measured.pair(sampling.CLASSES), 1 / sampling.CLASS_IMAGES)
     surrogate = scaled(measured.pair(training.SURROGATE), attack["surrogate_steps"])
-    ascent = scaled(measured.pair("metacloak, round"), rounds)
+    ascent = scaled(measured.pair(methods.METACLOAK), rounds)
     steps_of_all = scaled(measured.pair(training.STEP), steps)
     return {
         f"class pictures: {prior}": scaled(per_class_picture, prior),
         f"metacloak: {attack['surrogate_steps']} steps, {rounds} rounds": total(
-            [once, surrogate, ascent]
+            [once, surrogate, ascent, check]
         ),
         "codeformer, sr": total([measured.pair("codeformer"), measured.pair(methods.WHOLE)]),
         f"training: {count} arms, {steps} steps": total([scaled(once, count), steps_of_all]),

@@ -6,24 +6,32 @@ from diffshortcut.attacks.scene import Scene
 from diffshortcut.bench import attacks, cases, purifiers
 from diffshortcut.bench.attacks import Method
 from diffshortcut.bench.cases import Case
+from diffshortcut.bench.measured import timed
 from diffshortcut.bench.pairs import Effort, Side, compare
-from diffshortcut.bench.records import Job, Pair
+from diffshortcut.bench.records import Figure, Job, Pair
 from diffshortcut.data.person import Person
+from diffshortcut.stages.protect import held_out
 
+METACLOAK = "metacloak, round"
 GOALS = {  # how many times as fast as the published loop
     "fsmg, step": 1.2,
     "aspl, round": 1.2,
-    "metacloak, round": 1.2,
+    METACLOAK: 1.2,
     "gridpure": 3.0,
     "impress": 2.0,
 }
 WHOLE = "sr, as configured"  # what the main job's composition needs
+CHECK = "metacloak, held-out check of our stage"
+VERSIONS = 3  # clean, protected, random
 
 
 def of_attacks(person: Person, effort: Effort) -> dict[str, Job]:
     """A job per case."""
     scene = cases.person()
-    return {case.name: partial(_attack, case, scene, effort) for case in cases.CASES}
+    listed: dict[str, Job] = {
+        case.name: partial(_attack, case, scene, effort) for case in cases.CASES
+    }
+    return {**listed, CHECK: partial(_check, scene, effort)}
 
 
 def of_purifiers(person: Person, effort: Effort) -> dict[str, Job]:
@@ -45,6 +53,14 @@ def _attack(case: Case, scene: Scene, effort: Effort) -> list[Pair]:
 
     theirs, ours = side(partial(case.published, attack)), side(attack)
     return compare("attacks", case.name, theirs, ours, effort, goal=GOALS.get(case.name))
+
+
+def _check(scene: Scene, effort: Effort) -> list[Figure]:
+    """What no release does: the objective of three versions of the pictures, on held-out draws."""
+    case = next(case for case in cases.CASES if case.name == METACLOAK)
+    loss = case.attack().objective(scene, attacks.DRAWS)
+    runs = [timed(partial(held_out, loss, scene.images)).wall for _ in range(effort.pairs)]
+    return [Figure(part="attacks", name=CHECK, values=[VERSIONS * one for one in runs])]
 
 
 def _purifier(name: str, case: purifiers.Case, effort: Effort) -> list[Pair]:
