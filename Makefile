@@ -104,6 +104,9 @@ mini-audit: $(VENV)/.slow ## what networks trained on real faces say of the ship
 quickstart: $(VENV)/.core ## seven arms on eight people, with statistics (about two hours)
 	$(BIN)/python -m diffshortcut.run experiment=quickstart
 
+bench: $(VENV)/.core ## every stage beside the published way, growth, start-up: a table and a plot in outputs/bench
+	OMP_NUM_THREADS=1 $(BIN)/python -m diffshortcut.bench $(BENCH)
+
 bench-attacks: $(VENV)/.core ## the attacks' speed beside plain versions of the published loops (minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python -m diffshortcut.bench.attacks
 

@@ -10,7 +10,8 @@ from tiny_zoo import TinyZoo
 
 from diffshortcut import config
 from diffshortcut.bench import published_purifiers as published
-from diffshortcut.bench.purifiers import CASES, COSTS, DRAWS, Case, costs, count, timed
+from diffshortcut.bench.measured import counted, timed
+from diffshortcut.bench.purifiers import CASES, COSTS, DRAWS, Case, costs, sides
 
 IMAGES = tiny_zoo.pictures(3, seed=1)
 GRID = ("gridpure.t=2", "gridpure.iterations=2")
@@ -61,8 +62,8 @@ def test_the_plain_loop_gives_the_same_images(
 
 def test_windows_are_batched_over_windows_and_images(zoo: TinyZoo) -> None:
     ours = link(zoo, "gridpure", *GRID, "gridpure.diffpure.micro_batch=null")
-    theirs = count(lambda x, draws: published.gridpure(ours, x, draws), IMAGES)
-    mine = count(ours, IMAGES)
+    theirs = counted(lambda: published.gridpure(ours, IMAGES, DRAWS))
+    mine = counted(lambda: ours(IMAGES, DRAWS))
     windows = 3 * 10 * 2 * 2  # images, windows, iterations, t
     assert theirs.windows == mine.windows == windows
     assert (theirs.calls, mine.calls) == (windows, 2 * 2)
@@ -72,16 +73,14 @@ def test_windows_are_batched_over_windows_and_images(zoo: TinyZoo) -> None:
 def test_without_a_prompt_one_branch_is_enough(zoo: TinyZoo) -> None:
     for name, ratio in (("latent_diffpure", 1), ("latent_diffpure_null", 2)):
         ours = link(zoo, name)
-        theirs = count(
-            lambda x, draws, ours=ours: published.latent_diffpure(ours, x, draws), IMAGES
-        )
-        assert theirs.denoised == ratio * count(ours, IMAGES).denoised
+        theirs = counted(lambda ours=ours: published.latent_diffpure(ours, IMAGES, DRAWS))
+        assert theirs.denoised == ratio * counted(lambda ours=ours: ours(IMAGES, DRAWS)).denoised
 
 
 def test_impress_knows_its_fixed_target_and_needs_no_gradient_of_weights(zoo: TinyZoo) -> None:
     ours = link(zoo, "impress")
-    theirs = count(lambda x, draws: published.impress(ours, x, draws), IMAGES)
-    mine = count(ours, IMAGES)
+    theirs = counted(lambda: published.impress(ours, IMAGES, DRAWS))
+    mine = counted(lambda: ours(IMAGES, DRAWS))
     assert (theirs.features, mine.features) == (2 * 3 * 3, 3 * 3 + 2 * 3)
     assert theirs.encoded == mine.encoded and theirs.flops > 1.2 * mine.flops
     assert not any(p.requires_grad for p in ours.model.vae.parameters())
@@ -93,8 +92,8 @@ def test_every_case_and_every_cost_can_be_composed() -> None:
         config.check(config.resolve(config.compose([f"purifier={name}"])))
     for case in CASES:
         config.compose([f"purifier={case.name}", *(f"purifier.{value}" for value in case.short)])
-    purifier = Case("gaussian", published.one_by_one).purifier()
-    assert timed(purifier, IMAGES).wall > 0
+    for side in sides(Case("gaussian", published.one_by_one), IMAGES):
+        assert timed(side).wall > 0
 
 
 @pytest.mark.long

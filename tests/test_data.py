@@ -184,10 +184,11 @@ def test_a_bad_image_is_named_and_the_others_go_on(
         [person] = read(tmp_path / "ann")
     assert names(person.set_B + person.set_C) == ["00", "03", "04"]
     messages = caplog.messages
-    assert len(messages) == 3
+    assert len(messages) == 4
     assert "01.png is left out" in messages[0] and "truncated" in messages[0]
     assert "02.png is left out" in messages[1]
     assert "03.png has its name" in messages[2] or "03.jpg has its name" in messages[2]
+    assert "notes.txt: left out, of no kind that is read" in messages[3]
 
 
 @pytest.mark.parametrize("mode", ["L", "RGBA", "I;16", "P", "CMYK"])

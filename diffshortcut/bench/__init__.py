@@ -1,1 +1,1 @@
-"""How fast the attacks are, beside plain versions of the published loops."""
+"""How fast everything is, beside plain versions of the published loops."""

@@ -9,7 +9,7 @@ from statistics import median
 from diffusers.utils import logging as diffusers_logging
 from transformers.utils import logging as transformers_logging
 
-from diffshortcut.bench.counts import Counts
+from diffshortcut.bench.counts import Counts, counting
 from diffshortcut.report.sheet import Sheet
 
 LEAST = 0.9  # of the counted ratio, in time
@@ -44,12 +44,12 @@ def clocked(into: list[Times]) -> Iterator[None]:
 
 
 def in_turn(
-    theirs: Callable[[], Times], ours: Callable[[], Times], seconds: float
+    theirs: Callable[[], Times], ours: Callable[[], Times], seconds: float, pairs: int = 1
 ) -> list[tuple[Times, Times]]:
-    """Both timed one after the other, once or until `seconds` of the processor are up."""
+    """Both timed one after the other, `pairs` times or until `seconds` of the processor are up."""
     times: list[tuple[Times, Times]] = []
     start = time.process_time()
-    while not times or time.process_time() - start < seconds:
+    while len(times) < pairs or time.process_time() - start < seconds:
         times.append((theirs(), ours()))
     return times
 
@@ -81,6 +81,22 @@ class Measured:
         """By the clock: theirs / ours."""
         pair = (median(times[side].wall for times in self.times) for side in (0, 1))
         return " / ".join(f"{value:.3f}" for value in pair)
+
+
+def counted(run: Callable[[], object]) -> Counts:
+    """What a run computes."""
+    counts = Counts()
+    with counting(counts):
+        run()
+    return counts
+
+
+def timed(run: Callable[[], object]) -> Times:
+    """How long a run takes."""
+    found: list[Times] = []
+    with clocked(found):
+        run()
+    return found[0]
 
 
 def sheets(found: list[Measured], columns: Mapping[str, str] = COLUMNS) -> list[Sheet]:

@@ -22,8 +22,7 @@ from torch import Tensor
 
 from diffshortcut import config, provenance
 from diffshortcut.bench import published_purifiers as published
-from diffshortcut.bench.counts import Counts, counting
-from diffshortcut.bench.measured import Measured, Times, clocked, in_turn, quiet, sheets
+from diffshortcut.bench.measured import Measured, counted, in_turn, quiet, sheets, timed
 from diffshortcut.bench.scenes import scene
 from diffshortcut.data import portraits
 from diffshortcut.progress import track
@@ -61,8 +60,6 @@ COSTS = (
     "sr",
     "codeformer_sr",
 )
-
-Method = Callable[[Tensor, Draws], Tensor]
 
 
 @dataclass(frozen=True)
@@ -103,27 +100,16 @@ def links(name: str, *values: str) -> list[Any]:
 
 def measure(case: Case, images: Tensor, seconds: float) -> Measured:
     """Count once each, which also warms up, then time in turn, once or until `seconds` are up."""
-    purifier = case.purifier()
-    theirs: Method = partial(case.published, purifier)
-    counts = (count(theirs, images), count(purifier, images))
-    times = in_turn(partial(timed, theirs, images), partial(timed, purifier, images), seconds)
+    theirs, ours = sides(case, images)
+    counts = (counted(theirs), counted(ours))
+    times = in_turn(partial(timed, theirs), partial(timed, ours), seconds)
     return Measured(case.name, counts, times)
 
 
-def count(method: Method, images: Tensor) -> Counts:
-    """What a purification computes."""
-    counts = Counts()
-    with counting(counts):
-        method(images, DRAWS)
-    return counts
-
-
-def timed(method: Method, images: Tensor) -> Times:
-    """How long a purification takes."""
-    found: list[Times] = []
-    with clocked(found):
-        method(images, DRAWS)
-    return found[0]
+def sides(case: Case, images: Tensor) -> tuple[Callable[[], Tensor], Callable[[], Tensor]]:
+    """The published purification and ours."""
+    purifier = case.purifier()
+    return partial(case.published, purifier, images, DRAWS), partial(purifier, images, DRAWS)
 
 
 def costs(name: str, threads: int) -> list[str]:

@@ -60,9 +60,9 @@ def read(folder: Path, sizes: Sequence[int] = SPLIT) -> Person:
     """One person, by the layout of the folder."""
     if (folder / "set_B").is_dir():
         return read_sets(folder.name, folder)
-    _tell_others(folder)
     most, there = sum(sizes), len(candidates(folder))
     found = images(folder, most)
+    _tell_others(folder)
     if there > most == len(found):
         log.info("%s: the first %d of %d images are used", folder.name, most, there)
     return split(folder.name, found, sizes)

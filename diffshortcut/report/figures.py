@@ -40,6 +40,11 @@ STYLE: Any = {
     "legend.frameon": False,
     "legend.fontsize": 10,
 }
+UNDATED: dict[str, dict[str, Any]] = {  # metadata that would differ between equal figures
+    "pdf": {"CreationDate": None},
+    "svg": {"Date": None},
+    "png": {"Software": None},
+}
 Draw = Callable[[Any], None]  # onto a matplotlib figure
 
 
@@ -103,11 +108,17 @@ def heatmap(matrix: Matrix) -> Draw:
     return draw
 
 
-def save(draw: Draw, name: str, folder: Path, size: tuple[float, float] = SIZE) -> None:
-    """Write `name`.pdf and `name`.svg, the same bytes for the same figure."""
+def save(
+    draw: Draw,
+    name: str,
+    folder: Path,
+    size: tuple[float, float] = SIZE,
+    kinds: Iterable[str] = ("pdf", "svg"),
+) -> None:
+    """Write `name`.pdf and `name`.svg, or other kinds; the same bytes for the same figure."""
     folder.mkdir(parents=True, exist_ok=True)
-    for kind, undated in (("pdf", {"CreationDate": None}), ("svg", {"Date": None})):
-        _write(draw, size, folder / f"{name}.{kind}", format=kind, metadata=undated)
+    for kind in kinds:
+        _write(draw, size, folder / f"{name}.{kind}", format=kind, metadata=UNDATED[kind])
 
 
 def inline(draw: Draw, name: str, size: tuple[float, float] = SIZE) -> str:

@@ -1,0 +1,1 @@
+"""The parts of `make bench`: each is a mapping of names to jobs that measure."""
