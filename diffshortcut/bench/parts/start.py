@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from unittest.mock import patch
 
-from diffshortcut import cells, index, run
+from diffshortcut import cells, command, index
 from diffshortcut.bench import finished, processes
 from diffshortcut.bench.pairs import Effort
 from diffshortcut.bench.records import Figure, Growth, Job, Record
@@ -92,7 +92,11 @@ def through_the_index(effort: Effort) -> Sequence[Record]:
 def planned() -> Sequence[Record]:
     """The cells of Table 1 for a person, planned: nothing is computed."""
     with TemporaryDirectory() as root:
-        listed = [cell for words in finished.table1(Path(root)) for _, _, cell in run.plan(words)]
+        listed = [
+            cell
+            for words in finished.table1(Path(root))
+            for _, _, cell in command.comparison(words)
+        ]
         merged = cells.merge(listed)
     attacks = sum(task.stage == "protect" for task in merged)
     alone = sum(len({task.key for task in cell.values()}) for cell in listed)
