@@ -2,10 +2,11 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from diffshortcut import config, doctor, extras
+from diffshortcut import command, config, doctor, extras
 from diffshortcut.errors import UserError
 
 HEAVY = (
@@ -92,3 +93,40 @@ def test_every_extra_of_the_table_is_declared() -> None:
     assert {f"extra {name}" for name in extras.EXTRAS} <= {
         row[0].partition(":")[0] for row in doctor.rows()
     }
+
+
+def test_every_loader_of_a_package_is_in_the_table() -> None:
+    """A run looks there before it computes anything."""
+    models = Path(extras.__file__).parent / "models"
+    loaders = {f.stem for f in models.glob("*.py") if "extras.load(" in f.read_text()}
+    known = {
+        target.split(".")[2] for target in extras.CHOICES if target.startswith("diffshortcut.")
+    }
+    assert loaders == known
+    assert {extra for _, extra in extras.CHOICES.values()} <= set(extras.EXTRAS)
+
+
+def test_what_a_config_needs_is_told_with_one_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("pyiqa", "bitsandbytes"):
+        monkeypatch.setitem(sys.modules, module, None)
+    assert extras.lacking([1, None, "sdpa"]) is None
+    said = extras.lacking(["diffshortcut.models.iqa.load", "adamw8bit", "sdpa"])
+    assert said == ("not installed: bitsandbytes, pyiqa. pip install 'diffshortcut[full,optim8]'")
+
+
+def test_a_run_asks_for_packages_before_it_computes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """8-bit AdamW belongs to the training, which comes after hours of attack."""
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
+    words = ["attack=advdm", "compare.arms=[]", "data.people=1", "precision.optimizer=adamw8bit"]
+    tasks = command.comparison([*words, "compare.clean=null"]).tasks
+    assert "bitsandbytes" in str(command.lacking(tasks))
+    assert command.lacking([task for task in tasks if task.stage == "protect"]) is None
+
+
+def test_a_run_names_all_weights_that_it_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DIFFSHORTCUT_WEIGHTS", str(tmp_path))
+    comparison = command.comparison(["zoo=full", "data=portraits", "purifier=ours"])
+    with pytest.raises(UserError, match=r"(?s)sd21base.*commercial use.*codeformer \(.*fetch sd21"):
+        command.require_weights(comparison)

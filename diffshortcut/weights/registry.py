@@ -118,15 +118,16 @@ def locate(name: str) -> Path:
 
 def absent(entries: Sequence[Entry]) -> UserError:
     """What the entries are, how large, under which licence, and the command that fetches them."""
-    listed = "; ".join(
+    listed = [
         f"{e.name} ({e.title}, {size(e.bytes)}, {e.licence}, commercial use: {e.commercial})"
         for e in entries
-    )
-    place, names = entries[0].folder if len(entries) == 1 else home(), [e.name for e in entries]
-    return UserError(
-        f"weights: {listed} {'is' if len(entries) == 1 else 'are'} not in {place}:"
-        f" python -m diffshortcut.weights fetch {' '.join(names)}, or use zoo=mini"
-    )
+    ]
+    command = f"python -m diffshortcut.weights fetch {' '.join(e.name for e in entries)}"
+    if len(entries) == 1:
+        what = f"weights: {listed[0]} is not in {entries[0].folder}: "
+    else:
+        what = f"weights that are not in {home()}:\n  " + "\n  ".join(listed) + "\n"
+    return UserError(f"{what}{command}, or use zoo=mini")
 
 
 def sha256(path: Path) -> str:
