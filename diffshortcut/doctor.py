@@ -11,6 +11,7 @@ from pathlib import Path
 
 from diffshortcut import config, weights
 from diffshortcut.extras import EXTRAS
+from diffshortcut.provenance import machine_memory
 from diffshortcut.report.sheet import Sheet
 from diffshortcut.weights import MINI, SUMS, registry
 
@@ -22,7 +23,7 @@ def rows() -> Iterator[list[str]]:
     """What is looked at, what was found, and what it means."""
     yield ["python", platform.python_version(), "ok"]
     yield from _torch()
-    memory = _memory()
+    memory = machine_memory()
     enough = memory is None or memory > SMALL
     found = "unknown" if memory is None else registry.size(memory)
     yield ["memory", found, "ok" if enough else "too little for the main job: 4 GB"]
@@ -75,14 +76,6 @@ def _torch() -> Iterator[list[str]]:
     else:
         cores = os.cpu_count() or 1
         yield ["CUDA", "no device", f"the CPU's {cores} cores: zoo=mini, runtime.threads={cores}"]
-
-
-def _memory() -> int | None:
-    """Bytes of this machine, where it can be told."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, OSError, ValueError):
-        return None
 
 
 def main() -> None:

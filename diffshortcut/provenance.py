@@ -31,6 +31,14 @@ def environment() -> dict[str, Any]:
     }
 
 
+def machine_memory() -> int | None:
+    """Bytes of this machine, where it can be told."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return None
+
+
 @contextmanager
 def cost() -> Iterator[dict[str, Any]]:
     """Fill a dict with the wall time in seconds and the peak memory in bytes of its block.

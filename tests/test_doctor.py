@@ -34,7 +34,7 @@ def test_a_missing_extra_is_named_with_its_command(monkeypatch: pytest.MonkeyPat
 
 
 def test_too_little_memory_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "_memory", lambda: int(2e9))
+    monkeypatch.setattr(doctor, "machine_memory", lambda: int(2e9))
     assert found()["memory"] == ["2.0 GB", "too little for the main job: 4 GB"]
-    monkeypatch.setattr(doctor, "_memory", lambda: None)
+    monkeypatch.setattr(doctor, "machine_memory", lambda: None)
     assert found()["memory"] == ["unknown", "ok"]

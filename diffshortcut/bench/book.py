@@ -53,7 +53,7 @@ def machine(threads: int) -> dict[str, Any]:
     return {
         **provenance.environment(),
         "cores": os.cpu_count(),
-        "memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "memory": provenance.machine_memory() or 0,
         "threads": threads,
         "load": os.getloadavg(),
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),

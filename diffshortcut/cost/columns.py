@@ -1,6 +1,6 @@
 """The columns of a plan: operations and memory of every line, and what is to be said of them."""
 
-import os
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,6 +10,7 @@ from diffshortcut.cells import Task
 from diffshortcut.cost.advice import advice
 from diffshortcut.cost.estimate import Cost, estimate
 from diffshortcut.errors import UserError
+from diffshortcut.provenance import machine_memory
 from diffshortcut.weights.registry import size
 
 HEADER = ["FLOPs", "needs"]
@@ -73,7 +74,7 @@ def device_memory(device: str) -> int:
 
         if torch.cuda.is_available():
             return torch.cuda.get_device_properties(0).total_memory
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return machine_memory() or sys.maxsize
 
 
 def _options(config: Mapping[str, Any]) -> tuple[Mapping[str, Any], tuple[str, Any] | None]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from diffshortcut.disk import sha256
 from diffshortcut.errors import UserError, suggest
 from diffshortcut.weights import registry
 
@@ -55,7 +56,7 @@ def digest(reference: str) -> str:
     files = _files(root, reference) if root.is_dir() else [root]
     state = tuple((str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in files)
     if root not in _memo or _memo[root][0] != state:
-        sums = {_name(path, root): registry.sha256(path) for path in files}
+        sums = {_name(path, root): sha256(path) for path in files}
         _check(reference, sums)
         lines = (f"{name}\0{content}\n" for name, content in sums.items())
         _memo[root] = (state, hashlib.sha256("".join(lines).encode()).hexdigest())

@@ -14,8 +14,9 @@ from huggingface_hub import constants, hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.file_download import http_get
 
+from diffshortcut.disk import replacing, sha256
 from diffshortcut.errors import UserError
-from diffshortcut.weights.registry import NOTED, Entry, File, Source, sha256, size
+from diffshortcut.weights.registry import NOTED, Entry, File, Source, size
 
 log = logging.getLogger(__name__)
 PART = ".part"  # of a file that is not whole yet
@@ -40,18 +41,18 @@ def fetch(entry: Entry) -> None:
 
 def verify(entry: Entry) -> dict[str, str]:
     """What is wrong with each file that is: missing, cut short, of another hash than known."""
-    wrong = {file.path: "missing" for file in entry.missing()}
-    for file in entry.files:
-        expected, place = entry.expected(file), entry.path(file)
-        if file.path in wrong:
-            continue
-        if expected is None:  # a copy of the user's own
-            reason = defect(file, place)
-        else:
-            same = sha256(place) == expected
-            reason = None if same else "its sha256 is not the one registered, or noted when fetched"
-        wrong |= {file.path: reason} if reason else {}
-    return wrong
+    found = {file.path: _fault(entry, file) for file in entry.files}
+    return {path: reason for path, reason in found.items() if reason}
+
+
+def _fault(entry: Entry, file: File) -> str | None:
+    place, expected = entry.path(file), entry.expected(file)
+    if not place.is_file():
+        return "missing"
+    if expected is None:  # a copy of the user's own
+        return defect(file, place)
+    same = sha256(place) == expected
+    return None if same else "its sha256 is not the one registered, or noted when fetched"
 
 
 def defect(file: File, place: Path) -> str | None:
@@ -165,8 +166,6 @@ def _accept(entry: Entry, file: File, part: Path) -> None:
     if expected is None and (reason := defect(file, part)):
         part.unlink()
         raise WrongFileError(reason)
-    noted = entry.folder / NOTED
-    aside = noted.with_suffix(PART)
-    aside.write_text(json.dumps(entry.noted() | {file.path: found}, indent=1) + "\n")
-    aside.replace(noted)
+    with replacing(entry.folder / NOTED) as noted:
+        noted.write_text(json.dumps(entry.noted() | {file.path: found}, indent=1) + "\n")
     part.replace(entry.folder / file.path)

@@ -1,6 +1,5 @@
 """The full zoo's weights: names, files, sources and licences, and where they lie."""
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -128,12 +127,6 @@ def absent(entries: Sequence[Entry]) -> UserError:
     else:
         what = f"weights that are not in {home()}:\n  " + "\n  ".join(listed) + "\n"
     return UserError(f"{what}{command}, or use zoo=mini")
-
-
-def sha256(path: Path) -> str:
-    """Of a file, in hex."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 @cache
