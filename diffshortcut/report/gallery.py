@@ -17,25 +17,22 @@ LABEL, HEADER = 190, 34
 PAPER, INK, EMPTY = "white", "black", "#dddddd"
 
 
-def draw(pictures: Pictures) -> Image.Image:
-    """The gallery as an image; a column without pictures is grey.
+def draw(pictures: Pictures, shown: Sequence[str] = COLUMNS) -> Image.Image:
+    """The gallery as an image, or some columns of it; a column without pictures is grey.
 
     A picture is shown as the stages see it. UserError naming a file that cannot be decoded.
     """
-    sheet = Image.new("RGB", _size(len(pictures)), PAPER)
+    size = (_left(len(shown)), HEADER + len(pictures) * (TILE + GAP) + GAP)
+    sheet = Image.new("RGB", size, PAPER)
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=16)
-    for number, column in enumerate(COLUMNS):
+    for number, column in enumerate(shown):
         pen.text((_left(number), 8), column, fill=INK, font=font)
     for line, (arm, columns) in enumerate(pictures.items()):
         top = HEADER + line * (TILE + GAP)
         pen.multiline_text((8, top + 8), _wrap(arm, font), fill=INK, font=font)
-        for number, column in enumerate(COLUMNS):
+        for number, column in enumerate(shown):
             _strip(sheet, (_left(number), top), columns.get(column, ()))
     return sheet
-
-
-def _size(lines: int) -> tuple[int, int]:
-    return _left(len(COLUMNS)), HEADER + lines * (TILE + GAP) + GAP
 
 
 def _left(column: int) -> int:
