@@ -8,6 +8,7 @@ FULL   := .venv-full
 FAST   := not slow and not faults and not gpu and not large and not long
 # every process computes with one thread
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -rs --numprocesses 2 --dist loadfile
+COVERED = $(if $(COVERAGE),--cov=diffshortcut --cov-branch --cov-report=term:skip-covered)
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,11 +36,11 @@ $(FULL)/.full: pyproject.toml constraints.txt constraints-full.txt
 run: $(VENV)/.core ## the main job on the mini zoo; ARGS="attack=aspl purifier=jpeg" for another
 	$(BIN)/python -m diffshortcut.run $(ARGS)
 
-test: $(VENV)/.core ## lint, types and the fast tests
+test: $(VENV)/.core ## lint, types and the fast tests; COVERAGE=1 prints the branches that they take
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(PYTEST) -m "$(FAST)"
+	$(PYTEST) -m "$(FAST)" $(COVERED)
 
 test-slow: $(VENV)/.slow ## the slow tests, with everything that they need
 	$(PYTEST) -m "slow and not alone"
@@ -58,10 +59,6 @@ test-gpu: $(VENV)/.core ## every path that only a GPU can run (at most 20 minute
 
 test-full: $(FULL)/.full ## the full zoo's packages on random weights, in an environment of their own (7 GB)
 	$(FULL)/bin/python -m pytest -m full
-
-coverage: $(VENV)/.core ## the fast tests with the coverage of branches (slower by what tracing costs)
-	$(BIN)/python -m pip install --quiet 'pytest-cov>=7'
-	$(BIN)/python -m pytest -m "$(FAST)" --cov=diffshortcut --cov-branch --cov-report=term:skip-covered
 
 faults: $(VENV)/.core ## break whole runs on purpose: kills, damage, full disks, dead servers ... (an hour)
 	OMP_NUM_THREADS=1 FAULTS_RECORD=experiments/faults/record.json $(BIN)/python -m pytest -m faults tests/faults --deselect tests/faults/test_determinism.py

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import diffshortcut
@@ -31,12 +31,28 @@ def environment() -> dict[str, Any]:
     }
 
 
-def machine_memory() -> int | None:
-    """Bytes of this machine, where it can be told."""
+def machine_memory(root: Path = Path("/")) -> int | None:
+    """Bytes that this process may take, where it can be told: the machine's, or its container's.
+
+    A job or a container is ended when it passes the limit of its control group.
+    """
     try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):
         return None
+    return min([machine, *_group_limits(root)])
+
+
+def _group_limits(root: Path) -> Iterator[int]:
+    """Limits of this process's control group and of those around it (cgroup v2, then v1)."""
+    files = [root / "sys/fs/cgroup/memory/memory.limit_in_bytes"]
+    with suppress(OSError):
+        for line in (root / "proc/self/cgroup").read_text().splitlines():
+            group = PurePosixPath(line.rpartition(":")[2].lstrip("/"))
+            files += [root / "sys/fs/cgroup" / g / "memory.max" for g in (group, *group.parents)]
+    for file in files:
+        with suppress(OSError, ValueError):  # not there, or "max": no limit
+            yield int(file.read_text())
 
 
 @contextmanager

@@ -1,10 +1,12 @@
 """What the doctor says of a machine."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from diffshortcut import doctor
+from diffshortcut.provenance import machine_memory
 
 
 def found() -> dict[str, list[str]]:
@@ -31,6 +33,28 @@ def test_a_missing_extra_is_named_with_its_command(monkeypatch: pytest.MonkeyPat
     }
     assert by_extra.pop("gpu") == ["no xformers", "pip install 'diffshortcut[gpu]'"]
     assert all(row == ["there", "ok"] for row in by_extra.values())
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "expected"),
+    [
+        ("sys/fs/cgroup/job/step/memory.max", "2000", 2000),
+        ("sys/fs/cgroup/job/memory.max", "2000", 2000),  # of a group around it
+        ("sys/fs/cgroup/memory.max", "2000", 2000),
+        ("sys/fs/cgroup/memory/memory.limit_in_bytes", "2000", 2000),
+        ("sys/fs/cgroup/job/step/memory.max", "max", None),
+        ("sys/fs/cgroup/memory/memory.limit_in_bytes", str(2**63 - 4096), None),
+        ("sys/fs/cgroup/other/memory.max", "2000", None),
+    ],
+)
+def test_the_limit_of_a_container_counts(
+    file: str, text: str, expected: int | None, tmp_path: Path
+) -> None:
+    machine = machine_memory(tmp_path)
+    for name, content in (("proc/self/cgroup", "0::/job/step\n"), (file, f"{text}\n")):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(content)
+    assert machine_memory(tmp_path) == (expected or machine)
 
 
 def test_too_little_memory_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
