@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny_codeformer import AS_THEY_ARE, TINY
 
 from diffshortcut.models.codeformer import CodeFormer, adaptive_instance_normalization
 from diffshortcut.models.faces import Face
@@ -13,20 +14,6 @@ from diffshortcut.models.vq import OFFICIAL, Config, VQAutoencoder
 from diffshortcut.seeding import Draws
 
 DRAWS = Draws(0, "purify", "nobody")
-TINY = Config(
-    resolution=32,
-    base_channels=16,
-    groups=4,
-    multipliers=(1, 1, 2),
-    blocks=1,
-    attention=(8,),
-    code_channels=16,
-    codes=32,
-    dim=16,
-    heads=2,
-    layers=2,
-    connect=(16,),
-)
 
 
 @pytest.fixture
@@ -195,7 +182,7 @@ def test_an_aligned_net_restores_the_whole_image(net: CodeFormer, x: torch.Tenso
 
 
 def test_without_a_face_the_image_stays() -> None:
-    net = CodeFormer(Config(**{**TINY.__dict__, "aligned": False}))
+    net = CodeFormer(AS_THEY_ARE)
     photo = DRAWS.uniform("photo", (3, 60, 80), 2)
     assert torch.equal(Restorer(net=net, detector=FixedDetector(None))(photo), photo)
 
@@ -205,7 +192,7 @@ def test_a_face_is_pasted_back_where_it_was() -> None:
     photo = DRAWS.uniform("photo", (3, 8, 8), 1)
     photo = torch.nn.functional.interpolate(photo, (64, 80), mode="bicubic").clamp(0, 1)
     points = FFHQ / 512 * 40 + torch.tensor([25.0, 12.0])
-    net = CodeFormer(Config(**{**TINY.__dict__, "aligned": False}))
+    net = CodeFormer(AS_THEY_ARE)
     restorer = Restorer(net=net, detector=FixedDetector(points))
     net.forward = lambda x, **options: (x, None, None)
     torch.testing.assert_close(restorer(photo), photo, atol=0.05, rtol=0)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from full_files import package
+from tiny_codeformer import AS_THEY_ARE
 from torch import Tensor
 
 from diffshortcut.images import resize
@@ -15,25 +16,10 @@ from diffshortcut.models.faces import Face
 from diffshortcut.models.geometry import similarity
 from diffshortcut.models.paste import parse_mask, paste, square_mask
 from diffshortcut.models.restorer import FFHQ, OUTSIDE, Restorer, aligned, is_grey
-from diffshortcut.models.vq import OFFICIAL, Config
+from diffshortcut.models.vq import OFFICIAL
 from diffshortcut.seeding import Draws
 
 DRAWS = Draws(0, "purify", "nobody")
-TINY = Config(
-    resolution=32,
-    base_channels=16,
-    groups=4,
-    multipliers=(1, 1, 2),
-    blocks=1,
-    attention=(8,),
-    code_channels=16,
-    codes=32,
-    dim=16,
-    heads=2,
-    layers=2,
-    connect=(16,),
-    aligned=False,
-)
 POINTS = FFHQ / 512 * 40 + torch.tensor([25.0, 12.0])  # a face 40 pixels wide in PHOTO
 PHOTO = resize(DRAWS.uniform("photo", (3, 8, 8), 2), (64, 80))
 
@@ -53,7 +39,7 @@ class Found:
 
 def restorer(detector: Found, parser: Any = None) -> Restorer:
     torch.manual_seed(0)
-    net = CodeFormer(TINY).eval().requires_grad_(False)
+    net = CodeFormer(AS_THEY_ARE).eval().requires_grad_(False)
     torch.nn.init.normal_(net.quantize.embedding.weight)
     return Restorer(net=net, detector=detector, parser=parser)
 
