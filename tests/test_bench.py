@@ -177,7 +177,8 @@ def test_a_measurement_is_a_ratio_of_times_beside_one_of_operations(
     model: LatentDiffusion, scene: Scene
 ) -> None:
     case = Case("nothing", published.photoguard_encoder, (), "EncoderAttack")
-    found = measure(case, attack("photoguard_encoder", model), scene, seconds=0)
+    ours = attack("photoguard_encoder", model)
+    found = measure(case, partial(case.published, ours), ours, scene, seconds=0)
     assert found.counted == pytest.approx(1, abs=0.01) and found.wall > 0
     theirs = Times.shortest([Times(1.3, 1.6), Times(1.2, 1.8)])
     pairs = [(theirs, Times(1.0, 1.0)), (Times(9, 9), Times(1, 1)), (Times(1, 1), Times(1, 1))]

@@ -16,7 +16,6 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from rich.console import Console
@@ -28,6 +27,7 @@ from diffshortcut.bench import sd_size
 from diffshortcut.bench.cases import CASES, Case, person
 from diffshortcut.bench.counts import Counts, counting
 from diffshortcut.bench.measured import Measured, Times, clocked, in_turn, quiet, sheets
+from diffshortcut.bench.scenes import RELEASED
 from diffshortcut.checkpoint import Checkpoint, Variables
 from diffshortcut.progress import track
 from diffshortcut.seeding import Draws
@@ -51,10 +51,13 @@ class Watched(Checkpoint):
                 yield number
 
 
-def measure(case: Case, attack: Any, scene: Scene, seconds: float) -> Measured:
+def sides(case: Case) -> tuple[Method, Method]:
+    """The published attack and ours."""
+    return partial(case.published, case.attack(RELEASED)), case.attack()
+
+
+def measure(case: Case, theirs: Method, ours: Method, scene: Scene, seconds: float) -> Measured:
     """Count once each, which also warms up, then time in turn, once or until `seconds` are up."""
-    theirs: Method = partial(case.published, attack)
-    ours: Method = attack
     counts = (count(theirs, case.loop, scene), count(ours, case.loop, scene))
     run = partial(timed, loop=case.loop, scene=scene)
     times = in_turn(partial(run, theirs), partial(run, ours), seconds)
@@ -106,7 +109,7 @@ def main() -> None:
     if not cases:
         parser.error(f"--only: there are {', '.join(case.name for case in CASES)}")
     scene = person()
-    found = [measure(case, case.attack(), scene, asked.seconds) for case in track(cases, "attacks")]
+    found = [measure(case, *sides(case), scene, asked.seconds) for case in track(cases, "attacks")]
     tables = [*sheets(found), sd_size.sheet()]
     console = Console(width=None if sys.stdout.isatty() else 110)
     for table in tables:

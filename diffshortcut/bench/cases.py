@@ -25,9 +25,9 @@ class Case:
     overrides: tuple[str, ...]
     loop: str
 
-    def attack(self) -> Any:
+    def attack(self, *more: str) -> Any:
         """The attack on the mini zoo, its numbers those of the yaml but for the length."""
-        resolved = config.resolve(config.compose(self.overrides))["attack"]
+        resolved = config.resolve(config.compose([*self.overrides, *more]))["attack"]
         return config.build({k: v for k, v in resolved.items() if k not in STAGE_REFERENCES})
 
 

@@ -23,7 +23,7 @@ from torch import Tensor
 from diffshortcut import config, provenance
 from diffshortcut.bench import published_purifiers as published
 from diffshortcut.bench.measured import Measured, counted, in_turn, quiet, sheets, timed
-from diffshortcut.bench.scenes import scene
+from diffshortcut.bench.scenes import RELEASED, scene
 from diffshortcut.data import portraits
 from diffshortcut.progress import track
 from diffshortcut.report.sheet import Sheet
@@ -70,9 +70,9 @@ class Case:
     published: Callable[[Any, Tensor, Draws], Tensor]
     short: tuple[str, ...] = ()
 
-    def purifier(self) -> Any:
+    def purifier(self, *more: str) -> Any:
         """The purifier's only link."""
-        [link] = links(self.name, *self.short)
+        [link] = links(self.name, *(f"purifier.{value}" for value in self.short), *more)
         return link
 
 
@@ -91,10 +91,9 @@ CASES = [
 ]
 
 
-def links(name: str, *values: str) -> list[Any]:
+def links(name: str, *overrides: str) -> list[Any]:
     """The links of a purifier of the mini zoo."""
-    overrides = [f"purifier={name}", *(f"purifier.{value}" for value in values)]
-    resolved = config.resolve(config.compose(overrides))["purifier"]
+    resolved = config.resolve(config.compose([f"purifier={name}", *overrides]))["purifier"]
     return [config.build(link, "purifier") for link in resolved.values()]
 
 
@@ -108,8 +107,8 @@ def measure(case: Case, images: Tensor, seconds: float) -> Measured:
 
 def sides(case: Case, images: Tensor) -> tuple[Callable[[], Tensor], Callable[[], Tensor]]:
     """The published purification and ours."""
-    purifier = case.purifier()
-    return partial(case.published, purifier, images, DRAWS), partial(purifier, images, DRAWS)
+    theirs, ours = case.purifier(RELEASED), case.purifier()
+    return partial(case.published, theirs, images, DRAWS), partial(ours, images, DRAWS)
 
 
 def costs(name: str, threads: int) -> list[str]:

@@ -45,13 +45,11 @@ def of_purifiers(person: Person, effort: Effort) -> dict[str, Job]:
 
 
 def _attack(case: Case, scene: Scene, effort: Effort) -> list[Pair]:
-    attack = case.attack()
-
     def side(method: Method) -> Side:
         run = partial(attacks.timed, method, loop=case.loop, scene=scene)
         return Side(run, partial(attacks.count, method, case.loop, scene), run)
 
-    theirs, ours = side(partial(case.published, attack)), side(attack)
+    theirs, ours = map(side, attacks.sides(case))
     return compare("attacks", case.name, theirs, ours, effort, goal=GOALS.get(case.name))
 
 

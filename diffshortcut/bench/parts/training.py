@@ -10,7 +10,7 @@ from diffshortcut.bench.measured import timed
 from diffshortcut.bench.pairs import Effort, Side, compare
 from diffshortcut.bench.published_training import PlainTraining
 from diffshortcut.bench.records import Figure, Job, Record
-from diffshortcut.bench.scenes import scene
+from diffshortcut.bench.scenes import RELEASED, scene
 from diffshortcut.data.person import Person
 from diffshortcut.dreambooth import Posterior, Settings, Training
 from diffshortcut.schema import own
@@ -35,8 +35,9 @@ def jobs(person: Person, effort: Effort) -> dict[str, Job]:
 
 def step(name: str, person: Person, effort: Effort, changes: dict[str, Any]) -> Sequence[Record]:
     """Both go on training: no step is repeated."""
-    trainer, (images, prior) = replace(default(), **changes), pictures(person)
-    plain = PlainTraining(trainer, images, prior, DRAWS)
+    theirs, trainer = (replace(default(*words), **changes) for words in ([RELEASED], []))
+    images, prior = pictures(person)
+    plain = PlainTraining(theirs, images, prior, DRAWS)
     posterior, classes = (Posterior.of(trainer.model, x) for x in (images, prior))
     training = Training(trainer.model, settings(trainer), classes, DRAWS)
     ours = Side.steps(partial(training.train, posterior, 1), TURNS)
@@ -51,9 +52,9 @@ def encoded(person: Person, effort: Effort) -> Sequence[Record]:
     return [Figure(part=PART, name=f"{ENCODED}: {count}", values=[run.wall for run in runs])]
 
 
-def default() -> DreamBooth:
+def default(*words: str) -> DreamBooth:
     """The mini zoo's trainer."""
-    return config.build(own(config.resolve(config.compose([]))["trainer"]), "trainer")
+    return config.build(own(config.resolve(config.compose(words))["trainer"]), "trainer")
 
 
 def settings(trainer: DreamBooth) -> Settings:
