@@ -94,7 +94,7 @@ class Checkpoint:
             return
         tensors = {key: value.detach().contiguous() for key, value in variables.tensors().items()}
         tensors, text = _unshared(tensors), json.dumps(done)
-        with replacing(file, alone=True) as aside:
+        with replacing(file) as aside:
             save_file(tensors, aside, metadata={"done": text, "sha256": _digest(tensors, text)})
 
 

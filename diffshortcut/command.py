@@ -14,7 +14,7 @@ from diffshortcut.weights import registry
 def comparison(overrides: Sequence[str]) -> Comparison:
     """The arms of a command line, its people and all their cells."""
     composed = arms.compose(overrides)
-    people = _people(composed)
+    people = people_of(composed)
     planned = {
         arm.name: {person.name: cells.plan(arm.config, person) for person in people[arm.name]}
         for arm in composed
@@ -44,7 +44,7 @@ def lacking(tasks: Iterable[Task]) -> str | None:
     return extras.lacking(values)
 
 
-def _people(composed: Sequence[arms.Arm]) -> dict[str, list[Person]]:
+def people_of(composed: Sequence[arms.Arm]) -> dict[str, list[Person]]:
     """Each arm's people, whom arms with equal data and crop share; they go by the same names.
 
     UserError if they do not, for arms are compared by person.

@@ -146,6 +146,9 @@ def resolve(cfg: DictConfig) -> dict[str, Any]:
     except OmegaConfBaseException as error:
         raise UserError(str(error).splitlines()[0]) from error
     assert isinstance(resolved, dict)
+    for name in ("store", "outputs"):
+        if isinstance(place := (resolved.get("runtime") or {}).get(name), str):
+            resolved["runtime"][name] = str(Path(place).expanduser())
     return {str(key): value for key, value in resolved.items()}
 
 

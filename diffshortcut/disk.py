@@ -2,17 +2,20 @@
 
 import errno
 import hashlib
+import json
 import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
+from typing import Any
 
 from diffshortcut.errors import UserError
 
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
-NO_ACCESS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
+IN_THE_WAY = {errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP}
+NO_ACCESS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.EFBIG} | IN_THE_WAY
 
 
 class StoreError(UserError):
@@ -33,6 +36,17 @@ def sha256(path: Path) -> str:
     """Of a file's bytes, in hex."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The JSON object in a file; ValueError if it holds anything else."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    if not isinstance(found, dict):
+        raise ValueError("not a JSON object")
+    return found
 
 
 def sync(path: Path) -> None:
@@ -74,6 +88,7 @@ def user_errors(root: Path) -> Iterator[None]:
         # writers in other languages lose the error number but keep its text
         if code in NO_SPACE or os.strerror(errno.ENOSPC) in str(error):
             raise StoreError(f"no space left on the disk of {root}") from error
-        if code in NO_ACCESS and str(getattr(error, "filename", "")).startswith(str(root)):
-            raise StoreError(f"cannot write to {root}: {os.strerror(code)}") from error
+        named = str(getattr(error, "filename", None) or "")
+        if code == errno.EFBIG or (code in NO_ACCESS and named.startswith(str(root))):
+            raise StoreError(f"cannot use {named or root}: {os.strerror(code)}") from error
         raise

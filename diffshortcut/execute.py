@@ -90,12 +90,12 @@ def _make(
     task: "Task", store: Store, runtime: Mapping[str, Any], too_large: tuple[int, ...]
 ) -> None:
     def make(out: Path) -> dict[str, Any]:
-        _check_unchanged(task)  # it was planned maybe hours ago
+        check_unchanged(task)  # it was planned maybe hours ago
         if task.stage in parallel.TOGETHER:
             parallel.call(task.key)
         with provenance.cost() as spent:
             facts = _run(task, store, runtime, out)
-        _check_unchanged(task)
+        check_unchanged(task)
         return {
             **_identity(task),
             "facts": facts,
@@ -163,7 +163,7 @@ def _identity(task: "Task") -> dict[str, Any]:
     }
 
 
-def _check_unchanged(task: "Task") -> None:
+def check_unchanged(task: "Task") -> None:
     """UserError if the key is no longer that of the pictures, weights and source on the disk."""
     reason = "its inputs have changed while this ran: call the same command again"
     try:

@@ -2,14 +2,14 @@
 
 An entry is found by everything that decides what the words mean: the words, the config's folders,
 the source of this package and of the plug-ins, and where it is called. It holds if every file that
-the result was made of or consists of has the size and the time that it had then.
+the result was made of or consists of has the size and the times that it had then.
 """
 
 import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -19,14 +19,16 @@ import yaml
 import diffshortcut
 from diffshortcut import config, keys, weights
 from diffshortcut.cells import Task
-from diffshortcut.disk import replacing
+from diffshortcut.disk import read_object, replacing
 from diffshortcut.schema import plugins
 from diffshortcut.store import MARKER, Store
 
 VERIFY = "DIFFSHORTCUT_VERIFY"  # in the environment: trust no entry, as --verify asks
 ENVIRONMENT = ("DIFFSHORTCUT_PLUGINS", "DIFFSHORTCUT_WEIGHTS", config.SEARCHPATH)
 
-State = tuple[int, int]  # of a file: size, time of the last change in nanoseconds
+# of a file: size, times of the last change of content and of anything in nanoseconds: the former
+# can be set back, the latter cannot
+State = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -46,10 +48,12 @@ def find(overrides: Sequence[str]) -> Entry | None:
     if place is None or os.environ.get(VERIFY):
         return None
     try:
-        entry = Entry(**json.loads(place.read_text()))
-    except (OSError, ValueError, TypeError):
+        entry = Entry(**read_object(place))
+        whole = entry.files and Path(entry.folder).is_dir()
+        untouched = all(_state(path) == tuple(state) for path, state in entry.files.items())
+    except (OSError, ValueError, TypeError, AttributeError):
         return None
-    return entry if all(_state(path) == tuple(s) for path, s in entry.files.items()) else None
+    return entry if whole and untouched else None
 
 
 def note(
@@ -59,10 +63,12 @@ def note(
     tasks: Sequence[Task],
     store: Store,
     roots: Iterable[str] = (),
+    changed: Callable[[], bool] = lambda: False,
 ) -> None:
     """Remember that a comparison is finished, unless what it was made of has changed since.
 
-    `roots` are the folders whose pictures the people are, as data.root names them.
+    `roots` are the folders whose pictures the people are, as data.root names them; `changed` tells
+    whether other people or pictures are found in them by now.
     """
     place = _place(overrides)
     folders = [Path(os.path.abspath(Path(root).expanduser())) for root in roots]
@@ -71,7 +77,7 @@ def note(
     watched = {path.absolute() for path in _files(tasks, store, folder)}
     watched |= {path for root in folders for path in _tree(root)}
     states = {str(path): list(state) for path in sorted(watched) if (state := _state(str(path)))}
-    if any(replace(task).key != task.key for task in tasks):
+    if any(replace(task).key != task.key for task in tasks) or changed():
         return
     now = _conf.__wrapped__(config.roots()), _source.__wrapped__()
     if now != (_conf(config.roots()), _source()):
@@ -99,7 +105,7 @@ def _place(overrides: Sequence[str]) -> Path | None:
         "folder": os.getcwd(),
     }
     store = config.given(overrides).get("runtime.store", _default_store()).strip("'\"")
-    return Path(store) / "index" / f"{keys.digest(content)[:32]}.json"
+    return Path(store).expanduser() / "index" / f"{keys.digest(content)[:32]}.json"
 
 
 def _any_order(overrides: Sequence[str]) -> bool:
@@ -178,4 +184,4 @@ def _state(path: str) -> State | None:
         found = os.stat(path)
     except OSError:
         return None
-    return found.st_size, found.st_mtime_ns
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns

@@ -7,7 +7,6 @@ FLOPs and needed memory are counted without running anything (`cost`), which tak
 minutes: `--quick` leaves them out.
 """
 
-import json
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,6 +19,7 @@ from diffshortcut import cells, command, config, index, keys, launch, sweep, usa
 from diffshortcut.cells import STAGES, Task
 from diffshortcut.cost import columns
 from diffshortcut.cost.columns import Told
+from diffshortcut.disk import read_object
 from diffshortcut.progress import quiet_libraries, track
 from diffshortcut.report.sheet import Sheet
 from diffshortcut.store import MARKER, Store
@@ -143,11 +143,11 @@ def _history(root: Path) -> dict[Like, list[Took]]:
 def _records(root: Path) -> Iterator[tuple[str, dict[str, Any], Took]]:
     for marker in root.glob(f"*/*/{MARKER}"):
         try:
-            told = json.loads(marker.read_text())["provenance"]
+            told = read_object(marker)["provenance"]
             disk = sum(file.stat().st_size for file in marker.parent.rglob("*"))
             memory = told.get("peak_device_memory", told["peak_memory"])
             yield told["stage"], told["config"], Took(told["seconds"], memory, disk)
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, TypeError):
             continue  # broken, or being written: the store will see to it
 
 

@@ -9,12 +9,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from diffshortcut import config, flags, keys
+from diffshortcut import config, execute, flags, keys
 from diffshortcut.arms import Arm
 from diffshortcut.cells import Failure, Task, merge
 from diffshortcut.data.people import candidates
 from diffshortcut.data.person import Person
-from diffshortcut.disk import replacing, sha256
+from diffshortcut.disk import read_object, replacing, sha256
 from diffshortcut.errors import UserError
 from diffshortcut.store import Store, digests
 
@@ -76,12 +76,13 @@ class Comparison:
 
 
 def is_complete(folder: Path) -> bool:
-    """Whether the folder's record fits every file beside it."""
+    """Whether there is a record, and every file that it names is as it says."""
     try:
-        recorded = json.loads((folder / RECORD).read_text())["files"]
-        return all(sha256(folder / name) == digest for name, digest in recorded.items())
-    except (OSError, ValueError, KeyError):
+        recorded = read_object(folder / RECORD)["files"]
+        fits = all(sha256(folder / name) == digest for name, digest in recorded.items())
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
         return False
+    return fits and bool(recorded)
 
 
 def show(folder: Path, *, complete: bool) -> None:
@@ -230,7 +231,13 @@ def _plain(values: Mapping[str, float], better: str | None) -> list[dict[str, An
 def write_record(
     comparison: Comparison, store: Store, folder: Path, overrides: Sequence[str]
 ) -> None:
-    """Write what was done to make the folder, which completes it; nothing may fail after this."""
+    """Write what was done to make the folder, which completes it; nothing may fail after this.
+
+    UserError if the photos, weights or sources are not those that it was made of any more: the
+    pictures beside the results would be others.
+    """
+    for task in comparison.tasks:
+        execute.check_unchanged(task)
     made: dict[str, dict[str, Any]] = {}
     for arm, person, cell in comparison:
         stages = {name: store.provenance(task.stage, task.key) for name, task in cell.items()}

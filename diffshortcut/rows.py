@@ -16,6 +16,8 @@ from diffshortcut.errors import UserError
 
 Row = Mapping[str, Any]
 NEEDED = ("arm", "person", "metric", "value")
+TEXTS = ("arm", "person", "metric")
+PLAIN = ("prompt", "sample", "training_seed")
 ROWS = "rows.jsonl"
 BETTER = ("higher", "lower", None)
 COSTS = ("seconds.", "peak_memory")  # metrics that differ from run to run
@@ -39,24 +41,41 @@ def read(place: Path) -> list[dict[str, Any]]:
     """The rows of a file, or of `rows.jsonl` in a folder; UserError naming the wrong line."""
     file = place / ROWS if place.is_dir() else place
     try:
-        lines = file.read_text().splitlines()
+        lines = file.read_text(encoding="utf-8").split("\n")  # a text may hold other line ends
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "is no text"
         raise UserError(f"{file}: {reason}; results of a run hold {ROWS}") from error
     rows = [_row(line, f"{file}, line {n}") for n, line in enumerate(lines, 1) if line.strip()]
     if not rows:
         raise UserError(f"{file} holds no rows")
+    _check_once(rows, file)
     return rows
+
+
+def _check_once(rows: Iterable[Row], file: Path) -> None:
+    """UserError for a sample that has two values, which would count twice."""
+    seen: dict[tuple, Any] = {}
+    for row in rows:
+        unit = (row["arm"], *(row.get(key) for key in UNIT))
+        if row.get("sample") is not None and seen.setdefault(unit, row["value"]) != row["value"]:
+            which = f"{row['metric']} of {row['arm']}, {row['person']}, sample {row['sample']}"
+            raise UserError(f"{file}: {which} has two values, {seen[unit]} and {row['value']}")
 
 
 def _row(line: str, where: str) -> dict[str, Any]:
     try:
         row = json.loads(line)
-    except ValueError:
+        line.encode()
+        json.dumps(row, ensure_ascii=False).encode()  # no half of a character
+    except (ValueError, RecursionError):
         raise UserError(f"{where}: not a JSON object") from None
     absent = [key for key in NEEDED if not isinstance(row, dict) or key not in row]
     if absent:
         raise UserError(f"{where}: no {', '.join(absent)}")
+    wrong = [key for key in TEXTS if not isinstance(row[key], str)]
+    wrong += [k for k in PLAIN if not isinstance(row.get(k), str | int | float | None)]
+    if wrong:
+        raise UserError(f"{where}: {wrong[0]} cannot be {row[wrong[0]]!r}")
     if row.get("better") not in BETTER:
         raise UserError(f"{where}: better is higher, lower or null, not {row['better']!r}")
     try:

@@ -44,6 +44,7 @@ VERIFY = "--verify"  # check the content of every artifact, whatever the index s
 def main() -> None:
     """Run the command line; a mistake in it is one line and exit code 1."""
     if {"--help", "-h"} & set(sys.argv[1:]):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` may read no further
         print(usage.help_text())
         return
     if set(completion.ASKED) & set(sys.argv[1:]):
@@ -52,7 +53,9 @@ def main() -> None:
         return
     traced = bool(os.environ.get("HYDRA_FULL_ERROR"))
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra pass its errors on to here
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's: tidy up, as for ^C
+    for name in (signal.SIGTERM, signal.SIGHUP):  # a scheduler's, a closed terminal's: as ^C
+        if signal.getsignal(name) is not signal.SIG_IGN:  # nohup's
+            signal.signal(name, signal.default_int_handler)
     progress.quiet_libraries()
     if VERIFY in sys.argv:
         sys.argv.remove(VERIFY)
@@ -173,9 +176,14 @@ def _launch(overrides: Sequence[str], composed: Comparison | None = None) -> lis
 
 def _note(comparison: Comparison, store: Store, folder: Path, overrides: Sequence[str]) -> None:
     roots = {str(root) for arm in comparison.arms if (root := arm.config["data"].get("root"))}
+
+    def changed() -> bool:
+        own = comparison.arms[-1].name
+        return bool(roots) and command.people_of(comparison.arms)[own] != comparison.people
+
     with suppress(OSError, UserError):  # an index is only faster
         kind = type(comparison).__name__
-        index.note(overrides, folder, kind, comparison.tasks, store, sorted(roots))
+        index.note(overrides, folder, kind, comparison.tasks, store, sorted(roots), changed)
 
 
 def _write(

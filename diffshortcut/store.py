@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from diffshortcut.disk import sha256, sync, user_errors
+from diffshortcut.disk import read_object, sha256, sync, user_errors
 from diffshortcut.lease import Lease, LeaseLostError, guard
 
 log = logging.getLogger(__name__)
@@ -147,8 +147,8 @@ def publish(
 
 def read_marker(folder: Path) -> dict[str, Any]:
     """The marker's content; ValueError or OSError if it cannot be trusted."""
-    marker = json.loads((folder / MARKER).read_text())
-    if not isinstance(marker, dict) or marker.pop("sha256", None) != _seal(marker):
+    marker = read_object(folder / MARKER)
+    if marker.pop("sha256", None) != _seal(marker):
         raise ValueError("its marker does not match itself")
     return marker
 
@@ -173,13 +173,16 @@ def _commit(aside: Path, final: Path) -> None:
 def _defect(folder: Path) -> str | None:
     """What is broken, or None; an OSError that says nothing about the files is raised."""
     try:
-        recorded = read_marker(folder)["files"]
+        marker = read_marker(folder)
+        recorded, made_as = marker["files"], marker["provenance"].get("key", folder.name)
+        if made_as != folder.name:
+            return f"it is the artifact {made_as}"
         present = {name: path for name, path in _files(folder).items() if path.name != MARKER}
         if difference := sorted(present.keys() ^ recorded.keys()):
             return f"unexpected or missing: {difference[0]}"
         wrong = (name for name, path in present.items() if sha256(path) != recorded[name])
         changed = next(wrong, None)
-    except (FileNotFoundError, ValueError, KeyError) as error:
+    except (FileNotFoundError, ValueError, KeyError, AttributeError) as error:
         return f"marker: {error}"
     return f"changed: {changed}" if changed else None
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from diffshortcut.checkpoint import Checkpoint, Variables, load_optimizer, optimizer_tensors
@@ -72,6 +73,20 @@ def test_a_broken_write_leaves_the_one_before(
         with pytest.raises(OSError, match="no space"):
             loop(tmp_path, None)
     assert loop(tmp_path, None)[1] == [4, 5, 6, 7, 8, 9]
+
+
+def test_an_owner_that_wakes_up_does_not_break_the_next_ones_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def both(tensors: dict, path: Path, metadata: dict) -> None:
+        monkeypatch.undo()
+        save_file(tensors, path, metadata=metadata)
+        loop(tmp_path, None)  # another process, which was given up for dead, writes meanwhile
+
+    monkeypatch.setattr("diffshortcut.checkpoint.save_file", both)
+    state, _ = loop(tmp_path, None)
+    whole, _ = loop(None, None)
+    assert torch.equal(state.x, whole.x) and loop(tmp_path, None)[1] == []
 
 
 def test_an_optimizer_goes_on_as_if_nothing_had_happened() -> None:

@@ -92,6 +92,11 @@ def test_a_loop_is_counted_once_its_turns_are_alike():
     assert ledger.book.flops == 50 + 99 * 7
 
 
+def test_turns_that_nobody_takes_need_no_memory():
+    ledger = Ledger()
+    assert list(walk(ledger, range(10**12)))[-1] == 10**12 - 1
+
+
 def test_a_loop_whose_memory_grows_is_walked():
     ledger, kept = Ledger(), []
     with ledger:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import shutil
 import sys
 import time
@@ -304,6 +305,62 @@ def test_the_folder_of_photos_is_watched_however_it_is_named(
     assert index.find(job)
     Image.new("RGB", (8, 8)).save(world.root / "people" / "ann" / "00a.png")
     assert index.find(job) is None
+
+
+def test_a_photo_that_was_added_meanwhile_is_not_passed_over(world: World) -> None:
+    alone = ["attack=random", "compare.arms=[]", "compare.clean=null", "metric=ims"]
+    added = world.root / "people" / "ann" / "00a.png"
+    world.during["score"] = lambda: Image.new("RGB", (8, 8)).save(added)
+    assert world.launch(*alone) == []
+    assert index.find(world.overrides(*alone)) is None
+    assert world.launch(*alone) == [] and ("protect", "ann") in world.calls
+    assert index.find(world.overrides(*alone))
+
+
+def test_a_picture_of_equal_size_and_time_is_another(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [job, *_] = finish(world, monkeypatch, "random")
+    picture = world.root / "people" / "ann" / "00.png"
+    state, content = picture.stat(), picture.read_bytes()
+    assert index.find(job)
+    picture.write_bytes(content[::-1])
+    os.utime(picture, ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert index.find(job) is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"files": [1]}, {"files": {"x": None}}, {"files": {}}, {"folder": 3}, {"folder": "gone"}],
+    ids=str,
+)
+def test_an_entry_of_another_form_is_no_answer(
+    world: World, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]
+) -> None:
+    [job, *_] = finish(world, monkeypatch, "random")
+    place = index._place(job)
+    assert place and index.find(job)
+    place.write_text(json.dumps({**json.loads(place.read_text()), **change}))
+    assert index.find(job) is None
+
+
+def test_an_entry_too_deep_to_read_is_no_answer(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [job, *_] = finish(world, monkeypatch, "random")
+    place = index._place(job)
+    assert place
+    place.write_text("[" * 100_000)
+    assert index.find(job) is None
+
+
+def test_a_home_is_meant_by_its_sign(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(world.root))
+    monkeypatch.chdir(world.root)
+    words = [w for w in world.overrides("attack=random") if not w.startswith("runtime.")]
+    job = [*words, "runtime.store='~/kept'", "runtime.outputs='~/shown'", "compare.arms=[]"]
+    assert run.launch(job) == []
+    assert index.find(job) and (world.root / "shown").is_dir() and not Path("~").exists()
 
 
 def test_a_config_that_has_changed_meanwhile_is_not_noted(

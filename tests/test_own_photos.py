@@ -287,6 +287,41 @@ def test_a_damaged_folder_is_written_again(
     assert not [path for path in place.rglob(".*")]
 
 
+def test_a_photo_that_changed_before_the_report_leaves_no_result(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo = next(path for path in sorted(folder.rglob("*.png")))
+    content, ran = photo.read_bytes(), cells.run
+
+    def then_changed(*given: Any, **more: Any) -> Any:
+        failures = ran(*given, **more)
+        Image.new("RGB", Image.open(photo).size).save(photo)
+        return failures
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(cells, "run", then_changed)
+        with pytest.raises(UserError, match="its inputs have changed"):
+            launch(tmp_path, folder, "attack=random")
+    assert not results.is_complete(made(tmp_path))
+    photo.write_bytes(content)
+    assert launch(tmp_path, folder, "attack=random") == []
+    assert results.is_complete(made(tmp_path))
+    report = json.loads((made(tmp_path) / "protected.json").read_text())
+    assert max(one["max"] for one in report["photos"]) <= report["radius"]
+
+
+@pytest.mark.parametrize("record", ["[]", "{}", '{"files": []}', '{"files": {}}', "[" * 100_000])
+def test_a_record_of_another_form_completes_nothing(
+    folder: Path, tmp_path: Path, record: str
+) -> None:
+    launch(tmp_path, folder, "attack=random")
+    place = made(tmp_path)
+    assert results.is_complete(place)
+    (place / results.RECORD).write_text(record)
+    assert not results.is_complete(place)
+    assert launch(tmp_path, folder, "attack=random") == [] and results.is_complete(place)
+
+
 def special(folder: Path) -> None:
     """Photos as cameras, phones and drawing programs leave them."""
     face = as_picture(smooth(30, 44) * 0.8)

@@ -244,6 +244,22 @@ def test_an_old_record_is_taken_at_its_arms_names(tmp_path):
     assert (found["aspl+jpeg"].attack, found["aspl+jpeg"].defense) == ("aspl", "jpeg")
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("record.json", "[]"),
+        ("record.json", '{"choices": null, "arms": {"clean": {}}}'),
+        ("comparison.json", '{"verdicts": [{}]}'),
+        ("comparison.json", "[" * 100_000),
+    ],
+)
+def test_a_record_of_another_form_is_said(tmp_path, name, text):
+    folder = Folder(tmp_path, "old", ARMS).write()
+    (folder / name).write_text(text)
+    with pytest.raises(UserError, match=f"old.*{name}"):
+        loaded.load([folder])
+
+
 def test_trainers_are_named_only_where_they_differ():
     def arm(name, **choices):
         config = {"attack": {}, "purifier": {}, "trainer": choices, "sampler": {}}

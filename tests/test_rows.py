@@ -47,12 +47,31 @@ def test_a_folder_is_read_as_its_file(file):
         (json.dumps(row("a", "p", None)), "line 1: q of a is None"),
         (json.dumps(row("a", "p", 1, better="more")), "higher, lower or null, not 'more'"),
         ("\n", "holds no rows"),
+        (json.dumps(row("a", "p", 10**400)), "line 1: q of a is 1000"),
+        (json.dumps(row("a", "p", 1e300)), "line 1: q of a is 1e[+]300"),
+        (json.dumps(row(None, "p", 1)), "line 1: arm cannot be None"),
+        (json.dumps(row("a", 3, 1)), "line 1: person cannot be 3"),
+        (json.dumps(row("a", "p", 1, prompt=["x"])), "line 1: prompt cannot be"),
+        (json.dumps(row("a", "p\ud800", 1)), "line 1: not a JSON object"),
+        ("[" * 100_000, "line 1: not a JSON object"),
+        (
+            "\n".join(json.dumps(row("a", "p", value, sample=0)) for value in (1, 2)),
+            "q of a, p, sample 0 has two values, 1 and 2",
+        ),
     ],
+    ids=lambda value: value[:40],
 )
 def test_a_wrong_line_is_named(tmp_path, text, said):
     (tmp_path / "rows.jsonl").write_text(text)
     with pytest.raises(UserError, match=said):
         read(tmp_path)
+
+
+def test_a_text_may_hold_any_end_of_a_line(tmp_path):
+    given = row("a", "p", 1, prompt="one\u2028two\x0bthree", sample=0)
+    file = tmp_path / "rows.jsonl"
+    file.write_text(json.dumps(given, ensure_ascii=False) + "\r\n", encoding="utf-8")
+    assert read(file) == [given]
 
 
 def test_equal_arms_become_one_and_contradictions_two():

@@ -10,6 +10,7 @@ import textwrap
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -341,9 +342,41 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path, error: Excep
     assert not (tmp_path / "leases" / "protect-k").exists()
 
 
+def test_an_artifact_in_the_place_of_another_is_broken(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for key in ("a", "b"):
+
+        def named(out: Path, key: str = key) -> dict[str, Any]:
+            return {**make(out), "key": key}
+
+        store.write("protect", key, named)
+    assert store.find("protect", "a")
+    shutil.rmtree(store.path("protect", "a"))
+    shutil.copytree(store.path("protect", "b"), store.path("protect", "a"))
+    assert store.find("protect", "a") is None and store.find("protect", "b")
+    assert len(list((tmp_path / "quarantine").iterdir())) == 1
+
+
+@pytest.mark.parametrize("text", ["[1]", "3", "{}", '{"files": []}', "[" * 100_000, "\xff"])
+def test_a_marker_of_another_form_is_broken(tmp_path: Path, text: str) -> None:
+    store = Store(tmp_path)
+    marker = store.write("protect", "k", make) / MARKER
+    marker.write_text(text, encoding="latin-1")
+    assert store.find("protect", "k") is None
+
+
+def test_what_is_in_the_way_is_named(tmp_path: Path) -> None:
+    (tmp_path / "protect").write_text("")
+    with pytest.raises(StoreError, match=f"cannot use {tmp_path / 'protect'}"):
+        Store(tmp_path).write("protect", "k", make)
+    (tmp_path / "leases" / "purify-k").mkdir(parents=True)
+    with pytest.raises(StoreError, match="cannot use .*purify-k"):
+        Store(tmp_path).write("purify", "k", make)
+
+
 def test_an_unwritable_root_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StoreError, match="cannot write to"):
+    with pytest.raises(StoreError, match="cannot use"):
         Store(tmp_path / "file").write("protect", "k", make)
 
 

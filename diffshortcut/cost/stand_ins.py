@@ -163,7 +163,7 @@ def walk(ledger: Ledger, iterable: Iterable[Any]) -> Iterator[Any]:
     Turns are alike when the operations and the memory afterwards are those of the turn before; the
     turns that are left out are entered into the book.
     """
-    items: Sequence[Any] = list(iterable)
+    items = iterable if isinstance(iterable, Sequence) else list(iterable)
     number, before = 0, None
     while number < len(items):
         flops = ledger.book.flops

@@ -195,6 +195,8 @@ def choose(names: Sequence[str], people: int | list[str] | None, where: str) -> 
     """The first n of `names`, those listed, or all; UserError if they are not there."""
     if not names:
         raise UserError(f"{where}: no images")
+    if people == []:
+        raise UserError(f"data.people=[] names nobody: {where} has {', '.join(names)}")
     if isinstance(people, list):
         return [_known(name, names) for name in dict.fromkeys(people)]
     if people is None:

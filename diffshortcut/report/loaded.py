@@ -1,12 +1,13 @@
 """Results of runs, read from their folders and joined for a report. No torch."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from diffshortcut.comparison import STAR, Row
+from diffshortcut.disk import read_object
 from diffshortcut.errors import UserError
 from diffshortcut.report.labels import Described, Place, places, together
 from diffshortcut.report.worst import Worst
@@ -53,7 +54,12 @@ class Results:
 
 
 def load(folders: Sequence[Path]) -> Results:
-    """Read and join; UserError for a folder that holds no rows."""
+    """Read and join; UserError for a folder that holds no rows, or a record of another form."""
+    with _of_this_version(folders):
+        return _joined(folders)
+
+
+def _joined(folders: Sequence[Path]) -> Results:
     titles = named(folders)
     records = [_json(folder / RECORD) for folder in folders]
     comparisons = [_json(folder / COMPARISON) for folder in folders]
@@ -86,11 +92,24 @@ def load(folders: Sequence[Path]) -> Results:
 def _json(file: Path) -> dict[str, Any]:
     """The file's object, or nothing if it is not there; UserError if it cannot be read."""
     try:
-        return json.loads(file.read_text())
+        return read_object(file)
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
         raise UserError(f"{file}: {error}") from error
+
+
+@contextmanager
+def _of_this_version(folders: Sequence[Path]) -> Iterator[None]:
+    """UserError where a record is JSON, but not as this version writes it."""
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError) as error:
+        names = ", ".join(map(str, folders))
+        raise UserError(
+            f"{names}: {RECORD} or {COMPARISON} is not as this version writes it"
+            f" ({type(error).__name__}: {error}): call the command of the results again"
+        ) from error
 
 
 def _described(record: Mapping[str, Any], compared: Mapping[str, Any]) -> dict[str, Described]:

@@ -56,11 +56,11 @@ def render(
     )
     environment.filters |= FILTERS
     environment.policies["json.dumps_kwargs"] = {"sort_keys": False, "allow_nan": False}
-    script = (WEB / "report.js").read_text()
+    script = (WEB / "report.js").read_text(encoding="utf-8")
     return environment.get_template("report.html").render(
         title=_title(results),
         policy=CLOSED.format(base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()),
-        style=Markup((WEB / "report.css").read_text()),  # ours, as the script is
+        style=Markup((WEB / "report.css").read_text(encoding="utf-8")),  # ours, as the script is
         script=Markup(script),
         results=results,
         matrices=matrices,
