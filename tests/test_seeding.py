@@ -72,6 +72,12 @@ def test_values_are_pinned() -> None:
     assert DRAWS.integers("timestep", 1000, 3).tolist() == [695, 903, 361]
 
 
+def test_a_draw_without_image_and_step_is_the_first() -> None:
+    first = torch.rand(4, generator=DRAWS.generator("noise", image=0, step=0))
+    assert torch.equal(torch.rand(4, generator=DRAWS.generator("noise")), first)
+    assert not torch.equal(torch.rand(4, generator=DRAWS.generator("noise", step=1)), first)
+
+
 def test_the_global_generator_is_neither_read_nor_moved() -> None:
     torch.manual_seed(1)
     state = torch.get_rng_state()

@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from diffshortcut.comparison import Claim, against_all, check, compare, judge, recovery
+from diffshortcut.comparison import (
+    Claim,
+    against_all,
+    check,
+    compare,
+    grouped,
+    judge,
+    recovery,
+)
 from diffshortcut.report.sheet import Sheet
 from diffshortcut.statistics import (
     bootstrap,
@@ -52,6 +60,50 @@ def test_ties_are_exact_and_zeros_dropped():
     assert test.p_value == pytest.approx(np.mean(np.array(sums) >= 19))
     assert (test.n, test.zeros, test.positive_ranks) == (6, 1, 19.0)
     assert test.effect == pytest.approx((19 - 2) / 21)
+
+
+def test_ties_below_are_exact_too():
+    values = np.array([-1.0, 1.0, -1.0, -2.0, 2.0, 0.0, -3.0])
+    ranks = np.array([2, 2, 2, 4.5, 4.5, 6])  # W+ is 6.5, and 7.5 cannot be had, 7 can not either
+    sums = [ranks[np.array(signs, bool)].sum() for signs in product([0, 1], repeat=6)]
+    test = wilcoxon(values, "less")
+    assert test.p_value == pytest.approx(np.mean(np.array(sums) <= 6.5))
+    assert (test.alternative, test.smallest_p) == ("less", 0.5**6)
+    opposite = wilcoxon(-values, "less").p_value
+    assert opposite == pytest.approx(np.mean(np.array(sums) <= 21 - 6.5)) and opposite < 1
+
+
+def test_fifty_pairs_are_the_last_that_are_exact():
+    assert wilcoxon(np.arange(1.0, 51)).method == "exact"
+    assert wilcoxon(np.arange(1.0, 52)).method == "normal approximation"
+
+
+def test_no_p_value_is_above_one():
+    assert (
+        wilcoxon([1.0, -1.0], "greater").p_value <= 1 and wilcoxon([-1.0], "greater").p_value == 1
+    )
+    assert smallest_p(0) == 1 and smallest_p(1) == 1 and smallest_p(2) == smallest_p(2, "two-sided")
+
+
+def test_the_reach_of_an_interval_is_student_s():
+    """Of a mean, whose bootstrap is nearly normal, by Hesterberg's formula and by hand."""
+    people = 12
+    sample = np.random.default_rng(3).normal(size=people)
+    found = bootstrap(sample[:, None], lambda m: m[:, 0], draws=200_000, seed=5)
+    assert found.low is not None and found.high is not None
+    half = stats.t.ppf(0.975, people - 1) * sample.std(ddof=1) / np.sqrt(people)
+    assert (found.high - found.low) / 2 == pytest.approx(half, rel=0.02)
+    assert (found.people, found.level) == (people, 0.95)
+    narrow = bootstrap(sample[:, None], lambda m: m[:, 0], level=0.8)
+    assert narrow.level == 0.8 and narrow.high - narrow.low < found.high - found.low
+
+
+def test_points_say_their_people_and_level_too():
+    few = bootstrap(np.ones((3, 1)), lambda m: m[:, 0], level=0.9)
+    undefined = bootstrap(np.ones((9, 1)), lambda m: m[:, 0] / 0.0, level=0.9)
+    assert (few.people, few.level, undefined.people, undefined.level) == (3, 0.9, 9, 0.9)
+    assert undefined.low is None
+    assert recovered([1.0] * 4, [2.0] * 4, [2.0] * 4).people == 4
 
 
 def test_no_difference_at_all():
@@ -170,6 +222,38 @@ def test_no_star_below_eight_people_nor_after_too_many_claims():
     many = rows(8) + [{**row, "metric": f"m{i}"} for row in rows(8) for i in range(3)]
     verdicts = judge(many, [claim, *(Claim(f"m{i}", "ours", ("jpeg",)) for i in range(3))])
     assert not verdicts[0].star and verdicts[0].adjusted == pytest.approx(4 * 0.5**8)
+
+
+def test_a_comparison_and_a_verdict_say_what_was_tested():
+    values = {"ours": [[1.0 + p / 10] for p in range(8)], "jpeg": [[0.0]] * 7 + [[1.7]]}
+    rows = rows_of(values)
+    found = compare(rows, "ims", "ours", "jpeg")
+    assert (found.metric, found.arm, found.against, found.better) == (
+        "ims", "ours", "jpeg", "higher")  # fmt: skip
+    claim = Claim("ims", "ours", ("jpeg",))
+    [verdict] = judge(rows, [claim])
+    assert verdict.claim == claim and verdict.tests["jpeg"].zeros == 1
+    assert verdict.people == 8  # the one without a difference is one of them
+    [alone], [of_many] = judge(rows, [claim]), judge(rows, [claim], 5)
+    assert of_many.adjusted == pytest.approx(5 * alone.adjusted)
+    assert judge(rows, [claim], 1) == judge(rows, [claim])
+
+
+def test_lower_may_be_better():
+    rows = rows_of({"ours": [[p / 10] for p in range(8)], "jpeg": [[2.0]] * 8}, better="lower")
+    [verdict] = judge(rows, [Claim("ims", "ours", ("jpeg",))])
+    assert verdict.star and verdict.tests["jpeg"].alternative == "less"
+
+
+def test_a_claim_needs_a_direction():
+    rows = rows_of({"ours": [[1.0]], "jpeg": [[2.0]]}, better=None)
+    with pytest.raises(ValueError, match="ims has no better direction"):
+        judge(rows, [Claim("ims", "ours", ("jpeg",))])
+
+
+def test_rows_are_grouped_in_their_order():
+    rows = rows_of({"ours": [[1.0, 2.0]], "jpeg": [[3.0]]})
+    assert grouped(rows) == {("ours", "ims"): rows[:2], ("jpeg", "ims"): rows[2:]}
 
 
 def test_recovery_on_rows():

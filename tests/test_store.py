@@ -9,6 +9,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -340,6 +341,90 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path, error: Excep
     assert not list((tmp_path / "tmp").iterdir())
     assert not (tmp_path / "protect").exists()
     assert not (tmp_path / "leases" / "protect-k").exists()
+
+
+def test_who_is_waited_for_is_told_and_not_harmed(tmp_path: Path, caplog: Any) -> None:
+    other = subprocess.Popen(["sleep", "60"])
+    owner = {"pid": other.pid, "started": lease._started(other.pid), "host": lease._host()}
+    place = tmp_path / "leases" / "protect-k"
+    place.parent.mkdir()
+    place.write_text(json.dumps(owner))
+    with caplog.at_level("INFO"), ThreadPoolExecutor(1) as pool:
+        made = pool.submit(Store(tmp_path).write, "protect", "k", make)
+        time.sleep(3 * store.POLL)
+        assert not made.done() and other.poll() is None
+        other.kill()
+        other.wait()
+        assert payload(made.result(timeout=20)) == PAYLOAD
+    said = [record.getMessage() for record in caplog.records]
+    assert said == ["protect-k is being made by another process: waiting for it"]
+
+
+def test_a_process_of_a_reused_id_is_not_the_owner(tmp_path: Path) -> None:
+    owner = {"pid": os.getpid(), "started": "1", "host": lease._host()}
+    path = tmp_path / "protect-k"
+    path.write_text(json.dumps(owner))
+    assert Lease(path).acquire()
+    path.write_text(json.dumps({**owner, "started": lease._started(os.getpid())}))
+    assert not Lease(path).acquire()
+    assert float(lease._started(os.getpid()) or 0) > float(lease._started(1) or 0)
+
+
+def test_what_was_half_made_of_an_artifact_is_removed_by_who_makes_it(tmp_path: Path) -> None:
+    owner = Store(tmp_path)
+    assert payload(owner.write("protect", "a", make)) == PAYLOAD  # has swept by now
+    half, partial = tmp_path / "tmp" / "protect-k-0", owner.partial("protect", "k")
+    for folder in (half, partial):
+        folder.mkdir(parents=True)
+        (folder / "x").write_text("")
+
+    def seen(out: Path) -> dict[str, Any]:
+        assert not half.exists() and partial.exists()
+        return make(out)
+
+    owner.write("protect", "k", seen)
+    assert not partial.exists()
+
+
+def test_a_lease_of_what_is_complete_is_removed(tmp_path: Path) -> None:
+    Store(tmp_path).write("protect", "k", make)
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    left = tmp_path / "leases" / "protect-k"
+    left.write_text(json.dumps({"pid": gone.pid, "started": "1", "host": lease._host()}))
+    Store(tmp_path).write("protect", "other", make)
+    assert not left.exists()
+
+
+def test_every_broken_artifact_is_kept_and_told(tmp_path: Path, caplog: Any) -> None:
+    owner = Store(tmp_path / "deep" / "store")
+    for _ in range(2):
+        (owner.write("protect", "k", make) / "a.bin").write_bytes(b"")
+        assert owner.find("protect", "k") is None
+    assert len(list((owner.root / "quarantine").iterdir())) == 2
+    for record in caplog.records:
+        place = owner.root / "protect" / "k"
+        assert record.getMessage().startswith(f"{place} is broken (changed: a.bin): moved to ")
+    assert len(caplog.records) == 2
+
+
+def test_a_broken_folder_in_the_way_of_a_commit_is_no_first_copy(tmp_path: Path) -> None:
+    final = tmp_path / "final"
+    final.mkdir()
+    (final / "a.bin").write_bytes(b"")
+    with pytest.raises(OSError, match="not empty"):
+        publish(final, make, aside=tmp_path / "aside")
+    assert not (tmp_path / "aside").exists()
+
+
+def test_a_marker_that_was_changed_says_so(tmp_path: Path) -> None:
+    folder = Store(tmp_path).write("protect", "k", make)
+    marker = folder / MARKER
+    marker.write_text(json.dumps(json.loads(marker.read_text()), sort_keys=True))  # means the same
+    assert store.read_marker(folder)["provenance"] == {"loss": 1.5}
+    marker.write_text(marker.read_text().replace("1.5", "1.6"))
+    with pytest.raises(ValueError, match="its marker does not match itself"):
+        store.read_marker(folder)
 
 
 def test_an_artifact_in_the_place_of_another_is_broken(tmp_path: Path) -> None:
