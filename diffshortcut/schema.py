@@ -34,9 +34,12 @@ class Parameter:
 @cache
 def plugins() -> tuple[str, ...]:
     """Packages that targets may come from besides this one: by environment or entry point."""
-    named = os.environ.get("DIFFSHORTCUT_PLUGINS", "").split(",")
+    named = [name.strip() for name in os.environ.get("DIFFSHORTCUT_PLUGINS", "").split(",")]
+    for name in filter(None, named):
+        if not all(part.isidentifier() for part in name.split(".")):
+            raise UserError(f"DIFFSHORTCUT_PLUGINS: '{name}' cannot be the name of a package")
     installed = (point.module for point in entry_points(group="diffshortcut.plugins"))
-    return tuple(dict.fromkeys(name.strip() for name in [*named, *installed] if name.strip()))
+    return tuple(dict.fromkeys(name for name in [*named, *installed] if name))
 
 
 def own(node: Mapping[str, Any]) -> dict[str, Any]:

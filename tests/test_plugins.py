@@ -138,6 +138,11 @@ def test_a_package_that_cannot_be_imported_is_named(package: Path) -> None:
     assert "plug-in nowhere cannot be imported" in ask(package, plugins="nowhere")["error"]
 
 
+@pytest.mark.parametrize("name", [".x", "a b", "a..b", "../evil", "1x"])
+def test_what_can_be_no_package_is_named(package: Path, name: str) -> None:
+    assert f"'{name}' cannot be the name of a package" in ask(package, plugins=name)["error"]
+
+
 def test_a_config_value_cannot_make_a_package_trusted(package: Path) -> None:
     target = "attack._target_=outside.brighten.Brighten"
     refused = ask(package, "attack=random", target, "+attack.steps=9", plugins="")

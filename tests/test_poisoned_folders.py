@@ -50,6 +50,10 @@ LEFT_OUT: dict[str, tuple[Callable[[Path], object], str]] = {
     "huge.png": (huge, "exceeds limit of"),
     "text.png": (text_bomb, "too large"),
     "truncated.png": (truncated, "truncated"),
+    "line.png": (
+        lambda path: Image.new("RGB", (300, 1)).save(path),
+        "it is 300 x 1 pixels, 8 a side are the least",
+    ),
     "empty.jpg": (lambda path: path.write_bytes(b""), "it is empty"),
     "noise.jpg": (lambda path: path.write_bytes(b"\xff\xd8\xff" + bytes(500)), "cannot"),
     "folder.png": (Path.mkdir, "it is a folder"),
@@ -121,7 +125,7 @@ def test_of_a_series_the_first_is_used_and_told(
 
 def test_a_tiff_whose_pages_go_round_ends(tmp_path: Path) -> None:
     path = tmp_path / "round.tif"
-    Image.new("L", (4, 4)).save(path)
+    Image.new("L", (8, 8)).save(path)
     content = bytearray(path.read_bytes())
     (start,) = struct.unpack_from("<I", content, 4)
     (entries,) = struct.unpack_from("<H", content, start)

@@ -15,6 +15,7 @@ from diffshortcut.errors import UserError, suggest
 
 log = logging.getLogger(__name__)
 SETS = ("set_A", "set_B", "set_C")
+LEAST = 8  # pixels a side: filters reflect what lies beside a border
 SPLIT = (4, 4, 4)  # Anti-DreamBooth's pictures in each of them
 SERIES = {".png", ".webp", ".tif", ".tiff"}  # may hold more than one picture; a .jpg's are copies
 
@@ -157,11 +158,13 @@ def _no_file(path: Path) -> str | None:
 
 
 def defect(path: Path) -> str | None:
-    """Why a file cannot be decoded, or None."""
+    """Why a file cannot be decoded or used, or None."""
     try:
         if path.stat().st_size == 0:
             return "it is empty"
         with warnings.catch_warnings(action="ignore"), Image.open(path) as image:
+            if min(image.size) < LEAST:
+                return f"it is {image.width} x {image.height} pixels, {LEAST} a side are the least"
             image.draft("RGB", (64, 64))  # a JPEG is then read whole but decoded small
             picture = ImageOps.exif_transpose(image)
             if not picture.mode.startswith("I"):  # of 16 bits, which decode.py widens itself
