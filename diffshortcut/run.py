@@ -66,6 +66,7 @@ def main() -> None:
             sys.argv[1:] = config.adopt(sys.argv[1:])
             overrides += trusted.words(sys.argv[1:])
             config.refuse_null(overrides)  # before Hydra does in its own words
+            sweep.refuse_too_many(overrides)
             launch_plugin.register()
             if not _answered(sys.argv[1:]):
                 trusted.check(overrides)  # before Hydra imports it

@@ -2,16 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil, prod
+from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import ChoiceSweep, Override, RangeSweep
+from hydra.errors import HydraException
 from hydra.types import RunMode
 
 from diffshortcut import config
 from diffshortcut.errors import UserError
 
 FLAGS = {"-m", "--multirun"}
+MOST = 100_000  # jobs, which are all listed before the first
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,7 @@ def expand(words: Sequence[str]) -> Sweep:
     Hydra's errors are raised, but for those of composing the jobs. UserError for a sweeper whose
     jobs are known only while it runs.
     """
+    refuse_too_many(words)
     parser = OverridesParser.create()
     overrides = parser.parse_overrides([word for word in words if not word.startswith("-")])
     fixed = [str(one.input_line) for one in overrides if not one.is_sweep_override()]
@@ -42,6 +47,27 @@ def expand(words: Sequence[str]) -> Sweep:
     wanted = [one for one in [*swept, *overrides] if not _is_hydras(one)]
     [jobs] = BasicSweeper.split_arguments(wanted, None)
     return Sweep(jobs, True)
+
+
+def refuse_too_many(words: Sequence[str]) -> None:
+    """UserError for more jobs than anybody can mean; what cannot be parsed is left to Hydra."""
+    try:
+        overrides = OverridesParser.create().parse_overrides(
+            [word for word in words if not word.startswith("-")]
+        )
+    except HydraException:
+        return
+    if (jobs := prod(_length(one.value()) for one in overrides)) > MOST:
+        raise UserError(f"a sweep of {jobs} jobs: {MOST} are the most")
+
+
+def _length(value: Any) -> int:
+    if isinstance(value, ChoiceSweep):
+        return sum(_length(one) for one in value.list)
+    if not isinstance(value, RangeSweep):
+        return 1
+    start, stop, step = (float(x or 0) for x in (value.start, value.stop, value.step))
+    return max(0, ceil((stop - start) / step)) if step else 1
 
 
 def _is_hydras(override: Override) -> bool:

@@ -405,6 +405,15 @@ def test_verify_looks_at_the_content(world: World, monkeypatch: pytest.MonkeyPat
     assert [stage for stage, _ in world.calls] == ["score"]
 
 
+@pytest.mark.parametrize(
+    "words",
+    [["attack.radius=range(0,1e9)"], ["seed=range(0,1e9),3"], ["seed=range(400)", "a=range(400)"]],
+)
+def test_more_jobs_than_anybody_can_mean_are_not_listed(words: list[str]) -> None:
+    with pytest.raises(UserError, match="jobs: 100000 are the most"):
+        sweep.expand(["-m", "attack=random", *words])
+
+
 def test_the_plan_of_a_sweep(world: World, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     swept = finish(world, monkeypatch, "random")
     words = [word for word in swept[0] if not word.startswith(("attack=", "purifier="))]
