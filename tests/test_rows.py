@@ -114,6 +114,28 @@ def test_rows_without_a_sample_are_all_kept():
     assert len(join([Part("one", rows), Part("again", rows)])[0]) == 3
 
 
+def test_a_sample_may_stand_twice_with_the_same_value_and_others_beside_it(tmp_path):
+    given = [row("a", "p", 1, sample=n, prompt=prompt) for n in (0, 1) for prompt in "xy"]
+    others = [row("b", "p", 2, sample=0, prompt="x"), row("a", "q", 3, sample=0, prompt="x")]
+    file = tmp_path / "rows.jsonl"
+    file.write_text("\n".join(map(json.dumps, [*given, *others, given[0]])))
+    assert len(read(file)) == 7
+
+
+def test_two_metrics_may_differ_in_what_is_better():
+    rows = [row("a", "p", 1, better="higher"), {**row("a", "p", 1, better="lower"), "metric": "r"}]
+    assert len(join([Part("one", rows)])[0]) == 2
+
+
+def test_arms_of_other_contents_are_kept_apart_also_the_third():
+    parts = [
+        Part(name, [row("a", name, 1)], {"a": content})
+        for name, content in (("x", 1), ("y", 2), ("z", 2))
+    ]
+    joined, names = join(parts)
+    assert names == {("x", "a"): "a (x)", ("y", "a"): "a (y)", ("z", "a"): "a (y)"}
+
+
 def test_names_of_places_are_short_where_they_can_be(tmp_path):
     places = [tmp_path / "x" / "run", tmp_path / "y" / "run", tmp_path / "z"]
     for place in places:

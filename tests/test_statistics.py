@@ -1,5 +1,6 @@
 """Statistics against scipy and values worked by hand."""
 
+import warnings
 from itertools import product
 
 import numpy as np
@@ -13,6 +14,7 @@ from diffshortcut.comparison import (
     compare,
     grouped,
     judge,
+    people_means,
     recovery,
 )
 from diffshortcut.report.sheet import Sheet
@@ -84,16 +86,23 @@ def test_no_p_value_is_above_one():
 
 
 def test_the_reach_of_an_interval_is_student_s():
-    """Of a mean, whose bootstrap is nearly normal, by Hesterberg's formula and by hand."""
-    people = 12
-    sample = np.random.default_rng(3).normal(size=people)
-    found = bootstrap(sample[:, None], lambda m: m[:, 0], draws=200_000, seed=5)
-    assert found.low is not None and found.high is not None
-    half = stats.t.ppf(0.975, people - 1) * sample.std(ddof=1) / np.sqrt(people)
-    assert (found.high - found.low) / 2 == pytest.approx(half, rel=0.02)
+    """Hesterberg's formula, seen in which quantiles are taken of draws from 0 to 1."""
+    people = 9
+    found = bootstrap(np.ones((people, 1)), lambda m: np.linspace(0, 1, len(m)))
+    reach = stats.t.ppf(0.975, people - 1) * np.sqrt(people / (people - 1))
+    assert found.low == pytest.approx(stats.norm.cdf(-reach))
+    assert found.high == pytest.approx(1 - stats.norm.cdf(-reach))
     assert (found.people, found.level) == (people, 0.95)
-    narrow = bootstrap(sample[:, None], lambda m: m[:, 0], level=0.8)
-    assert narrow.level == 0.8 and narrow.high - narrow.low < found.high - found.low
+    narrow = bootstrap(np.ones((people, 1)), lambda m: np.linspace(0, 1, len(m)), level=0.8)
+    assert narrow.level == 0.8 and found.low < narrow.low < narrow.high < found.high
+
+
+def test_a_ratio_with_nothing_below_warns_nobody():
+    with warnings.catch_warnings(action="error"):
+        found = bootstrap(
+            np.tile([[1.0, 0.0]], (9, 1)), lambda m: np.divide(*m.T) if len(m) > 1 else m[:, 0]
+        )
+    assert found.low is None
 
 
 def test_points_say_their_people_and_level_too():
@@ -249,6 +258,16 @@ def test_a_claim_needs_a_direction():
         judge(rows, [Claim("ims", "ours", ("jpeg",))])
 
 
+def test_the_means_of_all_people():
+    rows = rows_of({"ours": [[1.0, 3.0], [4.0]], "jpeg": [[5.0]]})
+    rows += rows_of({"ours": [[7.0]]}, metric="q")
+    assert people_means(rows) == {
+        ("ours", "ims"): {"p0": 2.0, "p1": 4.0},
+        ("jpeg", "ims"): {"p0": 5.0},
+        ("ours", "q"): {"p0": 7.0},
+    }
+
+
 def test_rows_are_grouped_in_their_order():
     rows = rows_of({"ours": [[1.0, 2.0]], "jpeg": [[3.0]]})
     assert grouped(rows) == {("ours", "ims"): rows[:2], ("jpeg", "ims"): rows[2:]}
@@ -277,6 +296,10 @@ def test_check_names_the_row():
 def test_the_fewest_people_that_can_reach_a_level(p, alternative, tests, n):
     assert fewest(p, alternative, tests) == n
     assert tests * smallest_p(n, alternative) <= p < tests * smallest_p(n - 1, alternative)
+
+
+def test_alone_and_two_sided_unless_told():
+    assert fewest(0.01) == fewest(0.01, "two-sided", 1) == 8
 
 
 def test_a_level_must_be_one():
