@@ -4,12 +4,14 @@ import errno
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import textwrap
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -344,7 +346,8 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path, error: Excep
 
 
 def test_who_is_waited_for_is_told_and_not_harmed(tmp_path: Path, caplog: Any) -> None:
-    other = subprocess.Popen(["sleep", "60"])
+    deadly = partial(signal.signal, signal.SIGHUP, signal.SIG_DFL)  # also under nohup
+    other = subprocess.Popen(["sleep", "60"], preexec_fn=deadly)  # noqa: PLW1509
     owner = {"pid": other.pid, "started": lease._started(other.pid), "host": lease._host()}
     place = tmp_path / "leases" / "protect-k"
     place.parent.mkdir()
