@@ -78,7 +78,8 @@ def write(
         with replacing(photo.made, alone=True) as aside:
             shutil.copyfile(artifacts[photo.person] / "images" / photo.made.name, aside)
     pairs = [(photo.original, photo.made) for photo in photos]
-    side_by_side.draw(pairs, comparison.made).save(folder / SHEET)
+    with replacing(folder / SHEET, alone=True) as aside:
+        side_by_side.draw(pairs, comparison.made).save(aside)
     report = _report(comparison, done, photos, store, folder)
     report["not_done"] = [f"{failure.task.title}: {failure.reason}" for failure in failures]
     (folder / comparison.report).write_text(json.dumps(report, indent=1, allow_nan=False) + "\n")

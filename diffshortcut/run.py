@@ -63,7 +63,7 @@ def main() -> None:
     overrides: list[str] = []
     try:
         with usage.one_line(overrides, traced=traced):
-            sys.argv[1:] = config.adopt(sys.argv[1:])
+            sys.argv[1:] = sweep.flags_first(config.adopt(sys.argv[1:]))
             overrides += trusted.words(sys.argv[1:])
             config.refuse_null(overrides)  # before Hydra does in its own words
             sweep.refuse_too_many(overrides)

@@ -49,6 +49,11 @@ def expand(words: Sequence[str]) -> Sweep:
     return Sweep(jobs, True)
 
 
+def flags_first(words: Sequence[str]) -> list[str]:
+    """The words with -m before the others, behind which Hydra's parser does not take it."""
+    return sorted(words, key=lambda word: word not in FLAGS)
+
+
 def refuse_too_many(words: Sequence[str]) -> None:
     """UserError for more jobs than anybody can mean; what cannot be parsed is left to Hydra."""
     try:

@@ -44,7 +44,7 @@ def test_every_job_of_a_sweep_runs_and_says_what_is_wrong(tmp_path: Path) -> Non
 
 
 def test_a_sweep_without_mistakes_is_a_success(tmp_path: Path) -> None:
-    assert main(tmp_path, "--multirun", "seed=2,4").returncode == 0
+    assert main(tmp_path, "seed=2,4", "-m").returncode == 0
 
 
 @pytest.mark.parametrize(("seed", "said"), [(0, "error: wrong 0\n"), (1, ""), (2, "")])
