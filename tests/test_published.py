@@ -27,13 +27,13 @@ def test_the_papers_figures_stand_beside_those_that_were_measured() -> None:
     assert not published.sheet(facts([row("ours", "q", 0.7)])).rows
 
 
-@pytest.mark.parametrize("name", sorted(published._tables()))
+@pytest.mark.parametrize("name", sorted(published.tables()))
 def test_every_arm_that_the_paper_has_is_an_arm_of_the_experiment(name: str) -> None:
     listed = sweep.expand([f"experiment={name}", "data.people=1"]).jobs
     assert name in config.groups()["experiment"]
     cfg = config.compose([f"experiment={name}"])
     arms = {arm["name"] for arm in cfg.compare.arms} | set(cfg.compare.worst)
-    table = published._tables()[name]
+    table = published.tables()[name]
     attacks = {word.partition("=")[2] for job in listed for word in job if "attack=" in word}
     assert set(table) - {"metrics", "any"} <= (
         attacks or {command.comparison(listed[0]).arms[-1].choices["attack"]}

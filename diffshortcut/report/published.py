@@ -18,13 +18,14 @@ TITLE = "Here, and in the paper (Stable Diffusion 2.1, other people: compare ord
 def of(arms: Sequence[Any]) -> Published | None:
     """Those of the experiment and attack of which the last arm was composed, if any."""
     choices = getattr(arms[-1], "choices", {})
-    table = _tables().get(choices.get("experiment"), {})
+    table = tables().get(choices.get("experiment"), {})
     found = table.get(choices.get("attack"), table.get(ANY))
     return Published(table["metrics"], found) if found else None
 
 
 @cache
-def _tables() -> dict[Any, Any]:
+def tables() -> dict[Any, Any]:
+    """Experiment -> attack -> arm -> figures, and the `metrics` that these are of."""
     return yaml.safe_load(TABLES.read_text())
 
 

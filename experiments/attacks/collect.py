@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import fmean
 
 from diffshortcut.comparison import person_means
+from diffshortcut.report import published
 from diffshortcut.report.table import interval
 from diffshortcut.statistics import mean_difference
 
@@ -71,7 +72,7 @@ def table(found: Means) -> str:
         shown = [*SHOWN, "perceptual_protected", "psnr_protected"]
         cells = [f"{fmean(p[m] for p in people.values()):.3f}" for m in shown]
         lines.append([arm, str(len(people)), *cells])
-    header = ["clean - protected", "people", *SHOWN.values()]
+    header = ["clean - protected", "people", *SHOWN.values(), "the paper (Table 1), IMS / Q"]
     differences = [header, ["---"] * len(header)]
     for arm, people in found.items():
         defense = next(d for d in reversed(DEFENSES) if arm.endswith(d))
@@ -82,10 +83,20 @@ def table(found: Means) -> str:
                 interval(mean_difference(*([x[p][m] for p in both] for x in (clean, people))), "+")
                 for m in SHOWN
             ]
-            differences.append([arm, str(len(both)), *cells])
+            differences.append([arm, str(len(both)), *cells, reported(arm, defense)])
     return "\n\n".join(
         "\n".join("| " + " | ".join(line) + " |" for line in part) for part in (lines, differences)
     )
+
+
+def reported(arm: str, defense: str) -> str:
+    """What the paper's clean arm has more than the attack's arm, which is its only clean one."""
+    table = published.tables()["table1"].get(arm.removesuffix(defense))
+    if table is None:
+        return "-"
+    there = table[defense.removeprefix("+") or "perturbed"]
+    pairs = zip(table["clean"], there, strict=True)
+    return " / ".join(f"{clean - protected:.2f}" for clean, protected in pairs)
 
 
 if __name__ == "__main__":
