@@ -33,7 +33,8 @@ class Precision:
     most: `attention` xformers needs CUDA, `gradient_checkpointing` computes the inner values of
     each block a second time instead of keeping them, `recompute_encoder` those of the whole
     autoencoder (the gradient is then taken in two passes, the denoiser's memory freed before the
-    encoder's is needed), `channels_last` and `compiled` (torch.compile) choose kernels.
+    encoder's is needed), `channels_last` and `compiled` (torch.compile) choose kernels: the
+    former of all nets, or of those that work on images alone.
     """
 
     autocast: Literal["bfloat16", "float16"] | None = None
@@ -41,7 +42,7 @@ class Precision:
     attention: Literal["sdpa", "xformers"] = "sdpa"
     gradient_checkpointing: bool = False
     recompute_encoder: bool = False
-    channels_last: bool = False
+    channels_last: Literal["all", "images"] | None = None
     compiled: bool = False
 
     @property
@@ -70,7 +71,7 @@ class Precision:
 
     def prepare(self, net: Any) -> Any:
         """Choose a net's kernels, in place; UserError where they cannot be had."""
-        if self.channels_last:
+        if self.channels_last == "all" or (self.channels_last and not hears_text(net)):
             net.to(memory_format=torch.channels_last)
         if self.gradient_checkpointing and getattr(net, "_supports_gradient_checkpointing", False):
             net.enable_gradient_checkpointing()
@@ -90,6 +91,11 @@ class Precision:
     def new_scaler(self, device: torch.device) -> torch.amp.GradScaler:
         """Scales the loss of a training in float16, whose small gradients would become 0."""
         return torch.amp.GradScaler(device.type, enabled=self.autocast == "float16")
+
+
+def hears_text(net: Any) -> bool:
+    """Whether a net is told of a prompt: then it is attention more than convolution."""
+    return getattr(getattr(net, "config", None), "cross_attention_dim", None) is not None
 
 
 def use_xformers(net: Any) -> None:

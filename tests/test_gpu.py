@@ -38,14 +38,14 @@ pytestmark = [
 only_cuda = pytest.mark.skipif(not ON_CUDA, reason="CUDA only")
 PRECISIONS = {
     "float32": Precision(),
-    "bfloat16": Precision(autocast="bfloat16", channels_last=True),
-    "float16": Precision(autocast="float16", channels_last=True),
+    "bfloat16": Precision(autocast="bfloat16", channels_last="all"),
+    "float16": Precision(autocast="float16", channels_last="all"),
     "lean": Precision(
         autocast="bfloat16",
         optimizer="adamw8bit",
         gradient_checkpointing=True,
         recompute_encoder=True,
-        channels_last=True,
+        channels_last="all",
     ),
     "compiled": Precision(autocast="bfloat16", compiled=True),
     "xformers": Precision(autocast="float16", attention="xformers"),

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -26,7 +27,8 @@ SETTINGS = Settings(
 ROUNDING = {  # change nothing but rounding
     "gradient_checkpointing": {"gradient_checkpointing": True},
     "recompute_encoder": {"recompute_encoder": True},
-    "channels_last": {"channels_last": True},
+    "channels_last": {"channels_last": "all"},
+    "channels_last of images": {"channels_last": "images"},
 }
 Loader = Callable[[Precision], LatentDiffusion]
 
@@ -167,6 +169,18 @@ def test_xformers_without_cuda_says_what_to_do(ldm: Loader) -> None:
         ldm(Precision(attention="xformers"))
 
 
+@pytest.mark.parametrize("layout", [None, "images", "all"])
+def test_the_layout_is_that_of_all_nets_or_of_those_without_a_prompt(
+    layout: Literal["all", "images"] | None, ldm: Loader
+) -> None:
+    model = ldm(Precision(channels_last=layout))
+    last = {
+        name: net.conv_in.weight.is_contiguous(memory_format=torch.channels_last)
+        for name, net in {"images": model.vae.encoder, "all": model.unet}.items()
+    }
+    assert last == {"images": layout is not None, "all": layout == "all"}
+
+
 def key_of(*overrides: str) -> str:
     cfg = arms.compose(["attack=advdm", "compare.arms=[]", *overrides])[-1].config
     return keys.stage_key(stage="protect", config={"attack": cfg["attack"]}, parents={})
@@ -174,8 +188,10 @@ def key_of(*overrides: str) -> str:
 
 def test_only_what_changes_results_changes_the_key() -> None:
     plain = key_of()
-    for name in ("gradient_checkpointing", "recompute_encoder", "channels_last", "compiled"):
+    for name in ("gradient_checkpointing", "recompute_encoder", "compiled"):
         assert key_of(f"precision.{name}=true") == plain
+    for layout in ("null", "images", "all"):
+        assert key_of(f"precision.channels_last={layout}") == plain
     assert key_of("precision.autocast=bfloat16") != plain
     assert key_of("precision.optimizer=adamw8bit") != plain
 

@@ -6,7 +6,7 @@ from diffshortcut.data.person import Person
 from diffshortcut.images import quantize, read_files
 
 SIZE = 128  # pixels, the mini zoo's
-RELEASED = "precision.channels_last=false"  # the layout in memory that published loops compute in
+RELEASED = "precision.channels_last=null"  # the layout in memory that published loops compute in
 REPORTED = 8  # people; a picture of each of the others stands for an image of the class
 
 

@@ -38,7 +38,7 @@ def flushed() -> Iterator[None]:
 
 IDEAS: dict[str, tuple[Sequence[str], Callable[[], AbstractContextManager[None]]]] = {
     "compiled": (["precision.compiled=true"], nullcontext),
-    "channels last": (["precision.channels_last=true"], nullcontext),
+    "channels last": (["precision.channels_last=all"], nullcontext),
     "bfloat16 products": (["precision.autocast=bfloat16"], nullcontext),
     "attention as products": ([], lambda: sdpa_kernel(SDPBackend.MATH)),
     "denormals flushed": ([], flushed),
