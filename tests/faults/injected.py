@@ -117,7 +117,7 @@ def value(place: str, number: str, at: int = 0) -> None:
 
         if isinstance(result, torch.Tensor):
             mask = torch.zeros_like(result, dtype=torch.bool)
-            mask.view(-1)[0] = True
+            mask[(0,) * mask.ndim] = True  # wherever that is in memory
             if math.isfinite(float(number)):
                 return torch.where(mask, float(number), result)
             return result * torch.where(mask, float(number), 1.0)  # its gradient too
