@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,10 @@ class Task:
             data=self.person.digest(self.sets) if self.person else "",
             parents={role: task.key for role, task in self.inputs.items()},
         )
+
+    def is_unchanged(self) -> bool:
+        """Whether the key is still that of the pictures, weights and source on the disk."""
+        return replace(self).key == self.key
 
     @property
     def sets(self) -> tuple[str, ...]:

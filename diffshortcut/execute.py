@@ -167,7 +167,7 @@ def check_unchanged(task: "Task") -> None:
     """UserError if the key is no longer that of the pictures, weights and source on the disk."""
     reason = "its inputs have changed while this ran: call the same command again"
     try:
-        if replace(task).key == task.key:
+        if task.is_unchanged():
             return
     except (UserError, OSError) as error:
         reason = str(error)

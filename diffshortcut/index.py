@@ -10,7 +10,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 
@@ -77,7 +77,7 @@ def note(
     watched = {path.absolute() for path in _files(tasks, store, folder)}
     watched |= {path for root in folders for path in _tree(root)}
     states = {str(path): list(state) for path in sorted(watched) if (state := _state(str(path)))}
-    if any(replace(task).key != task.key for task in tasks) or changed():
+    if not all(task.is_unchanged() for task in tasks) or changed():
         return
     now = _conf.__wrapped__(config.roots()), _source.__wrapped__()
     if now != (_conf(config.roots()), _source()):

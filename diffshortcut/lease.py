@@ -12,6 +12,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from diffshortcut.disk import read_object
+
 HEARTBEAT = 10.0  # seconds between two signs of life
 STALE = 90.0  # seconds without one after which another host may take a lease over
 
@@ -89,7 +91,7 @@ class Lease:
         """Here the owner's process tells; of another host only the heartbeat is seen."""
         try:
             silent = self._silence(self.path.stat().st_mtime)
-            owner = json.loads(self.path.read_text())
+            owner = read_object(self.path)
             return not _alive(owner) if owner["host"] == _host() else silent > STALE
         except FileNotFoundError:
             return False

@@ -1,6 +1,7 @@
 """The jobs of a command line, as Hydra would launch them. No torch."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from math import ceil, prod
 from typing import Any
@@ -33,9 +34,8 @@ def expand(words: Sequence[str]) -> Sweep:
     Hydra's errors are raised, but for those of composing the jobs. UserError for a sweeper whose
     jobs are known only while it runs.
     """
-    refuse_too_many(words)
-    parser = OverridesParser.create()
-    overrides = parser.parse_overrides([word for word in words if not word.startswith("-")])
+    overrides = _parsed(words)
+    _check_number(overrides)
     fixed = [str(one.input_line) for one in overrides if not one.is_sweep_override()]
     hydra = config.compose(fixed, hydra=True).hydra
     if not (FLAGS & set(words) or hydra.mode is RunMode.MULTIRUN):
@@ -43,7 +43,7 @@ def expand(words: Sequence[str]) -> Sweep:
     if not str(hydra.sweeper.get("_target_")).endswith(f".{BasicSweeper.__name__}"):
         raise UserError("the jobs of this sweeper are known only while it runs")
     listed = (hydra.sweeper.get("params") or {}).items()
-    swept = parser.parse_overrides([f"{key}={value}" for key, value in listed])
+    swept = _parsed([f"{key}={value}" for key, value in listed])
     wanted = [one for one in [*swept, *overrides] if not _is_hydras(one)]
     [jobs] = BasicSweeper.split_arguments(wanted, None)
     return Sweep(jobs, True)
@@ -56,12 +56,16 @@ def flags_first(words: Sequence[str]) -> list[str]:
 
 def refuse_too_many(words: Sequence[str]) -> None:
     """UserError for more jobs than anybody can mean; what cannot be parsed is left to Hydra."""
-    try:
-        overrides = OverridesParser.create().parse_overrides(
-            [word for word in words if not word.startswith("-")]
-        )
-    except HydraException:
-        return
+    with suppress(HydraException):
+        _check_number(_parsed(words))
+
+
+def _parsed(words: Sequence[str]) -> list[Override]:
+    """Of what is no flag."""
+    return OverridesParser.create().parse_overrides([w for w in words if not w.startswith("-")])
+
+
+def _check_number(overrides: Sequence[Override]) -> None:
     if (jobs := prod(_length(one.value()) for one in overrides)) > MOST:
         raise UserError(f"a sweep of {jobs} jobs: {MOST} are the most")
 

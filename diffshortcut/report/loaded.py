@@ -1,7 +1,6 @@
 """Results of runs, read from their folders and joined for a report. No torch."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -55,8 +54,14 @@ class Results:
 
 def load(folders: Sequence[Path]) -> Results:
     """Read and join; UserError for a folder that holds no rows, or a record of another form."""
-    with _of_this_version(folders):
+    try:
         return _joined(folders)
+    except (AttributeError, KeyError, TypeError) as error:
+        names = ", ".join(map(str, folders))
+        raise UserError(
+            f"{names}: {RECORD} or {COMPARISON} is not as this version writes it"
+            f" ({type(error).__name__}: {error}): call the command of the results again"
+        ) from error
 
 
 def _joined(folders: Sequence[Path]) -> Results:
@@ -97,19 +102,6 @@ def _json(file: Path) -> dict[str, Any]:
         return {}
     except (OSError, ValueError) as error:
         raise UserError(f"{file}: {error}") from error
-
-
-@contextmanager
-def _of_this_version(folders: Sequence[Path]) -> Iterator[None]:
-    """UserError where a record is JSON, but not as this version writes it."""
-    try:
-        yield
-    except (AttributeError, KeyError, TypeError) as error:
-        names = ", ".join(map(str, folders))
-        raise UserError(
-            f"{names}: {RECORD} or {COMPARISON} is not as this version writes it"
-            f" ({type(error).__name__}: {error}): call the command of the results again"
-        ) from error
 
 
 def _described(record: Mapping[str, Any], compared: Mapping[str, Any]) -> dict[str, Described]:

@@ -15,7 +15,7 @@ from statistics import fmean
 from diffshortcut.comparison import person_means
 from diffshortcut.report import published
 from diffshortcut.report.table import interval
-from diffshortcut.statistics import mean_difference
+from diffshortcut.statistics import Estimate, mean_difference
 
 RECORD = Path(__file__).parent / "means.jsonl"
 METRICS = ("ims", "q", "overall", "no_face", "perceptual_protected", "psnr_protected")
@@ -73,25 +73,35 @@ def table(found: Means) -> str:
         cells = [f"{fmean(p[m] for p in people.values()):.3f}" for m in shown]
         lines.append([arm, str(len(people)), *cells])
     header = ["clean - protected", "people", *SHOWN.values(), "the paper (Table 1), IMS / Q"]
-    differences = [header, ["---"] * len(header)]
-    for arm, people in found.items():
-        defense = next(d for d in reversed(DEFENSES) if arm.endswith(d))
-        clean = found.get(f"clean{defense}")
-        if clean is not None and not arm.startswith("clean"):
-            both = sorted(people.keys() & clean.keys())
-            cells = [
-                interval(mean_difference(*([x[p][m] for p in both] for x in (clean, people))), "+")
-                for m in SHOWN
-            ]
-            differences.append([arm, str(len(both)), *cells, reported(arm, defense)])
+    compared = [header, ["---"] * len(header)]
+    for attack, defenses in differences(found).items():
+        for defense, scores in defenses.items():
+            cells = [interval(scores[m], "+") for m in SHOWN]
+            people = str(scores["overall"].people)
+            compared.append([attack + defense, people, *cells, reported(attack, defense)])
     return "\n\n".join(
-        "\n".join("| " + " | ".join(line) + " |" for line in part) for part in (lines, differences)
+        "\n".join("| " + " | ".join(line) + " |" for line in part) for part in (lines, compared)
     )
 
 
-def reported(arm: str, defense: str) -> str:
+def differences(found: Means) -> dict[str, dict[str, dict[str, Estimate]]]:
+    """attack -> defense -> score -> clean - protected, where the clean arm of the defense is."""
+    made: dict[str, dict[str, dict[str, Estimate]]] = {}
+    for arm, people in found.items():
+        defense = next(d for d in reversed(DEFENSES) if arm.endswith(d))
+        attack, clean = arm.removesuffix(defense), found.get(f"clean{defense}")
+        if clean is not None and attack != "clean":
+            both = sorted(people.keys() & clean.keys())
+            made.setdefault(attack, {})[defense] = {
+                m: mean_difference(*([x[p][m] for p in both] for x in (clean, people)))
+                for m in SHOWN
+            }
+    return made
+
+
+def reported(attack: str, defense: str) -> str:
     """What the paper's clean arm has more than the attack's arm, which is its only clean one."""
-    table = published.tables()["table1"].get(arm.removesuffix(defense))
+    table = published.tables()["table1"].get(attack)
     if table is None:
         return "-"
     there = table[defense.removeprefix("+") or "perturbed"]

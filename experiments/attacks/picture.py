@@ -9,11 +9,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from collect import DEFENSES, SHOWN, Means, kept
+from collect import DEFENSES, SHOWN, differences, kept
 
 from diffshortcut.data import portraits
 from diffshortcut.report import figures, gallery
-from diffshortcut.statistics import Estimate, mean_difference
+from diffshortcut.statistics import Estimate
 
 HERE = Path(__file__).parent
 COLUMNS = ("original", "protected", "generated")
@@ -25,25 +25,11 @@ LINE = 0.34  # inches of an attack
 def main(*folders: str) -> None:
     """Draw both, the second only of results that are there."""
     found = differences(kept())
+    found = dict(sorted(found.items(), key=lambda item: -item[1][""]["overall"].value))
     size = (8.4, 1.2 + LINE * len(found))
     figures.save(plot(found), "differences", HERE, size, kinds=("svg", "png"))
     if folders:
         gallery.draw(dict(map(row, map(Path, folders))), COLUMNS).save(HERE / "gallery.png")
-
-
-def differences(found: Means) -> dict[str, dict[str, dict[str, Estimate]]]:
-    """attack -> defense -> score -> clean - protected, the largest overall difference first."""
-    made: dict[str, dict[str, dict[str, Estimate]]] = {}
-    for arm, people in found.items():
-        defense = next(d for d in reversed(DEFENSES) if arm.endswith(d))
-        attack, clean = arm.removesuffix(defense), found[f"clean{defense}"]
-        if attack != "clean":
-            both = sorted(people.keys() & clean.keys())
-            made.setdefault(attack, {})[defense] = {
-                m: mean_difference(*([x[p][m] for p in both] for x in (clean, people)))
-                for m in SHOWN
-            }
-    return dict(sorted(made.items(), key=lambda item: -item[1][""]["overall"].value))
 
 
 def plot(found: dict[str, dict[str, dict[str, Estimate]]]) -> figures.Draw:
