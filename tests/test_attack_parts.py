@@ -1,5 +1,7 @@
 """What attacks are made of: targeted loss, steps of the sampler, surrogates as released, LoRA."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,12 +11,17 @@ import torch
 from diffshortcut import arms, cells
 from diffshortcut.attacks import adapted, greedy
 from diffshortcut.attacks.denoising import denoising_loss, posterior_sample, targeted_loss
-from diffshortcut.attacks.glaze import Adam
+from diffshortcut.attacks.eot import EoT
+from diffshortcut.attacks.glaze import Adam, Glaze
 from diffshortcut.attacks.greedy import GreedySearch
 from diffshortcut.attacks.perturbation import Perturbation
+from diffshortcut.attacks.photoguard import EncoderAttack
+from diffshortcut.attacks.pid import PID
 from diffshortcut.attacks.scene import Scene
 from diffshortcut.attacks.sds import SDS
+from diffshortcut.attacks.simac import SimAC
 from diffshortcut.attacks.target import Checkers, Grey
+from diffshortcut.attacks.transforms import Flip
 from diffshortcut.data.person import Person
 from diffshortcut.dreambooth import Posterior, Settings, Training
 from diffshortcut.models.features import decoder_features
@@ -70,7 +77,9 @@ def test_the_targeted_loss_of_a_perfect_denoiser_is_the_way_to_the_target(
     noise = DRAWS.normal("noise", z.shape[1:], 3, 4)
     truth = model.target(z, noise, times)
     monkeypatch.setattr(LatentDiffusion, "predict", lambda *_: truth)
-    found = targeted_loss(model, PROMPT, scene.clean[:1], DRAWS)(scene.images, range(3), 4)
+    found = targeted_loss(model, PROMPT, model.encode(scene.clean[:1]), DRAWS)(
+        scene.images, range(3), 4
+    )
     way = (z - model.encode(scene.clean[:1])).square().mean((1, 2, 3))
     signal = torch.cat([torch.ones(1), model.scheduler.alphas_cumprod[times[1:] - 1]])
     torch.testing.assert_close(found, -signal * way, rtol=1e-3, atol=1e-5)
@@ -232,3 +241,91 @@ def test_fsmgs_surrogate_is_a_personalize_stage_on_set_a(tmp_path: Path) -> None
     before = cell["protect"].key
     (tmp_path / "set_A").write_bytes(b"another")
     assert cells.plan(cfg, person)["protect"].key != before
+
+
+class Mirrored:
+    """A perceptual net that tells a picture from its mirror image, and a style without one."""
+
+    def distance(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return (a - b).abs().mean((1, 2, 3))
+
+    def __call__(self, x: torch.Tensor, draws: object) -> torch.Tensor:
+        return x
+
+
+MIRROR = EoT(transforms=[Flip(probability=1)])
+BALL = {"radius": 8, "step": 1, "steps": 1}
+
+
+def glaze(model: LatentDiffusion, **options: float | EoT) -> Glaze:
+    values = {"visible": 0.01, "weight": 30, "learning_rate": 0.001, **BALL, **options}
+    return Glaze(surrogate=model, perceptual=Mirrored(), style=Mirrored(), **values)
+
+
+def pid(model: LatentDiffusion, **options: float | EoT) -> PID:
+    return PID(surrogate=model, **BALL, **options)
+
+
+@pytest.mark.parametrize("method", [pid, glaze])
+def test_what_an_image_is_compared_with_moves_along_with_it(
+    method: Callable[..., PID | Glaze], model: LatentDiffusion, scene: Scene
+) -> None:
+    """An image that is mirrored, and nothing else, is where it was to the objective."""
+    of_images = method(model, eot=MIRROR).objective(scene, DRAWS)
+    mirrored = MIRROR.of(of_images, DRAWS)(scene.images, range(3), 0)
+    still = method(model).objective(scene, DRAWS)(scene.images, range(3), 0)
+    misaligned = of_images(scene.images, range(3), 0)
+    assert torch.all((mirrored - still).abs() < 0.1 * (misaligned - still).abs())
+
+
+def test_simacs_features_are_those_of_the_image_mirrored_along(
+    model: LatentDiffusion, scene: Scene
+) -> None:
+    def weighed(weight: float) -> torch.Tensor:
+        attack = simac(model, weight)
+        return MIRROR.of(attack.objective(scene, DRAWS), DRAWS)(scene.images, range(3), 0)
+
+    torch.testing.assert_close(weighed(100), weighed(0))
+
+
+def simac(model: LatentDiffusion, weight: float) -> SimAC:
+    search = GreedySearch(candidates=1, window=0, timesteps_left=1, steps=0)
+    rounds = {"rounds": 1, "clean_steps": 0, "pgd_steps": 1, "adversarial_steps": 0}
+    prompts = {"instance_prompt": PROMPT, "class_prompt": "a photo of person"}
+    options = {"greedy": search, "feature_weight": weight, "eot": MIRROR, "radius": 8}
+    return SimAC(surrogate=model, **options, **rounds, **prompts, learning_rate=1e-4)
+
+
+def test_glaze_starts_as_near_as_it_may_be_seen(model: LatentDiffusion, scene: Scene) -> None:
+    for visible, radius, levels in ((0.04, 11, 5.1), (0.2, 11, 11), (0.04, 0, 0)):
+        attack = glaze(model, visible=visible, radius=radius, learning_rate=1e-9)
+        far = 255 * (attack(scene, DRAWS) - scene.images).abs()
+        assert 0.9 * levels <= far.max() <= levels + 0.01
+
+
+def test_glazes_weight_is_relative_to_unscaled_latents(
+    model: LatentDiffusion, scene: Scene
+) -> None:
+    attack = replace(glaze(model), style=Inverse(), weight=0)
+    noise = DRAWS.normal("posterior", model.latent_shape, range(3), 0)
+    mean, std = model.posterior(scene.images)
+    target, _ = model.posterior(1 - scene.images)
+    expected = -(mean + std * noise - target).square().mean((1, 2, 3))
+    found = attack.objective(scene, DRAWS)(scene.images, range(3), 0)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+class Inverse:
+    """A style."""
+
+    def __call__(self, x: torch.Tensor, draws: object) -> torch.Tensor:
+        return 1 - x
+
+
+def test_photoguard_without_a_target_picture_pulls_to_the_latent_0(
+    model: LatentDiffusion, scene: Scene
+) -> None:
+    attack = EncoderAttack(surrogate=model, target_picture=None, **BALL)
+    expected = -model.posterior(scene.images)[0].flatten(1).norm(dim=1)
+    found = attack.objective(scene, DRAWS)(scene.images, range(3), 0)
+    torch.testing.assert_close(found, expected)

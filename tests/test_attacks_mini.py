@@ -5,12 +5,11 @@ from typing import Any
 import pytest
 
 from diffshortcut import arms, config, images
-from diffshortcut.attacks.random_noise import RandomNoise
 from diffshortcut.attacks.scene import Scene
 from diffshortcut.data.portraits import people
 from diffshortcut.schema import own
 from diffshortcut.seeding import Draws
-from diffshortcut.stages.protect import held_out
+from diffshortcut.stages.protect import own_objective
 from diffshortcut.weights import MINI
 
 ATTACKS = [  # what stands beside a method's default is left to make test-long
@@ -36,7 +35,6 @@ SHORT = [  # enough steps to be better than noise, few enough to try them all
     "scale.sr_steps=5",
 ]
 DRAWS = Draws(0, "protect", "person_013")
-HELD_OUT = 16  # the same draws of both: their difference is what counts
 
 
 @pytest.fixture(scope="module")
@@ -60,10 +58,6 @@ def test_its_objective_rises_more_than_by_noise(name: str, scene: dict[str, Any]
     protected = images.quantize(attack(where, DRAWS))
     levels = ((protected - where.images) * 255).abs().max()
     assert 0 < levels <= attack.radius + 1e-3
-    draws = DRAWS.scope("held-out")
-    loss = attack.objective(where, draws)
-    count = min(HELD_OUT, getattr(attack, "held_out_draws", HELD_OUT))
-    noisy = images.quantize(RandomNoise(radius=attack.radius)(where, draws))
-    values = [held_out(loss, x, count) for x in (where.images, noisy, protected)]
-    assert values[2] > values[1], f"clean, noise, protected: {values}"
+    found = own_objective(attack, where, protected, DRAWS.scope("held-out"))
+    assert found["protected"] > found["random"], found
     assert where.record.never_steep() == []

@@ -44,7 +44,6 @@ GLAZE = {
     "learning_rate": 0.005,  # 0.01 of [-1, 1]
     "visible": 0.05,
     "weight": 30,
-    "random_start": True,
 }
 MIST = BALL | PROMPT | {"mode": "fused", "rate": 1e4, "steps": 100, "random_start": True}
 MIST_V2 = (
@@ -53,7 +52,7 @@ MIST_V2 = (
     | {"rounds": 5, "pgd_steps": 30, "lora_steps": 10, "lora_rank": 4, "learning_rate": 1e-4}
 )
 SDS = BALL | PROMPT | {"steps": 100, "direction": "minus"}
-CAAT = BALL | {"prompt": PROMPTS["class_prompt"], "steps": 250, "learning_rate": 1e-5}
+CAAT = BALL | {"prompt": "a photo of a person", "steps": 250, "learning_rate": 1e-5}
 SIMAC = ASPL | {"feature_weight": 1.0, "attach_features": True}
 PID = BALL | {"steps": 1000, "random_start": True}
 ADAPTIVE = {
@@ -114,7 +113,9 @@ def link_values(node: dict[str, Any]) -> dict[str, Any]:
         ("photoguard_encoder", ENCODER),
         (
             "photoguard_encoder/official",
-            ENCODER | {"radius": 0.06 * 255 / 2, "step": 0.02 * 255 / 2, "steps": 1000},
+            ENCODER
+            | {"radius": 0.06 * 255 / 2, "step": 0.02 * 255 / 2, "steps": 1000}
+            | {"target_picture": None},
         ),
         ("photoguard_encoder/legacy", ENCODER | {"radius": 5.5, "step": 0.5}),
         ("photoguard_diffusion", DIFFUSION),
@@ -123,7 +124,7 @@ def link_values(node: dict[str, Any]) -> dict[str, Any]:
             DIFFUSION | {"radius": 0.1 * 255 / 2, "step": 0.006 * 255 / 2},
         ),
         ("glaze", GLAZE),
-        ("glaze/official", GLAZE | {"radius": 255, "random_start": False}),
+        ("glaze/official", GLAZE | {"radius": 255}),
         ("mist", MIST),
         ("mist/official", MIST | PHOTO | {"radius": 16}),
         ("mist_v2", MIST_V2),

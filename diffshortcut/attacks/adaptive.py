@@ -83,12 +83,12 @@ class Adaptive(FixedObjective):
         return loss
 
     def _unrolled(self, scene: Scene, draws: Draws) -> Loss:
-        clean, links = scene.seen(scene.images), self.target.values()
+        clean, links = self.beside(scene.seen(scene.images), draws), self.target.values()
 
         def loss(x: Tensor, images: range, step: int) -> Tensor:
             here = _at(draws, images, step)
             with torch.no_grad():
-                expected = self._through(links, clean[list(images)], here)
+                expected = self._through(links, clean(images, step), here)
             return (self._through(links, x, here) - expected).square().mean((1, 2, 3))
 
         return loss

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from diffshortcut.attacks.alternating import Alternating
-from diffshortcut.attacks.denoising import conditional_loss
+from diffshortcut.attacks.denoising import conditional_loss, latent_of
 from diffshortcut.attacks.pgd import Loss
 from diffshortcut.attacks.scene import Scene
 from diffshortcut.attacks.target import Target
@@ -26,14 +26,17 @@ class ASPL(Alternating):
 
     def __call__(self, scene: Scene, draws: Draws) -> Tensor:
         """The protected set_B, (n, 3, h, w) in [0, 1]."""
+        z_target = self._target(scene)
         return self.alternate(
-            self.surrogate, "aspl", scene, draws, lambda model: self._loss(model, scene, draws)
+            self.surrogate, "aspl", scene, draws, lambda model: self._loss(model, z_target, draws)
         )
 
     def objective(self, scene: Scene, draws: Draws) -> Loss:
         """The loss of the model before any training."""
-        return self._loss(self.surrogate, scene, draws)
+        return self._loss(self.surrogate, self._target(scene), draws)
 
-    def _loss(self, model: LatentDiffusion, scene: Scene, draws: Draws) -> Loss:
-        size = scene.clean.shape[-1]
-        return conditional_loss(model, self.instance_prompt, draws, self.target_picture, size)
+    def _target(self, scene: Scene) -> Tensor | None:
+        return latent_of(self.target_picture, self.surrogate, scene.clean.shape[-1])
+
+    def _loss(self, model: LatentDiffusion, z_target: Tensor | None, draws: Draws) -> Loss:
+        return conditional_loss(model, self.instance_prompt, draws, z_target)

@@ -43,16 +43,14 @@ def denoising_loss(
     return loss
 
 
-def targeted_loss(model: LatentDiffusion, prompt: str, target: Tensor, draws: Draws) -> Loss:
+def targeted_loss(model: LatentDiffusion, prompt: str, z_target: Tensor, draws: Draws) -> Loss:
     """L_cond minus the distance of the denoised latent to the target's at the step before.
 
     Anti-DreamBooth's targeted variants: mse(z_{t-1} of the prediction, q(z_{t-1} | z_target)),
-    the former by one deterministic step (DDIM). `target` is an image (1, 3, h, w). At t = 0 there
-    is no step before: both are clean latents (the released code's index wraps to T - 1).
+    the former by one deterministic step (DDIM). `z_target` is (1, c, h, w). At t = 0 there is no
+    step before: both are clean latents (the released code's index wraps to T - 1).
     """
     context, uniform_timesteps = embedded(model, prompt), uniform(model, draws)
-    with torch.no_grad():
-        z_target = model.encode(target)
 
     def loss(x: Tensor, images: range, step: int) -> Tensor:
         z = posterior_sample(model, x, draws, images, step)
@@ -69,12 +67,18 @@ def targeted_loss(model: LatentDiffusion, prompt: str, target: Tensor, draws: Dr
 
 
 def conditional_loss(
-    model: LatentDiffusion, prompt: str, draws: Draws, target: Target | None, size: int
+    model: LatentDiffusion, prompt: str, draws: Draws, z_target: Tensor | None
 ) -> Loss:
-    """L_cond, or the targeted loss if there is a target picture, of images of `size`."""
-    if target is None:
+    """L_cond, or the targeted loss if there is a target's latent."""
+    if z_target is None:
         return denoising_loss(model, prompt, draws)
-    return targeted_loss(model, prompt, target(size), draws)
+    return targeted_loss(model, prompt, z_target, draws)
+
+
+@torch.no_grad()
+def latent_of(target: Target | None, model: LatentDiffusion, size: int) -> Tensor | None:
+    """That of a target picture, (1, c, h, w); the autoencoder is never trained."""
+    return None if target is None else model.encode(target(size))
 
 
 def posterior_sample(

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from diffshortcut.attacks.pgd import Gradient
+from diffshortcut.attacks.pgd import Gradient, Loss
 from diffshortcut.attacks.transforms import Transform
 from diffshortcut.seeding import Draws
 
@@ -35,14 +35,22 @@ class EoT:
 
         return expected
 
+    def of(self, loss: Loss, draws: Draws) -> Loss:
+        """The loss at transformed images, a draw of the transforms per step."""
+        return lambda x, images, step: loss(self.transform(x, draws, images, step), images, step)
+
+    def transform(self, x: Tensor, draws: Draws, images: range, number: int) -> Tensor:
+        """All transforms at draw `number`; the same of every version of an image."""
+        for transform in self.transforms:
+            x = transform(x, draws, images, number)
+        return x
+
     def _at(
         self, gradient: Gradient, x: Tensor, images: range, number: int, draws: Draws
     ) -> tuple[Tensor, Tensor]:
         x = x.detach().requires_grad_()
         with torch.enable_grad():
-            transformed = x
-            for transform in self.transforms:
-                transformed = transform(transformed, draws, images, number)
+            transformed = self.transform(x, draws, images, number)
         values, direction = gradient(transformed.detach(), images, number)
         if transformed is x:
             return values, direction

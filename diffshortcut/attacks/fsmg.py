@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from diffshortcut.attacks.denoising import conditional_loss
+from diffshortcut.attacks.denoising import conditional_loss, latent_of
 from diffshortcut.attacks.perturbation import FixedObjective
 from diffshortcut.attacks.pgd import Loss
 from diffshortcut.attacks.scene import Scene
@@ -26,5 +26,5 @@ class FSMG(FixedObjective):
     def objective(self, scene: Scene, draws: Draws) -> Loss:
         """L_cond of the personalized model (Eq. 4)."""
         model = scene.personalized_model(self.surrogate)
-        size = scene.clean.shape[-1]
-        return conditional_loss(model, self.instance_prompt, draws, self.target_picture, size)
+        z_target = latent_of(self.target_picture, model, scene.clean.shape[-1])
+        return conditional_loss(model, self.instance_prompt, draws, z_target)

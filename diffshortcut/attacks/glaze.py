@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from diffshortcut.attacks.ball import LEVELS, random_start
 from diffshortcut.attacks.denoising import posterior_sample
 from diffshortcut.attacks.perturbation import FixedObjective
 from diffshortcut.attacks.pgd import Loss
@@ -21,8 +22,10 @@ class Glaze(FixedObjective):
     """Adam on the perturbation: close to the latent of the restyled image, and not seen.
 
     `style` makes the restyled image once. The perceptual distance to the clean image costs `weight`
-    times what it exceeds `visible` by. The original projects on no ball; ours also stays within
-    `radius`, as the paper asks of every attack (at 255 nothing is projected).
+    times what it exceeds `visible` by; `weight` is relative to unscaled latents, as it is released.
+    The start is uniform within `visible` of images in [-1, 1]. The original projects on no ball;
+    ours also stays within `radius`, as the paper asks of every attack (at 255 nothing is
+    projected).
     """
 
     surrogate: LatentDiffusion
@@ -40,7 +43,8 @@ class Glaze(FixedObjective):
     def __call__(self, scene: Scene, draws: Draws) -> Tensor:
         """The protected set_B, (n, 3, h, w) in [0, 1]."""
         gradient = self.gradient(scene, draws)
-        state = scene.variables(x=self.start(scene, draws, random=self.random_start))
+        near = min(self.radius, self.visible * LEVELS / 2)
+        state = scene.variables(x=random_start(scene.images, near, draws))
         adam = state.adam = Adam(scene.images, self.learning_rate)
         for number in scene.checkpoint.track(range(self.steps), "glaze", state):
             state.x = self.ascend(
@@ -49,16 +53,17 @@ class Glaze(FixedObjective):
         return state.x
 
     def objective(self, scene: Scene, draws: Draws) -> Loss:
-        """- mse(z, z_restyled) - weight relu(perceptual distance - visible)."""
-        model, clean = self.surrogate, scene.seen(scene.images)
+        """- mse(z, z_restyled) - weight relu(perceptual distance - visible), of unscaled z."""
+        model, pictures = self.surrogate, scene.seen(scene.images)
+        scaling = model.vae.config.scaling_factor
         with torch.no_grad():
-            restyled = model.encode(self.style(clean, draws.scope("style")))
+            style = self.style(pictures, draws.scope("style"))
+        clean, restyled = self.beside(pictures, draws), self.beside(style, draws, model.encode)
 
         def loss(x: Tensor, images: range, step: int) -> Tensor:
-            where = list(images)
             z = posterior_sample(model, x, draws, images, step)
-            far = (z - restyled[where]).square().mean((1, 2, 3))
-            seen = (self.perceptual.distance(clean[where], x) - self.visible).relu()
+            far = ((z - restyled(images, step)) / scaling).square().mean((1, 2, 3))
+            seen = (self.perceptual.distance(clean(images, step), x) - self.visible).relu()
             return -far.to(seen.device) - self.weight * seen
 
         return loss

@@ -13,6 +13,10 @@ from diffshortcut.attacks.scene import Scene
 from diffshortcut.seeding import Draws
 
 
+def _itself(pictures: Tensor) -> Tensor:
+    return pictures
+
+
 @dataclass(frozen=True, kw_only=True)
 class Perturbation:
     """An l_inf ball, a step and, around every gradient, an expectation over transformation.
@@ -70,6 +74,26 @@ class Perturbation:
     def start(self, scene: Scene, draws: Draws, *, random: bool) -> Tensor:
         """The clean images, or a uniform draw from the ball around them."""
         return random_start(scene.images, self.radius, draws) if random else scene.images
+
+    def beside(
+        self, pictures: Tensor, draws: Draws, encode: Callable[[Tensor], Tensor] = _itself
+    ) -> Callable[[range, int], Tensor]:
+        """What an objective compares images with, by (images, step): `encode` of `pictures`.
+
+        (n, 3, h, w), an image's own each. Where `eot` moves the image they move with it; else they
+        are encoded once.
+        """
+        eot = self.eot or EoT()
+        if not eot.transforms:
+            with torch.no_grad():
+                once = encode(pictures)
+            return lambda images, step: once[list(images)]
+
+        @torch.no_grad()
+        def moved(images: range, step: int) -> Tensor:
+            return encode(eot.transform(pictures[list(images)], draws, images, step))
+
+        return moved
 
     def _at_full_size(self, gradient: Gradient, scene: Scene, draws: Draws) -> Gradient:
         transformed = (self.eot or EoT()).over(gradient, draws)

@@ -25,12 +25,13 @@ class EncoderAttack(FixedObjective):
     """
 
     surrogate: LatentDiffusion
-    target_picture: Target
+    target_picture: Target | None  # None: the latent 0
 
+    @torch.no_grad()
     def objective(self, scene: Scene, draws: Draws) -> Loss:
         """- || mu(x) - mu(target) ||_2."""
-        model = self.surrogate
-        with torch.no_grad():
+        model, target = self.surrogate, torch.zeros(())
+        if self.target_picture is not None:
             target, _ = model.posterior(self.target_picture(scene.clean.shape[-1]))
         return lambda x, images, step: -(model.posterior(x)[0] - target).flatten(1).norm(dim=1)
 

@@ -25,14 +25,14 @@ class PID(FixedObjective):
 
     def objective(self, scene: Scene, draws: Draws) -> Loss:
         """log ||mu(x) - mu(x_0)||^2 + log ||sigma(x) - sigma(x_0)||^2 (means over the latent)."""
-        model = self.surrogate
-        with torch.no_grad():
-            clean = model.posterior(scene.seen(scene.images))
+        clean = self.beside(scene.seen(scene.images), draws, self._posterior)
 
         def loss(x: Tensor, images: range, step: int) -> Tensor:
-            where = list(images)
-            parts = zip(model.posterior(x), clean, strict=True)
-            far = [(new - old[where]).square().mean((1, 2, 3)) for new, old in parts]
-            return (far[0] + SMALL).log() + (far[1] + SMALL).log()
+            far = (self._posterior(x) - clean(images, step)).square().mean((2, 3, 4))
+            return (far + SMALL).log().sum(1)
 
         return loss
+
+    def _posterior(self, images: Tensor) -> Tensor:
+        """(n, 2, c, h, w): mean and standard deviation."""
+        return torch.stack(self.surrogate.posterior(images), dim=1)

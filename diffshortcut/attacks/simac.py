@@ -1,5 +1,6 @@
 """SimAC: ASPL at the timesteps where the image matters most (Wang et al. 2024)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +15,8 @@ from diffshortcut.dreambooth import Posterior
 from diffshortcut.models.features import decoder_features, with_features
 from diffshortcut.models.ldm import LatentDiffusion
 from diffshortcut.seeding import Draws
+
+Clean = Callable[[range, int], Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +35,7 @@ class SimAC(Alternating):
     def __call__(self, scene: Scene, draws: Draws) -> Tensor:
         """The protected set_B, (n, 3, h, w) in [0, 1]."""
         lists = self.greedy(self, self.surrogate, self.instance_prompt, scene, draws)
-        clean = Posterior.of(self.surrogate, scene.seen(scene.images))
+        clean = self._clean(scene, draws)
         return self.alternate(
             self.surrogate,
             "simac",
@@ -42,11 +45,22 @@ class SimAC(Alternating):
         )
 
     def objective(self, scene: Scene, draws: Draws) -> Loss:
-        """The denoising loss of the model before any training, at any timestep."""
-        return denoising_loss(self.surrogate, self.instance_prompt, draws)
+        """The loss of the model before any training, at any timestep: no search has been made."""
+        any_of = torch.arange(self.surrogate.num_timesteps, device="cpu")
+        lists = [any_of for _ in scene.names]
+        return self._loss(self.surrogate, self._clean(scene, draws), draws, lists)
+
+    def _clean(self, scene: Scene, draws: Draws) -> Clean:
+        """(images, step) -> (n, 2, c, h, w): mean and standard deviation of the clean latents."""
+
+        def encode(pictures: Tensor) -> Tensor:
+            posterior = Posterior.of(self.surrogate, pictures)
+            return torch.stack([posterior.mean, posterior.std], dim=1)
+
+        return self.beside(scene.seen(scene.images), draws, encode)
 
     def _loss(
-        self, model: LatentDiffusion, clean: Posterior, draws: Draws, lists: list[Tensor]
+        self, model: LatentDiffusion, clean: Clean, draws: Draws, lists: list[Tensor]
     ) -> Loss:
         def timesteps(images: range, step: int) -> Tensor:
             unit = draws.uniform("timestep", (), images, step)
@@ -62,7 +76,8 @@ class SimAC(Alternating):
             z, t = posterior_sample(model, x, draws, images, step), timesteps(images, step)
             noise = draws.normal("noise", z.shape[1:], images, step)
             sample = draws.normal("posterior", z.shape[1:], images, step)
-            z_clean = model.reparameterize(*clean.at(list(images), step), sample)
+            mean, std = clean(images, step).unbind(1)
+            z_clean = model.reparameterize(mean, std, sample)
             with torch.no_grad():
                 before = decoder_features(model, model.add_noise(z_clean, noise, t), t, context)
             prediction, after = with_features(model, model.add_noise(z, noise, t), t, context)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from diffshortcut.attacks.advdm import AdvDM
-from diffshortcut.attacks.ball import LEVELS, project
+from diffshortcut.attacks.ball import LEVELS, project, random_start
 from diffshortcut.attacks.caat import CAAT
 from diffshortcut.attacks.fsmg import FSMG
 from diffshortcut.attacks.glaze import Glaze
@@ -57,6 +57,7 @@ def advdm(attack: AdvDM, scene: Scene, draws: Draws) -> Tensor:
 def photoguard_encoder(attack: EncoderAttack, scene: Scene, draws: Draws) -> Tensor:
     """One image after the other, as its notebook attacks one [2.6]; the target is encoded once."""
     model, x = attack.surrogate, attack.start(scene, draws, random=attack.random_start)
+    assert attack.target_picture is not None
     with torch.no_grad():
         target, _ = model.posterior(attack.target_picture(x.shape[-1]))
 
@@ -145,7 +146,8 @@ def glaze(attack: Glaze, scene: Scene, draws: Draws) -> Tensor:
     """
     vae = copy.deepcopy(attack.surrogate.vae).requires_grad_(True)
     model, x = replace(attack.surrogate, vae=vae), scene.images
-    x = attack.start(scene, draws, random=attack.random_start)
+    x = random_start(x, min(attack.radius, attack.visible * LEVELS / 2), draws)
+    scaling = vae.config.scaling_factor
     with torch.no_grad():
         restyled = attack.style(scene.images, draws.scope("style"))
     mean, square = torch.zeros_like(x), torch.zeros_like(x)
@@ -158,7 +160,7 @@ def glaze(attack: Glaze, scene: Scene, draws: Draws) -> Tensor:
             z, _, _ = latent(model, image, draws, [i], number)
             distance = attack.perceptual.distance(scene.images[i : i + 1], image)
             seen = (distance - attack.visible).relu()
-            ((z - target).square().mean() + attack.weight * seen.sum()).backward()
+            (((z - target) / scaling).square().mean() + attack.weight * seen.sum()).backward()
             slopes.append(image.grad)
         slope = torch.cat(slopes)
         mean, square = 0.9 * mean + 0.1 * slope, 0.999 * square + 0.001 * slope.square()

@@ -54,7 +54,7 @@ def _protect(task: Task, draws: Draws) -> None:
     attack = configs.build(task.config["attack"], "attack")
     perturbed = attack(scene, draws)
     if hasattr(attack, "objective") and attack.radius > 0:
-        protect_stage._objective(attack, scene, quantize(perturbed), draws)
+        protect_stage.own_objective(attack, scene, quantize(perturbed), draws)
 
 
 def _purify(task: Task, draws: Draws) -> None:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from diffshortcut import flags, squares
+from diffshortcut.attacks.eot import EoT
 from diffshortcut.attacks.pgd import Loss
 from diffshortcut.attacks.random_noise import RandomNoise
 from diffshortcut.attacks.scene import Scene, View
@@ -46,7 +47,7 @@ def run(*, config: dict[str, Any], inputs: Inputs, out: Path, draws: Draws) -> d
     facts = perturbation(protected, photos, scene.names, getattr(attack, "radius", None))
     if hasattr(attack, "objective") and attack.radius > 0:
         seen = squares.stack(protected)
-        facts["objective"] = _objective(attack, scene, seen, draws.scope("held-out"))
+        facts["objective"] = own_objective(attack, scene, seen, draws.scope("held-out"))
     facts["steps"] = len(scene.record.values)
     facts["no_slope"] = [scene.names[i] for i in scene.record.never_steep()]
     facts["no_set_A"] = inputs.person.set_A == inputs.person.set_B
@@ -100,10 +101,12 @@ def _warn_of_memory(batch: Tensor) -> None:
         )
 
 
-def _objective(attack: Any, scene: Scene, protected: Tensor, draws: Draws) -> dict[str, float]:
-    """The attack's own objective on held-out draws: clean, protected and equally large noise."""
+def own_objective(attack: Any, scene: Scene, protected: Tensor, draws: Draws) -> dict[str, float]:
+    """What the attack raises, its transforms included, on held-out draws: of the clean images, the
+    protected ones and equally large noise."""
     noisy = quantize(RandomNoise(radius=attack.radius)(scene, draws))
-    loss = attack.objective(scene, draws)
+    eot = getattr(attack, "eot", None) or EoT()
+    loss = eot.of(attack.objective(scene, draws), draws)
     versions = {"clean": scene.images, "protected": protected, "random": noisy}
     count = getattr(attack, "held_out_draws", HELD_OUT)
     return {name: held_out(loss, scene.seen(images), count) for name, images in versions.items()}
