@@ -94,6 +94,22 @@ def test_an_adaptive_attack_knows_the_purifier_that_it_is_aimed_at() -> None:
     assert not purifier_known(chain, "attack.target=sr")[own]
 
 
+@pytest.mark.parametrize(
+    ("attack", "purifier", "asked"),
+    [
+        ("adaptive", "codeformer_sr", False),  # the upscaler's denoiser, with its own prompt
+        ("adaptive", "codeformer", True),
+        ("adaptive/bpda", "codeformer_sr", True),
+        ("adaptive/unrolled", "codeformer_sr", False),
+    ],
+)
+def test_an_attack_that_asks_only_the_purifier_knows_no_model(
+    attack: str, purifier: str, asked: bool
+) -> None:
+    found = threat.known(arms.compose([f"attack={attack}", f"purifier={purifier}"])[-1].config)
+    assert found == (["model", "prompt", "purifier"] if asked else ["purifier"])
+
+
 def test_without_a_model_nothing_is_known_whatever_the_attack_is_told() -> None:
     prompt = config.resolve(config.compose([]))["trainer"]["instance_prompt"]
     assert known("attack=random", "purifier=none", prompt=prompt, target={}) == []

@@ -5,6 +5,7 @@ from typing import Any
 
 Node = Mapping[str, Any]
 WHOLE = "diffshortcut.trainers.dreambooth.DreamBooth"  # how attacks train their surrogates
+SAMPLED = "diffshortcut.purifiers.sr.SuperResolution"  # its own denoiser has a trajectory
 PARTS = ("model", "prompt", "trainer", "purifier")
 
 
@@ -19,9 +20,10 @@ def known(config: Node) -> list[str]:
     models = _models(attack)
     if not models:
         return []
+    asks = not _purifier_only(attack)
     found = {
-        "model": trainer.get("model") in models,
-        "prompt": trainer.get("instance_prompt") in _prompts(attack),
+        "model": asks and trainer.get("model") in models,
+        "prompt": asks and trainer.get("instance_prompt") in _prompts(attack),
         "trainer": _trains(attack, trainer),
         "purifier": _aims(attack.get("target"), config["purifier"]),
     }
@@ -38,6 +40,14 @@ def _models(attack: Node) -> list[Node]:
     several = attack.get("surrogates") or {}
     models = several.values() if isinstance(several, Mapping) else several
     return [model for model in (attack.get("surrogate"), *models) if model is not None]
+
+
+def _purifier_only(attack: Node) -> bool:
+    """Whether an adaptive attack asks no model but the purifier's (levels B and C)."""
+    level, target = attack.get("level"), attack.get("target")
+    if level == "trajectory" and isinstance(target, Mapping) and target:
+        return list(target.values())[-1].get("_target_") == SAMPLED
+    return level == "unrolled"
 
 
 def _prompts(attack: Node) -> list[str]:
