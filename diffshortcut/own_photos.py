@@ -148,4 +148,4 @@ def _flags(facts: Sequence[dict[str, Any]]) -> dict[str, str]:
     links = [fact for fact in facts if "unchanged" in fact]
     [of_attack] = [fact for fact in facts if "flags" in fact]
     found = of_attack["flags"] if of_attack["radius"] or not links else {}
-    return {**found, **flags.of_purification(links, averaged=True)}
+    return {**found, **flags.of_purification(links, unaware=False)}

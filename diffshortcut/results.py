@@ -206,9 +206,9 @@ def changes(comparison: Comparison, store: Store) -> dict[str, dict[str, float]]
 def flags_of(cell: Cell, store: Store) -> dict[str, str]:
     """What is suspicious about a cell, by the name of the flag (docs/flags.md)."""
     links = [_facts(task, store) for task in cell.values() if task.stage == "purify"]
-    averaged = cell["protect"].config["attack"].get("eot") is not None
-    found = flags.of_purification(links, averaged=averaged)
-    return {**_facts(cell["protect"], store).get("flags", {}), **found}
+    made, attack = _facts(cell["protect"], store), cell["protect"].config["attack"]
+    unaware = bool(made.get("steps")) and attack.get("eot") is None
+    return {**made.get("flags", {}), **flags.of_purification(links, unaware=unaware)}
 
 
 def _facts(task: Task, store: Store) -> dict[str, Any]:

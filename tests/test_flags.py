@@ -1,5 +1,6 @@
 """Every sanity flag can be raised, and is explained."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -46,15 +47,17 @@ def test_each_is_raised_by_its_own_cause(name: str) -> None:
 
 def test_of_purification() -> None:
     still, moving = {"unchanged": True, "random": False}, {"unchanged": False, "random": True}
-    assert list(flags.of_purification([still], averaged=False)) == ["purifier_is_no_op"]
-    assert list(flags.of_purification([still, moving], averaged=False)) == ["purifier_is_random"]
-    assert flags.of_purification([moving], averaged=True) == {}
-    assert flags.of_purification([], averaged=False) == {}
+    assert list(flags.of_purification([still], unaware=True)) == ["purifier_is_no_op"]
+    assert list(flags.of_purification([still, moving], unaware=True)) == ["purifier_is_random"]
+    assert flags.of_purification([moving], unaware=False) == {}
+    assert flags.of_purification([], unaware=True) == {}
 
 
 def test_every_flag_has_its_paragraph() -> None:
-    text = DOCS.read_text()
-    for name in [*RAISED, "purifier_is_no_op", "purifier_is_random"]:
+    text, source = DOCS.read_text(), Path(flags.__file__).read_text()
+    names = set(re.findall(r'found\["(\w+)"\]', source))
+    assert names >= {*RAISED, "purifier_is_no_op", "purifier_is_random"}
+    for name in names:
         paragraph = text.split(f"## {name}\n")[1].split("\n## ")[0]
         assert all(f"**{word}**" in paragraph for word in ("Raised if", "Meaning", "What to do"))
 
