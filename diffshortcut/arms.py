@@ -8,7 +8,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
-from diffshortcut import config, keys, schema
+from diffshortcut import chains, config, keys, schema
 from diffshortcut.errors import UserError, suggest
 
 SHARED = ("stages", "runtime", "checkpoint", "logger")  # what is one for all arms
@@ -35,7 +35,7 @@ def compose(overrides: Sequence[str]) -> list[Arm]:
 
     With stages=protect or purify nothing is compared: there is that one arm.
     """
-    _check_chains(overrides)
+    chains.check(overrides)
     cfg = config.compose(overrides, hydra=True)
     main = _resolve(cfg, overrides)
     if main["stages"] != "all":
@@ -70,16 +70,6 @@ def _alone(overrides: Sequence[str], cfg: DictConfig, main: dict[str, Any]) -> A
     return Arm(f"purified-{_name(overrides, cfg).removeprefix('clean+')}", main)
 
 
-def _check_chains(overrides: Sequence[str]) -> None:
-    """UserError for a link that a chain names twice: the links of a chain go by their names."""
-    for override in OverridesParser.create().parse_overrides(list(overrides)):
-        value = override.value()
-        chain = value if isinstance(value, list) else []
-        twice = [link for link in chain if chain.count(link) > 1]
-        if twice and override.key_or_group in config.groups():
-            raise UserError(f"{override.input_line}: '{twice[0]}' is named twice")
-
-
 def _resolve(
     cfg: DictConfig, overrides: Sequence[str], defense: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
@@ -101,6 +91,7 @@ def _aimed_at(
         name = target if isinstance(target, str) else f"[{','.join(map(str, target))}]"
         said = ("purifier=", "attack.target=", "attack=")
         others = [override for override in overrides if not override.startswith(said)]
+        chains.check([f"purifier={name}"])
         target = config.resolve(config.compose([*others, f"purifier={name}"]))["purifier"]
     if not (target or defense):
         raise UserError(
@@ -115,6 +106,7 @@ def _listed(item: Any, overrides: Sequence[str], defense: Mapping[str, Any]) -> 
         case {"name": str(name), "overrides": [*own]} if all(isinstance(o, str) for o in own):
             try:
                 _check_own(own)
+                chains.check(own)
                 cfg = _with(overrides, own)
                 return Arm(name, _resolve(cfg, [*overrides, *own], defense), _choices(cfg))
             except UserError as error:
@@ -222,5 +214,5 @@ def _choices(cfg: DictConfig) -> dict[str, str]:
     """Which option of each group; a chain of purifiers or metrics is written jpeg+sr."""
     chosen = cfg.hydra.runtime.choices
     found = {str(group): option for group, option in chosen.items() if group in config.groups()}
-    chains = {group: "+".join(cfg[group]) for group in ("purifier", "metric") if cfg[group]}
-    return {**chains, **{group: option for group, option in found.items() if option is not None}}
+    chained = {group: chains.name(cfg, group) for group in chains.GROUPS if cfg[group]}
+    return {**chained, **{group: option for group, option in found.items() if option is not None}}

@@ -193,6 +193,20 @@ def test_the_zoos_have_the_same_keys() -> None:
         ("compare.claims=[{metric:a,arm:b,rivals:[c],x:1}]", "is not {metric: ..., arm: ..., riv"),
         ("compare.claims=[{metric:a,arm:clean,rivals:[clean]}]", "clean is its own rival"),
         ("purifier=[jpeg,jpeg]", "purifier=[jpeg,jpeg]: 'jpeg' is named twice"),
+        (
+            "purifier=[gridpure,gridpure/legacy]",
+            "gridpure/legacy]: gridpure and gridpure/legacy both have a link 'gridpure'",
+        ),
+        ("purifier=[pdm_pure,jpeg,sr]", "pdm_pure and sr both have a link 'sr'"),
+        ("metric=[ims,ims/legacy]", "ims and ims/legacy both have a link 'ims'"),
+        (
+            "compare.arms=[{name:x,overrides:['purifier=[sr,sr/legacy]']}]",
+            "arm x: purifier=[sr,sr/legacy]: sr and sr/legacy both have a link 'sr'",
+        ),
+        (
+            "attack=adaptive attack.target=[noisy_upscale,codeformer_sr]",
+            "noisy_upscale and codeformer_sr both have a link 'sr'",
+        ),
         ("compare.claims=[3]", "compare.claims: 3 is not {metric: ..., arm: ..., rivals: [...]}"),
         (
             "attack=aspl +compare.worst={w:[clean,protecte]}",
@@ -459,6 +473,28 @@ def test_equal_arms_appear_once() -> None:
     assert [arm.name for arm in arms.compose([])] == ["clean"]
     chain = arms.compose(["attack=aspl", "purifier=[sr,jpeg]"])[-1]
     assert (chain.name, list(chain.config["purifier"])) == ("aspl+sr+jpeg", ["sr", "jpeg"])
+
+
+@pytest.mark.parametrize(
+    ("chain", "name"),
+    [
+        ("[gridpure,sr]", "gridpure+sr"),
+        ("[gridpure/legacy,sr]", "gridpure/legacy+sr"),
+        ("[jpeg,codeformer_sr]", "jpeg+codeformer+sr"),
+        ("[jpeg,codeformer_sr/legacy]", "jpeg+codeformer_sr/legacy"),
+    ],
+)
+def test_a_chain_goes_by_its_links_and_presets(chain: str, name: str) -> None:
+    arm = arms.compose(["attack=aspl", f"purifier={chain}"])[-1]
+    assert (arm.name, arm.choices["purifier"]) == (f"aspl+{name}", name)
+    alike = compose_arms("purifier=none", f"purifier={chain}")
+    assert alike == name
+
+
+def compose_arms(main: str, own: str) -> str:
+    """What the purifiers of a listed arm are called."""
+    listed = f"compare.arms=[{{name:x,overrides:['{own}']}}]"
+    return arms.compose([main, listed, "compare.clean=null"])[0].choices["purifier"]
 
 
 def test_values_reach_the_arms_that_have_them() -> None:
