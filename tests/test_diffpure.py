@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tiny_zoo
 import torch
@@ -14,7 +15,7 @@ from diffshortcut.models.pixel_diffusion import PixelDiffusion
 from diffshortcut.purifiers.ddspure import DDSPure
 from diffshortcut.purifiers.diffpure import DiffPure, PixelDiffPure, normal
 from diffshortcut.purifiers.gridpure import GridPure
-from diffshortcut.purifiers.storage import stored
+from diffshortcut.purifiers.storage import STORAGES, stored
 from diffshortcut.purifiers.windows import Windows
 from diffshortcut.seeding import Draws
 
@@ -143,7 +144,13 @@ def test_8_bit_that_wraps_and_8_bit_that_does_not() -> None:
     x = torch.tensor([-0.01, 0.5, 1.02])
     assert (stored(x, "wrapped") * 255).round().tolist() == [254, 127, 4]
     assert (stored(x, "uint8") * 255).round().tolist() == [0, 128, 255]
+    assert (stored(x, "truncated") * 255).round().tolist() == [0, 127, 255]
     assert stored(x, "float") is x
+
+
+def test_whole_levels_are_whole_in_every_storage() -> None:
+    levels = torch.arange(256) / 255
+    assert all(torch.equal(stored(levels, kind), levels) for kind in STORAGES)
 
 
 @pytest.mark.parametrize(
@@ -156,6 +163,34 @@ def test_dds_finds_the_smallest_timestep(
     assert DDSPure(radius=radius, **options).t_star == t_star
     assert DDSPure(radius=radius, doubled=False, **options).t_star == undoubled
     assert DDSPure(radius=1e9, **options).t_star == 999
+
+
+@pytest.mark.parametrize(("radius", "start"), [(0.01, 1), (4, 2), (8, 6), (11, 10), (16, 16)])
+def test_the_released_dds_starts_at_the_nearer_timestep(
+    model: PixelDiffusion, radius: float, start: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At one more than the timestep whose alpha_bar is nearest, at 1 or above."""
+    assert released_start(radius / 255) == start
+    purifier = DDSPure(
+        diffpure=DiffPure(model=model, respacing=250, unit_range=True, skip_last=True),
+        radius=radius,
+        one_shot=False,
+        doubled=False,
+        nearest=True,
+    )
+    seen: list[int] = []
+    monkeypatch.setattr(PixelDiffusion, "q_sample", lambda _, x, t, noise: seen.append(t) or x)
+    monkeypatch.setattr(PixelDiffusion, "p_sample", lambda _, x, t, noise: x)
+    purifier(IMAGES, DRAWS)
+    assert seen == [start]
+
+
+def released_start(sigma: float) -> int:
+    """The index of whichever of two neighbors of 1 / (1 + sigma^2) is nearer, in numpy."""
+    kept = np.cumprod(1 - np.linspace(1e-4, 0.02, 1000))
+    distance = np.abs(kept - 1 / (1 + sigma**2))
+    after = int((kept >= 1 / (1 + sigma**2)).sum())
+    return after if after and distance[after - 1] < distance[after] else after + 1
 
 
 def test_one_shot_is_the_first_guess(model: PixelDiffusion) -> None:
@@ -174,11 +209,29 @@ class Overshoot(NoOp):
         return images * 1.04 - 0.02
 
 
-@pytest.mark.parametrize("storage", ["float", "uint8", "wrapped"])
+@pytest.mark.parametrize("storage", STORAGES)
 def test_only_the_slip_wraps_around(storage: str) -> None:
     ends = torch.cat([torch.zeros(1, 3, 16, 16), torch.ones(1, 3, 16, 16)])
     away = (grid(Overshoot(), iterations=1, storage=storage)(ends, DRAWS) - ends).abs()
     assert (away > 0.9).all() if storage == "wrapped" else (away < 0.1).all()
+
+
+@pytest.mark.parametrize("float_iterate", [True, False])
+def test_the_iterate_stays_float_where_only_what_is_seen_is_stored(float_iterate: bool) -> None:
+    """Two iterations around a model that adds 0.3 of a level, of one constant, by hand."""
+    level, seen = 100.0, []
+
+    class Brighter(NoOp):
+        def __call__(self, images: Tensor, *rest: object, **options: object) -> Tensor:
+            seen.append(float(images[0, 0, 0, 0] * 255))
+            return images + 0.3 / 255
+
+    x = torch.full((1, 3, 16, 16), (level + 0.9) / 255)
+    purifier = grid(Brighter(), gamma=0.5, storage="truncated", float_iterate=float_iterate)
+    found = float(purifier(x, DRAWS)[0, 0, 0, 0] * 255)
+    # a float iterate: 100.9, then (100.3 + 100.9) / 2 = 100.6, then (100.3 + 100.6) / 2 = 100.45
+    assert seen == pytest.approx([100, 100] if float_iterate else [100.9, 101], abs=1e-3)
+    assert found == pytest.approx(100 if float_iterate else 101, abs=1e-3)
 
 
 def test_ddspure_stores_its_small_picture(model: PixelDiffusion) -> None:

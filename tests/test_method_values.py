@@ -229,6 +229,7 @@ LEGACY_TVM = {
 RIGHT = {"respacing": None, "unit_range": False, "skip_last": False, "micro_batch": 10}
 WRONG = RIGHT | {"respacing": 250, "unit_range": True, "skip_last": True}
 SLIPS = {"diffpure": WRONG, "storage": "wrapped"}
+GRID_SLIPS = SLIPS | {"float_iterate": True, "corner_window": False}
 GRID = {
     "diffpure": RIGHT,
     "t": 10,
@@ -238,6 +239,7 @@ GRID = {
     "stride": 128,
     "corner_window": True,
     "storage": "float",
+    "float_iterate": False,
 }
 TILED = GRID | {"t": 100, "gamma": 0, "iterations": 1, "corner_window": False}
 PIXEL = {"diffpure": RIGHT, "t": 100}
@@ -246,6 +248,7 @@ DDS = {
     "radius": 11,
     "one_shot": False,
     "doubled": True,
+    "nearest": False,
     "storage": "float",
 }
 LATENT = {
@@ -296,18 +299,18 @@ CLEANER = {
         ("pixel_diffpure", {"pixel_diffpure": PIXEL}),
         ("pixel_diffpure/official", {"pixel_diffpure": PIXEL | {"t": 150}}),
         ("pixel_diffpure/tiled", {"pixel_diffpure": TILED}),
-        ("pixel_diffpure/legacy", {"pixel_diffpure": TILED | SLIPS}),
+        ("pixel_diffpure/legacy", {"pixel_diffpure": TILED | GRID_SLIPS}),
         ("latent_diffpure", {"latent_diffpure": LATENT}),
         ("latent_diffpure_null", {"latent_diffpure": LATENT | {"prompt": ""}}),
         ("latent_diffpure/legacy", {"latent_diffpure": LATENT | {"prompt": LEGACY_PROMPT}}),
         ("ddspure", {"ddspure": DDS}),
         ("ddspure/official", {"ddspure": DDS | {"one_shot": True}}),
-        ("ddspure/legacy", {"ddspure": DDS | SLIPS | {"doubled": False}}),
+        ("ddspure/legacy", {"ddspure": DDS | SLIPS | {"doubled": False, "nearest": True}}),
         ("ddspure/paper", {"ddspure": DDS | {"doubled": False}}),
         ("gridpure", {"gridpure": GRID}),
         ("gridpure/paper", {"gridpure": GRID | {"corner_window": False}}),
-        ("gridpure/official", {"gridpure": GRID | {"iterations": 20, "storage": "uint8"}}),
-        ("gridpure/legacy", {"gridpure": GRID | SLIPS | {"corner_window": False}}),
+        ("gridpure/official", {"gridpure": GRID | {"iterations": 20, "storage": "truncated"}}),
+        ("gridpure/legacy", {"gridpure": GRID | GRID_SLIPS}),
         ("impress", {"impress": IMPRESS}),
         ("impress/official", {"impress": IMPRESS | OFFICIAL_ADAM}),
         ("impress/legacy", {"impress": IMPRESS | OFFICIAL_ADAM}),

@@ -17,14 +17,16 @@ class DDSPure:
     """Diffuse to the smallest t with sqrt((1 - alpha_bar_t) / alpha_bar_t) >= sigma, and denoise.
 
     sigma is the attack's radius as the model sees it: 2 radius / 255 in [-1, 1]. `doubled` off is
-    the printed rule, which forgets the 2.
+    the printed rule, which forgets the 2. With `nearest` the timestep before it, if its alpha_bar
+    is nearer to that of sigma, as in the paper's released code.
     """
 
     diffpure: DiffPure
     radius: float  # in 8-bit levels, of the attack that is expected
     one_shot: bool
     doubled: bool = True
-    storage: str = "float"  # of the small picture: float, uint8 or wrapped
+    nearest: bool = False
+    storage: str = "float"  # of the small picture: float, uint8, truncated or wrapped
 
     def __post_init__(self) -> None:
         check_storage(self.storage)
@@ -36,7 +38,11 @@ class DDSPure:
         """The index on the model's own schedule, at most its last."""
         kept = self.diffpure.model.alpha_bar
         sigma = (1 + self.doubled) * self.radius / LEVELS
-        return min(int((((1 - kept) / kept).sqrt() < sigma).sum()), len(kept) - 1)
+        found = min(int((((1 - kept) / kept).sqrt() < sigma).sum()), len(kept) - 1)
+        if not self.nearest or found == 0:
+            return found
+        before, after = (kept[found - 1 : found + 1] - 1 / (1 + sigma**2)).abs()
+        return found - int(before < after)
 
     def __call__(self, images: Tensor, draws: Draws) -> Tensor:
         """(n, 3, h, w) in [0, 1], at the model's resolution and back to the same size."""

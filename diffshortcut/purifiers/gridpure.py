@@ -28,7 +28,8 @@ class GridPure:
     window: int
     stride: int
     corner_window: bool
-    storage: str = "float"  # between iterations: float, uint8 or wrapped
+    storage: str = "float"  # between iterations: float, uint8, truncated or wrapped
+    float_iterate: bool = False  # store what the model sees and the result, but not x
 
     def __post_init__(self) -> None:
         check_storage(self.storage)
@@ -42,14 +43,15 @@ class GridPure:
     def __call__(self, images: Tensor, draws: Draws) -> Tensor:
         """(n, 3, h, w) in [0, 1] at the same size."""
         windows = self.windows
+        kept, seen = ("float", self.storage) if self.float_iterate else (self.storage, "float")
         x = grown(images, least=windows.size)
         for iteration in track(range(self.iterations), "gridpure"):
-            cut = windows.cut(x)
+            cut = windows.cut(stored(x, seen))
             noise = _noise(draws.scope(f"iteration {iteration}"), cut)
             purified = self.diffpure(cut.flatten(0, 1), self.t, noise)
             merged = windows.merge(purified.view_as(cut), x.shape)
-            x = stored((1 - self.gamma) * merged + self.gamma * x, self.storage)
-        return cropped(x, images).clamp(0, 1)
+            x = stored((1 - self.gamma) * merged + self.gamma * x, kept)
+        return cropped(stored(x, seen), images).clamp(0, 1)
 
     @property
     def windows(self) -> Windows:

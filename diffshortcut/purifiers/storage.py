@@ -1,21 +1,24 @@
-"""How images are kept between iterations: in float, in 8 bit, or in 8 bit that wraps."""
+"""How images are kept between iterations: in float, or in 8 bit made in one of three ways."""
 
 from torch import Tensor
 
 from diffshortcut.images import quantize
 
-STORAGES = ("float", "uint8", "wrapped")
+STORAGES = ("float", "uint8", "truncated", "wrapped")
 
 
 def stored(images: Tensor, storage: str) -> Tensor:
-    """Images as they are, rounded to levels, or cast to bytes as released code does.
+    """Images as they are, rounded to levels, or cast to bytes as torchvision's ToPILImage does.
 
-    Such a cast wraps around: -0.01 becomes 254, 1.02 becomes 4.
+    Such a cast drops fractions of a level, and what is outside of [0, 1] wraps around: -0.01
+    becomes 254, 1.02 becomes 4. `truncated` is the cast of code whose images are never outside.
     """
     if storage == "float":
         return images
     if storage == "uint8":
         return quantize(images)
+    if storage == "truncated":
+        return (images * 255).clamp(0, 255).trunc() / 255
     return (images * 255).trunc().remainder(256) / 255
 
 
