@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -121,14 +121,14 @@ def _report(
     from diffshortcut.report.photos import measure
 
     facts = {
-        person: [store.provenance(task.stage, task.key)["facts"] for task in cell.values()]
+        person: {n: store.provenance(task.stage, task.key)["facts"] for n, task in cell.items()}
         for _, person, cell in done
     }
     protects = comparison.made == MADE["protect"]
     return {
         "made": comparison.made,
         "by": comparison.by,
-        "radius": next(iter(facts.values()))[-1]["radius"] if protects else None,
+        "radius": next(iter(facts.values()))["protect"]["radius"] if protects else None,
         "resolution": comparison.config["zoo"]["resolution"],
         "photos": [
             {
@@ -136,11 +136,19 @@ def _report(
                 "original": photo.original.name,
                 "file": photo.made.relative_to(folder).as_posix(),
                 **measure(photo.original, photo.made),
+                **_noted(photo, facts[photo.person]),
             }
             for photo in photos
         ],
-        "flags": {person: _flags(of_cell) for person, of_cell in facts.items()},
+        "flags": {person: _flags(list(of_cell.values())) for person, of_cell in facts.items()},
     }
+
+
+def _noted(photo: Photo, facts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The last note that the links of a purification have made of a photo, by link."""
+    told = {name.partition(".")[2]: of.get("photos", {}) for name, of in facts.items()}
+    found = {link: notes[photo.made.name] for link, notes in told.items() if notes}
+    return {"noted": found} if found else {}
 
 
 def _flags(facts: Sequence[dict[str, Any]]) -> dict[str, str]:

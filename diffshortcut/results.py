@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from diffshortcut import config, execute, flags, keys
+from diffshortcut import config, execute, flags, keys, links
 from diffshortcut.arms import Arm
 from diffshortcut.cells import Failure, Task, merge
 from diffshortcut.data.people import candidates
@@ -141,7 +141,10 @@ def _made(comparison: Comparison, store: Store) -> Iterator[tuple[str, str, dict
 
 
 def rows(comparison: Comparison, store: Store) -> list[dict[str, Any]]:
-    """Every score, and what every stage cost, with arm, person, training seed and stage keys."""
+    """Every score, what links noted last and what every stage cost.
+
+    With arm, person, training seed and stage keys.
+    """
     seeds = {arm.name: arm.config["seed"] for arm in comparison.arms}
     found = []
     for arm, person, cell in comparison:
@@ -219,7 +222,9 @@ def _costs(cell: Cell, store: Store) -> list[dict[str, Any]]:
     spent = {name: store.provenance(task.stage, task.key) for name, task in cell.items()}
     values = {f"seconds.{name}": facts["seconds"] for name, facts in spent.items()}
     values["peak_memory"] = max(facts["peak_memory"] for facts in spent.values())
-    return _plain(values, better="lower")
+    facts = {n.partition(".")[2]: spent[n]["facts"] for n in cell if n.startswith("purify.")}
+    values |= links.seconds(facts)
+    return [*_plain(values, better="lower"), *_plain(links.noted(facts), better=None)]
 
 
 def _plain(values: Mapping[str, float], better: str | None) -> list[dict[str, Any]]:

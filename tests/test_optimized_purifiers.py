@@ -161,3 +161,19 @@ def test_the_stage_keeps_what_impress_notes(
     assert [row["step"] for row in rows] == [0, 1, 2, 3]
     assert {"reconstruction", "hinge", "distance"} < rows[0].keys()
     assert facts["last"] == rows[-1] and facts["random"] and not facts["unchanged"]
+
+
+def test_of_photos_the_stage_says_which_one_a_note_is_of(
+    tiny: dict[str, Any], tmp_path: Path, monkeypatch: Any
+) -> None:
+    write_folder(tmp_path / "images", IMAGES, ["a.png", "b.png"])
+    monkeypatch.setattr(stage, "build", lambda node, where: impress(tiny, steps=1))
+    config = {"link": {"_target_": "x.Impress"}, "resolution": 32}
+    inputs = Inputs(artifacts={"images": tmp_path})
+    facts = stage.run(config=config, inputs=inputs, out=tmp_path, draws=DRAWS)
+    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").open()]
+    assert [(row["photo"], row["step"]) for row in rows] == [
+        (photo, step) for photo in ("a.png", "b.png") for step in (0, 1)
+    ]
+    ends = {row.pop("photo"): row for row in rows}
+    assert facts["photos"] == ends and len({row["distance"] for row in ends.values()}) == 2

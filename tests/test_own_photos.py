@@ -419,6 +419,15 @@ def test_photos_are_purified_under_their_names_at_their_size(
     assert run.launch(words) == []  # from the results
 
 
+def test_the_report_says_how_far_impress_moved_each_photo(folder: Path, tmp_path: Path) -> None:
+    words = overrides(tmp_path, folder, "stages=purify", "purifier=impress")
+    assert run.launch([*words, "purifier.impress.steps=1"]) == []
+    [place] = (tmp_path / "outputs").glob("purified-impress-*")
+    photos = json.loads((place / "purified.json").read_text())["photos"]
+    moved = [photo["noted"]["impress"]["distance"] for photo in photos]
+    assert len(moved) > 1 and len(set(moved)) == len(moved) and min(moved) > 0
+
+
 @pytest.mark.parametrize(
     ("purifier", "kind", "seen"),
     [("jpeg", Jpeg, [(300, 520), (60, 40)]), ("vae", RoundTrip, [(128, 222), (60, 40)])],

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from diffshortcut import command, config, sweep
+from diffshortcut import command, config, links, sweep
 from diffshortcut.report import published, purification
 from diffshortcut.report.facts import Baselines, Facts, Published
 
@@ -55,8 +55,10 @@ def test_the_table_is_found_by_experiment_and_attack() -> None:
 
 def test_seconds_are_of_a_picture_and_of_all_links() -> None:
     rows = [
-        row("jpeg+sr", "seconds.purify.jpeg", 1.0),
-        row("jpeg+sr", "seconds.purify.sr", 7.0),
+        row("jpeg+sr", "seconds.purify.jpeg", 11.0),
+        row("jpeg+sr", "seconds.purify.sr", 70.0),
+        row("jpeg+sr", "seconds.purification.jpeg", 1.0),
+        row("jpeg+sr", "seconds.purification.sr", 7.0),
         *(row("jpeg+sr", "psnr_purified", 20.0) for _ in range(4)),
         row("jpeg+sr", "perceptual_purified", 0.25),
         row("perturbed", "perceptual_purified", 0.3),
@@ -64,3 +66,19 @@ def test_seconds_are_of_a_picture_and_of_all_links() -> None:
     assert purification.seconds(rows) == {"jpeg+sr": 2.0}
     [line] = purification.sheet(facts(rows)).rows
     assert line == ["jpeg+sr", "0.250", "-", "20.000", "-", "-", "2.0"]
+    older = [r for r in rows if "purification" not in r["metric"]]  # nothing but wall time
+    [line] = purification.sheet(facts(older)).rows
+    assert line[-1] == "-"
+
+
+def test_what_a_link_has_noted_stands_in_the_sheet() -> None:
+    told = {"impress": {"last": {"step": 9, "distance": 0.125}, "purification_seconds": 3.0}}
+    assert links.seconds(told) == {"seconds.purification.impress": 3.0}
+    assert links.noted(told) == {"noted.impress.distance": 0.125}
+    rows = [
+        row("impress", "seconds.purify.impress", 5.0),
+        row("impress", "perceptual_purified", 0.25),
+        *(row("impress", metric, value) for metric, value in links.noted(told).items()),
+    ]
+    found = purification.sheet(facts(rows))
+    assert dict(zip(found.header, found.rows[0], strict=True))["impress distance"] == "0.125"

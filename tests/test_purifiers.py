@@ -246,6 +246,29 @@ def test_what_is_no_image_of_the_same_size_is_the_users_error(
         )
 
 
+@pytest.mark.parametrize("photos", [{}, {"resolution": None}, {"resolution": 32}])
+def test_the_seconds_of_a_purification_are_neither_loading_nor_a_second_look(
+    photos: dict[str, int | None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [0.0]
+
+    def build(node: object, where: str) -> Any:
+        clock[0] += 100
+        return passing
+
+    def passing(images: Tensor, draws: Draws) -> Tensor:
+        clock[0] += len(images)
+        return images
+
+    write_folder(tmp_path / "images", IMAGES)
+    monkeypatch.setattr(stage, "build", build)
+    monkeypatch.setattr(stage.time, "perf_counter", lambda: clock[0])
+    config = {"link": {"_target_": "x.Y"}, **photos}
+    inputs = Inputs(artifacts={"images": tmp_path})
+    facts = stage.run(config=config, inputs=inputs, out=tmp_path / "out", draws=DRAWS)
+    assert facts["purification_seconds"] == len(IMAGES)
+
+
 def test_links_of_a_chain_draw_for_themselves_and_equal_links_alike() -> None:
     nodes = resolved("purifier=[pixel_diffpure,ddspure]")["purifier"]
     first, second = (

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
+from diffshortcut import links
 from diffshortcut.comparison import Row
 from diffshortcut.report.facts import Facts
 from diffshortcut.report.sheet import Sheet, number
@@ -14,27 +15,39 @@ COLUMNS = {
     "ssim_purified": "SSIM",
     "identity_purified": "identity kept",
 }
-SECONDS = "seconds.purify."
+STAGE = "seconds.purify."  # wall time of a link's stage, loading included: every purified arm's
 
 
 def sheet(facts: Facts) -> Sheet:
-    """A line per purified arm that has a measure of faithfulness; links of a chain are added."""
+    """A line per purified arm that has a measure of faithfulness; links of a chain are added.
+
+    Seconds are of the purification alone, without loading; what links have noted of their last step
+    has a column of its own.
+    """
     per_image = seconds(facts.rows)
+    purified = {row["arm"] for row in facts.rows if row["metric"].startswith(STAGE)}
+    measured = dict.fromkeys(row["metric"] for row in facts.rows)
+    noted = [metric for metric in measured if metric.startswith(links.NOTED)]
     rows = [
-        [arm, *(number(facts.mean(arm, metric)) for metric in COLUMNS), f"{per_image[arm]:.1f}"]
+        [
+            arm,
+            *(number(facts.mean(arm, metric)) for metric in (*COLUMNS, *noted)),
+            number(per_image.get(arm), digits=1),
+        ]
         for arm in facts.arms
-        if arm in per_image and facts.mean(arm, "perceptual_purified") is not None
+        if arm in purified and facts.mean(arm, "perceptual_purified") is not None
     ]
-    return Sheet("Purification", ["arm", *COLUMNS.values(), "seconds an image"], rows)
+    titles = [metric.removeprefix(links.NOTED).replace(".", " ") for metric in noted]
+    return Sheet("Purification", ["arm", *COLUMNS.values(), *titles, "seconds an image"], rows)
 
 
 def seconds(rows: Sequence[Row]) -> Mapping[str, float]:
-    """Of each purified arm: the mean over people of seconds per picture."""
+    """Of each purified arm: the mean over people of seconds per picture, links added."""
     spent: dict[tuple[str, str], float] = {}
     pictures: dict[tuple[str, str], int] = {}
     for row in rows:
         who = (row["arm"], row["person"])
-        if row["metric"].startswith(SECONDS):
+        if row["metric"].startswith(links.SECONDS):
             spent[who] = spent.get(who, 0.0) + row["value"]
         elif row["metric"] == "psnr_purified":
             pictures[who] = pictures.get(who, 0) + 1

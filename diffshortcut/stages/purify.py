@@ -1,6 +1,7 @@
 """Stage: one link of the purification."""
 
 import json
+import time
 from collections.abc import Iterator, Sequence
 from math import isfinite
 from pathlib import Path
@@ -27,8 +28,9 @@ def run(*, config: dict[str, Any], inputs: Inputs, out: Path, draws: Draws) -> d
 
     With `resolution` images are photos of any size, one after the other: for a link with a model
     they are shrunk until their shorter side is so long, if it is longer, and enlarged again.
-    Facts: whether no image was changed, and unless they are photos whether other draws give another
-    first image. What a link notes of its steps is in log.jsonl, the last note in the facts.
+    Facts: whether no image was changed, the seconds of the purification alone, without loading, and
+    unless they are photos whether other draws give another first image. What a link notes of its
+    steps is in log.jsonl, the last note of all images, or of each photo, in the facts.
     UserError if the link gives anything but images of the same number and size.
     """
     paths = files(inputs.artifacts["images"] / "images")
@@ -37,9 +39,11 @@ def run(*, config: dict[str, Any], inputs: Inputs, out: Path, draws: Draws) -> d
     if side is not None:
         return _photos(link, paths, out, draws, side if _has_model(config["link"]) else None)
     images = read_files(paths)
+    start = time.perf_counter()
     purified = _purified(link, images, draws)
+    seconds = time.perf_counter() - start
     write_folder(out / "images", purified, [path.name for path in paths])
-    facts = {"unchanged": torch.equal(quantize(purified), images), **_noted(link, out)}
+    facts = _facts(torch.equal(quantize(purified), images), seconds, last=_noted(link, out))
     again = _purified(link, images[:1], draws.scope("again"))
     difference = (quantize(again) - quantize(purified[:1])).abs().mean() * LEVELS
     return {**facts, "random": bool(difference > ROUNDING)}
@@ -54,14 +58,21 @@ def _photos(
     link: Purifier, paths: Sequence[Path], out: Path, draws: Draws, side: int | None
 ) -> dict[str, Any]:
     """One photo in memory at a time; its draws go by its name, whatever others there are."""
-    unchanged, facts = True, {}
+    unchanged, seconds, lasts = True, 0.0, {}
     for path in paths:
         image = read(path)[None]
+        start = time.perf_counter()
         purified = _fitted(link, image, draws.scope(path.name), side)
+        seconds += time.perf_counter() - start
         write_folder(out / "images", purified, [path.name])
         unchanged = unchanged and torch.equal(quantize(purified), image)
-        facts = _noted(link, out)
-    return {"unchanged": unchanged, **facts}
+        lasts[path.name] = _noted(link, out, photo=path.name)
+    return _facts(unchanged, seconds, photos={name: last for name, last in lasts.items() if last})
+
+
+def _facts(unchanged: bool, seconds: float, **notes: dict[str, Any]) -> dict[str, Any]:
+    kept = {name: note for name, note in notes.items() if note}
+    return {"unchanged": unchanged, "purification_seconds": round(seconds, 3), **kept}
 
 
 def _has_model(link: dict[str, Any]) -> bool:
@@ -78,21 +89,22 @@ def _fitted(link: Purifier, images: Tensor, draws: Draws, side: int | None) -> T
     return resize(_purified(link, resize(images, small), draws), (height, width))
 
 
-def _noted(link: Purifier, out: Path) -> dict[str, Any]:
-    """Append the notes of a link's call to log.jsonl; the last one is a fact."""
+def _noted(link: Purifier, out: Path, **of: str) -> dict[str, float]:
+    """Append the notes of a link's call, with what they are of, to log.jsonl; the last one."""
     if not isinstance(link, Noting) or not link.history:
         return {}
     with (out / "log.jsonl").open("a") as stream:
-        stream.writelines(f"{line}\n" for line in _lines(link.history))
-    return {"last": dict(link.history[-1])}
+        stream.writelines(f"{line}\n" for line in _lines(link.history, of))
+    return dict(link.history[-1])
 
 
-def _lines(notes: Sequence[dict[str, float]]) -> Iterator[str]:
+def _lines(notes: Sequence[dict[str, float]], of: dict[str, str]) -> Iterator[str]:
     for note in notes:
         for name, value in note.items():
             if not isfinite(value):
-                raise UserError(f"step {note['step']}: {name} is {value}")
-        yield json.dumps(note)
+                where = ", ".join([*of.values(), f"step {note['step']}"])
+                raise UserError(f"{where}: {name} is {value}")
+        yield json.dumps({**of, **note})
 
 
 def _purified(link: Purifier, images: Tensor, draws: Draws) -> Tensor:

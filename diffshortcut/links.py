@@ -1,0 +1,24 @@
+"""What the links of a purification say of themselves, as metrics of their cell. No torch."""
+
+from collections.abc import Mapping
+from typing import Any
+
+SECONDS = "seconds.purification."  # of the purification alone: no loading, nothing done twice
+NOTED = "noted."
+Facts = Mapping[str, Mapping[str, Any]]  # of the stage purify, by link
+
+
+def seconds(facts: Facts) -> dict[str, float]:
+    """Such as seconds.purification.jpeg."""
+    wanted = "purification_seconds"
+    return {f"{SECONDS}{link}": told[wanted] for link, told in facts.items() if wanted in told}
+
+
+def noted(facts: Facts) -> dict[str, float]:
+    """The terms of the links' last notes, such as noted.impress.distance."""
+    return {
+        f"{NOTED}{link}.{term}": value
+        for link, told in facts.items()
+        for term, value in told.get("last", {}).items()
+        if term != "step"
+    }
