@@ -1,6 +1,7 @@
 """The x4 upscaler's wrapper: shapes and draws."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -54,6 +55,61 @@ def test_the_autoencoder_keeps_its_own_scaling_factor(net: upscaler.Upscaler) ->
 def test_released_defaults() -> None:
     defaults = upscaler.Upscaler.__call__.__wrapped__.__kwdefaults__
     assert (defaults["steps"], defaults["guidance"], defaults["noise_level"]) == (75, 9.0, 20)
+
+
+def counted(net: upscaler.Upscaler, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many latents each call of the denoiser takes."""
+    seen: list[int] = []
+    unet = net.pipeline.unet.forward
+
+    def forward(x: torch.Tensor, *rest: Any, **options: Any) -> Any:
+        seen.append(len(x))
+        return unet(x, *rest, **options)
+
+    monkeypatch.setattr(net.pipeline.unet, "forward", forward)
+    return seen
+
+
+@pytest.mark.parametrize(("prompt", "branches"), [("", 1), ("a photo of a person", 2)])
+def test_guidance_costs_nothing_where_both_prompts_are_equal(
+    prompt: str, branches: int, net: upscaler.Upscaler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = DRAWS.uniform("x", (3, 16, 16), 2)
+    options = {**OPTIONS, "prompt": prompt, "draws": DRAWS}
+    seen = counted(net, monkeypatch)
+    found = net(x, **options)
+    net.unrolled(x, **options)
+    net.trajectory_loss(x, DRAWS.uniform("high", (3, 64, 64), 2), **options)
+    assert seen == [2 * branches] * 5
+    both = net.pipeline(  # diffusers' own way: two branches
+        prompt=[prompt] * 2,
+        image=x,
+        num_inference_steps=2,
+        guidance_scale=9.0,
+        noise_level=20,
+        generator=[DRAWS.generator("upscale", image=i) for i in range(2)],
+        output_type="latent",
+    ).images
+    torch.testing.assert_close(found, net._decode(both.float()), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("prompt", ["", "a photo of a person"])
+def test_the_own_loop_agrees_with_two_branches(prompt: str, net: upscaler.Upscaler) -> None:
+    low, z = DRAWS.uniform("x", (3, 16, 16), 2), DRAWS.normal("z", (4, 16, 16), 2)
+    t = torch.tensor([500, 20])
+    condition = net._condition(low, prompt, DRAWS, 20)
+    branches = [
+        net.pipeline.unet(
+            torch.cat([z, condition.low], dim=1),
+            t,
+            encoder_hidden_states=context.expand(2, -1, -1),
+            class_labels=condition.level,
+        ).sample
+        for context in condition.contexts
+    ]
+    expected = branches[1] + 9.0 * (branches[0] - branches[1])
+    found = net._guided(z, t, condition, 9.0)
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
 
 
 def test_no_column_is_dropped_whatever_the_size(net: upscaler.Upscaler) -> None:

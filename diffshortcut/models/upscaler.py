@@ -44,7 +44,8 @@ class Upscaler:
         """(n, 3, h, w) to (n, 3, 4h, 4w), both in [0, 1]; each image has a generator of its own.
 
         `guidance` is diffusers' guidance_scale; `noise_level` is the timestep of the noise added to
-        the low-resolution images (at most 350 for the released model).
+        the low-resolution images (at most 350 for the released model). An empty prompt needs no
+        guidance: both branches would be the same.
         """
         generators = [draws.generator("upscale", image=i) for i in range(len(images))]
         parts = []
@@ -55,7 +56,7 @@ class Upscaler:
                     prompt=[prompt] * len(part),
                     image=part,
                     num_inference_steps=steps,
-                    guidance_scale=guidance,
+                    guidance_scale=guidance if prompt else 1.0,
                     noise_level=noise_level,
                     generator=generators[some.start : some.stop],
                     output_type="latent",
@@ -136,16 +137,20 @@ class Upscaler:
         return positive, negative
 
     def _guided(self, z: Tensor, t: Tensor, condition: "Condition", guidance: float) -> Tensor:
-        positive, negative = (c.expand(len(z), -1, -1) for c in condition.contexts)
-        inputs = torch.cat([z, condition.low], dim=1)
+        """v_u + guidance (v_c - v_u); one branch if both prompts are the same."""
+        positive, negative = condition.contexts
+        contexts = [positive] if torch.equal(positive, negative) else [negative, positive]
+        branches = len(contexts)
         with self.precision.computing(z.device):
-            both = self.pipeline.unet(
-                inputs.repeat(2, 1, 1, 1),
-                t.repeat(2),
-                encoder_hidden_states=torch.cat([negative, positive]),
-                class_labels=condition.level.repeat(2),
+            velocity = self.pipeline.unet(
+                torch.cat([z, condition.low], dim=1).repeat(branches, 1, 1, 1),
+                t.repeat(branches),
+                encoder_hidden_states=torch.cat([c.expand(len(z), -1, -1) for c in contexts]),
+                class_labels=condition.level.repeat(branches),
             ).sample
-        away, toward = both.to(z).chunk(2)
+        if branches == 1:
+            return velocity.to(z)
+        away, toward = velocity.to(z).chunk(2)
         return away + guidance * (toward - away)
 
     def _decode(self, z: Tensor) -> Tensor:
