@@ -113,6 +113,7 @@ def test_the_full_zoo_has_the_papers_numbers() -> None:
         "latent_diffpure_steps": 301,
         "gridpure_iterations": 10,
         "impress_steps": 3000,
+        "impress_face_steps": 1000,
         "prior_batch": 4,
         "sampler_guidance": 7.5,
         "sampler_legacy_guidance": 6.5,

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -245,6 +246,16 @@ def test_with_the_wrong_range_the_result_stays_in_the_right_one(model: PixelDiff
     small = IMAGES[..., :16, :16]
     purified = PixelDiffPure(diffpure=DiffPure(model=model, unit_range=True), t=5)(small, DRAWS)
     assert purified.min() >= 0 and purified.max() <= 1
+
+
+@pytest.mark.parametrize(("interpolation", "antialias"), [("bicubic", True), ("bilinear", False)])
+def test_whole_pictures_are_resized_as_is_said(interpolation: Any, antialias: bool) -> None:
+    images = torch.rand(1, 3, 40, 48, generator=torch.Generator().manual_seed(0))
+    purifier = PixelDiffPure(diffpure=NoOp(), t=1, interpolation=interpolation)
+    options = {"mode": interpolation, "antialias": antialias}
+    small = torch.nn.functional.interpolate(images, (16, 16), **options).clamp(0, 1)
+    expected = torch.nn.functional.interpolate(small, (40, 48), **options).clamp(0, 1)
+    assert torch.equal(purifier(images, DRAWS), expected)
 
 
 @pytest.mark.parametrize(

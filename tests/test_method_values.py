@@ -160,6 +160,11 @@ def test_every_attack_stands_here() -> None:
     assert {name for name, _ in mark.args[1]} == set(config.groups()["attack"])
 
 
+def test_every_purifier_stands_here() -> None:
+    (mark,) = (m for m in test_purifiers.pytestmark if m.name == "parametrize")
+    assert {name for name, _ in mark.args[1]} == set(config.groups()["purifier"])
+
+
 def test_metacloak_transforms() -> None:
     blur, flip = full("attack=metacloak")["attack"]["eot"]["transforms"]
     assert plain(blur) == BLUR and plain(flip) == {"probability": 0.5}
@@ -242,7 +247,8 @@ GRID = {
     "float_iterate": False,
 }
 TILED = GRID | {"t": 100, "gamma": 0, "iterations": 1, "corner_window": False}
-PIXEL = {"diffpure": RIGHT, "t": 100}
+PIXEL = {"diffpure": RIGHT, "t": 100, "interpolation": "bicubic"}
+OFFICIAL_PIXEL = PIXEL | {"t": 150, "interpolation": "bilinear"}
 DDS = {
     "diffpure": RIGHT,
     "radius": 11,
@@ -297,7 +303,7 @@ CLEANER = {
         ("tvm", {"tvm": TVM}),
         ("tvm/legacy", {"tvm": LEGACY_TVM}),
         ("pixel_diffpure", {"pixel_diffpure": PIXEL}),
-        ("pixel_diffpure/official", {"pixel_diffpure": PIXEL | {"t": 150}}),
+        ("pixel_diffpure/official", {"pixel_diffpure": OFFICIAL_PIXEL}),
         ("pixel_diffpure/tiled", {"pixel_diffpure": TILED}),
         ("pixel_diffpure/legacy", {"pixel_diffpure": TILED | GRID_SLIPS}),
         ("latent_diffpure", {"latent_diffpure": LATENT}),
@@ -313,6 +319,14 @@ CLEANER = {
         ("gridpure/legacy", {"gridpure": GRID | GRID_SLIPS}),
         ("impress", {"impress": IMPRESS}),
         ("impress/official", {"impress": IMPRESS | OFFICIAL_ADAM}),
+        (
+            "impress/official_faces",
+            {
+                "impress": IMPRESS
+                | OFFICIAL_ADAM
+                | {"steps": 1000, "learning_rate": 0.005, "alpha": 0.01, "noise": 0.05}
+            },
+        ),
         ("impress/legacy", {"impress": IMPRESS | OFFICIAL_ADAM}),
         ("impress/constrained", {"impress": IMPRESS | {"constrained": True}}),
         ("vae", {"vae": {}}),

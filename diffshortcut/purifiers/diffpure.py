@@ -8,6 +8,7 @@ times as large, a loop that ends before index 0, and 8-bit levels that wrap arou
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -66,16 +67,23 @@ class DiffPure:
 
 @dataclass(frozen=True, kw_only=True)
 class PixelDiffPure:
-    """DiffPure of whole images at the model's resolution, whatever their aspect, and back."""
+    """DiffPure of whole images at the model's resolution, whatever their aspect, and back.
+
+    Bicubic with antialiasing, or bilinear without, as in DiffPure's own code.
+    """
 
     diffpure: DiffPure
     t: int
+    interpolation: Literal["bicubic", "bilinear"] = "bicubic"
 
     def __call__(self, images: Tensor, draws: Draws) -> Tensor:
         """(n, 3, h, w) in [0, 1] at the same size."""
-        small = resize(images, self.diffpure.resolution)
+        small = self._resized(images, self.diffpure.resolution)
         purified = self.diffpure(small, self.t, normal(draws, small))
-        return resize(purified.clamp(0, 1), (images.shape[-2], images.shape[-1]))
+        return self._resized(purified.clamp(0, 1), (images.shape[-2], images.shape[-1]))
+
+    def _resized(self, x: Tensor, size: int | tuple[int, int]) -> Tensor:
+        return resize(x, size, self.interpolation, antialias=self.interpolation == "bicubic")
 
 
 def normal(draws: Draws, images: Tensor) -> Noise:
