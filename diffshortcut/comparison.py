@@ -81,8 +81,8 @@ def compare(rows: Sequence[Row], metric: str, arm: str, against: str) -> Compari
         against=against,
         better=direction(rows, metric),
         difference=mean_difference(a, b),
-        person_test=wilcoxon(_minus(a, b)),
-        image_test=wilcoxon(_minus(left, right)) if left else None,
+        person_test=_tested(a, b),
+        image_test=_tested(left, right) if left else None,
     )
 
 
@@ -143,7 +143,7 @@ def _tests(rows: Sequence[Row], claim: Claim) -> dict[str, Wilcoxon]:
         raise ValueError(f"{claim.metric} has no better direction, so no claim can be made of it")
     ours = person_means(rows, claim.metric, claim.arm)
     pairs = {r: _paired(ours, person_means(rows, claim.metric, r)) for r in claim.rivals}
-    return {r: wilcoxon(_minus(a, b), sides[better]) for r, (a, b) in pairs.items()}
+    return {r: _tested(a, b, sides[better]) for r, (a, b) in pairs.items()}
 
 
 def direction(rows: Sequence[Row], metric: str) -> str | None:
@@ -180,8 +180,12 @@ def _paired(a: Mapping[Any, float], b: Mapping[Any, float]) -> tuple[list[float]
     return [a[key] for key in shared], [b[key] for key in shared]
 
 
-def _minus(a: Sequence[float], b: Sequence[float]) -> list[float]:
-    return [x - y for x, y in zip(a, b, strict=True)]
+def _tested(
+    a: Sequence[float], b: Sequence[float], alternative: Alternative = "two-sided"
+) -> Wilcoxon:
+    """The test of a - b; what rounding of such values can make of nothing counts as nothing."""
+    scale = max(map(abs, (*a, *b)), default=0.0)
+    return wilcoxon([x - y for x, y in zip(a, b, strict=True)], alternative, scale=scale)
 
 
 def check(rows: Iterable[Row]) -> None:

@@ -75,6 +75,29 @@ def test_ties_below_are_exact_too():
     assert opposite == pytest.approx(np.mean(np.array(sums) <= 21 - 6.5)) and opposite < 1
 
 
+def test_what_differs_by_rounding_is_a_tie():
+    twelfths = [2 / 12 - 1 / 12, 3 / 12 - 2 / 12, 3 / 12 - 4 / 12, 5 / 12 - 4 / 12, 6 / 12 - 5 / 12]
+    assert len(set(map(abs, twelfths))) > 1
+    for scale in (1.0, 1e-9, 1e9):
+        values = np.array(twelfths) * scale
+        assert wilcoxon(values, "greater") == wilcoxon([1, 1, -1, 1, 1], "greater")
+    assert wilcoxon(twelfths, "greater").p_value == pytest.approx(6 / 32)
+    near = wilcoxon([1.0, 1 + 1e-11, -1 - 2e-11])  # no rounding: three ranks
+    assert near.positive_ranks == 3
+
+
+def test_a_difference_of_nothing_but_rounding_is_none():
+    """0.1 + 0.2 is not 0.3: an arm that equals another has not won."""
+    values = {"a": [[0.1 + 0.2]] * 8, "b": [[0.3]] * 8}
+    found = compare(rows_of(values), "ims", "a", "b")
+    assert (found.person_test.zeros, found.person_test.p_value) == (8, 1)
+    assert (found.image_test.zeros, found.image_test.p_value) == (8, 1)
+    [verdict] = judge(rows_of(values), [Claim("ims", "a", ("b",))])
+    assert verdict.p_value == 1 and not verdict.star
+    values = {"a": [[0.5 + p * 1e-6] for p in range(1, 4)], "b": [[0.5]] * 3}  # small, but true
+    assert compare(rows_of(values), "ims", "a", "b").person_test.n == 3
+
+
 def test_fifty_pairs_are_the_last_that_are_exact():
     assert wilcoxon(np.arange(1.0, 51)).method == "exact"
     assert wilcoxon(np.arange(1.0, 52)).method == "normal approximation"
