@@ -128,6 +128,12 @@ def _check_compared(compare: Mapping[str, Any], names: Sequence[str]) -> None:
         _check_worst(name, members, names)
     claimed = [name for claim in compare["claims"] for name in _claimed(claim)]
     _check_named("claims", claimed, [*names, *worst])
+    own = len({str(claim) for claim in compare["claims"]})
+    if compare["family"] is not None and compare["family"] < own:
+        raise UserError(
+            f"compare.family: {own} claims are declared here, so all jobs together have no fewer:"
+            f" write compare.family={own} or more, or null for these alone"
+        )
     _check_named("pairs", [name for pair in compare["pairs"] for name in pair], [*names, *worst])
     # an arm that stands alone is compared with nothing
     if compare["clean"] is not None and len(names) > 1:

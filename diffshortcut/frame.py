@@ -24,6 +24,7 @@ TYPES = {  # as annotations; a Node has a _target_
     "compare.clean": "str | None",
     "compare.arms": "list",
     "compare.claims": "list",
+    "compare.family": "int | None",
     "compare.pairs": "list[tuple[str, str]]",
     "compare.worst": "dict[str, list[str]]",
     "logger.name": "str",

@@ -63,6 +63,7 @@ class Folder:
     arms: list[Arm]
     people: list[str] = field(default_factory=lambda: ["person_000", "person_001"])
     claims: list[dict[str, Any]] = field(default_factory=list)
+    family: int | None = None
     flags: dict[str, Any] = field(default_factory=dict)
     worst: dict[str, list[str]] = field(default_factory=dict)
 
@@ -70,6 +71,7 @@ class Folder:
         """Write everything and return the folder."""
         folder = self.root / self.name
         compare = {"clean": "clean", "claims": self.claims, "worst": self.worst}
+        compare["family"] = self.family
         rows = [row for arm in self.arms for row in self._rows(arm)]
         summary.write(
             arms=self.arms, rows=rows, folder=folder, gallery={}, compare=compare, flags=self.flags

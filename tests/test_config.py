@@ -193,6 +193,11 @@ def test_the_zoos_have_the_same_keys() -> None:
         ("compare.pairs=[[clean]]", "compare.pairs must be list[tuple[str, str]]"),
         ("compare.claims=[{metric:a,arm:b,rivals:[c],x:1}]", "is not {metric: ..., arm: ..., riv"),
         ("compare.claims=[{metric:a,arm:clean,rivals:[clean]}]", "clean is its own rival"),
+        (
+            "attack=aspl compare.family=0 compare.claims=[{metric:a,arm:clean,rivals:[protected]}]",
+            "compare.family: 1 claims are declared here",
+        ),
+        ("compare.family=all", "compare.family must be int | None, not 'all'"),
         ("purifier=[jpeg,jpeg]", "purifier=[jpeg,jpeg]: 'jpeg' is named twice"),
         (
             "purifier=[gridpure,gridpure/legacy]",

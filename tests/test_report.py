@@ -164,6 +164,34 @@ def test_table_says_its_unit_and_stars_only_with_eight_people(tmp_path, pictures
     assert "points only" in text and facts.verdicts[0].people == 7
 
 
+def test_a_job_of_a_sweep_corrects_for_the_claims_of_all_its_jobs(tmp_path, pictures):
+    claim = {"metric": "ims", "arm": "metacloak+ours", "rivals": ["metacloak", "aspl"]}
+    alone, _ = written(tmp_path, pictures, people=8, compare={"claims": [claim]})
+    family = {"claims": [claim], "family": 14}
+    facts, folder = written(tmp_path, pictures, people=8, compare=family)
+    assert alone.verdicts[0].star and not facts.verdicts[0].star
+    assert facts.verdicts[0].adjusted == pytest.approx(14 * 0.5**8)
+    record = json.loads((folder / "comparison.json").read_text())
+    assert (record["declared"], record["family"]) == (1, 14)
+    text = (folder / "table.md").read_text()
+    assert "all declared claims (14, of which 1 are of this job)" in text
+
+
+def test_a_claim_says_its_hardest_rival_its_test_and_what_it_could_reach(tmp_path, pictures):
+    claim = {"metric": "ims", "arm": "metacloak+ours", "rivals": ["metacloak", "aspl"]}
+    _, folder = written(tmp_path, pictures, people=8, compare={"claims": [claim], "family": 2})
+    text = (folder / "table.md").read_text()
+    assert (
+        "* Claim metacloak+ours, IMS: hardest rival metacloak, p 0.0039, after Holm 0.0078 (exact,"
+        " one-sided, n 8: least p 0.0039, after Holm 0.0078)." in text
+    )
+    assert "Wilcoxon signed-rank, two-sided, exact, zeros dropped (least p 0.0078)" in text
+    assert "image-level Wilcoxon test (exact)." in text
+    _, folder = written(tmp_path, pictures, people=7, compare={"claims": [claim]})
+    text = (folder / "table.md").read_text()
+    assert "hardest rival metacloak; 7 people are too few for a test." in text
+
+
 def test_eight_people_without_a_comparison_are_not_called_fewer(tmp_path, pictures):
     _, folder = written(tmp_path, pictures, people=8, compare={"clean": None})
     assert "Fewer than 8" not in (folder / "table.md").read_text()

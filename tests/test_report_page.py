@@ -153,6 +153,26 @@ def test_claims_of_joined_folders_are_one_family(tmp_path):
     assert adjusted == [4 * 0.5**8] * 4 and stars(results) == {}
 
 
+def test_a_sweeps_claims_are_one_family_though_some_of_its_jobs_lack(tmp_path):
+    """Three of 14 declared, of one experiment; another's are counted besides."""
+
+    def folder(name, experiment, attack, family=None):
+        claim = {"metric": "ims", "arm": f"{attack}+ours", "rivals": [attack]}
+        arms = [Arm("none"), Arm(attack), Arm(attack, "ours")]
+        made = Folder(tmp_path, name, arms, PEOPLE, [claim], family).write()
+        record = json.loads((made / "record.json").read_text())
+        for choices in record["choices"].values():
+            choices["experiment"] = experiment
+        (made / "record.json").write_text(json.dumps(record))
+        return made
+
+    one, two = (folder(a, "table1", a, family=14) for a in ("aspl", "advdm"))
+    other = folder("other", "table4", "aspl")
+    for folders, family in (([one], 14), ([one, two], 14), ([one, two, other], 15)):
+        verdicts = [v for found in loaded.load(folders).verdicts.values() for v in found]
+        assert {v["adjusted"] for v in verdicts} == {family * 0.5**8}
+
+
 def test_a_star_stands_where_all_rows_are_of_the_folder_that_won_it(tmp_path):
     people = [f"person_{n:03}" for n in range(12)]
     one = claimed(tmp_path, "one", "aspl", people)

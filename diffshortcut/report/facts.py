@@ -54,7 +54,8 @@ class Facts:
     """Means, comparisons and verdicts of arms, in the arms' order.
 
     `knows` says for each arm what its attack knows of the victim (threat.py); `flags` are those
-    that its cells have raised; `changes` how far the protection moved each person's pictures on the
+    that its cells have raised; `family` how many claims are declared in all, if other jobs of the
+    sweep have some too; `changes` how far the protection moved each person's pictures on the
     mean, in 8-bit levels. `worst` are those of `arms` that are put together from others,
     `published` what the paper reports of them.
     """
@@ -63,6 +64,7 @@ class Facts:
     rows: Sequence[Row]
     baselines: Baselines
     claims: Sequence[Claim] = field(default_factory=tuple)
+    family: int | None = None
     pairs: Sequence[tuple[str, str]] = ()
     knows: Mapping[str, Sequence[str]] = field(default_factory=dict)
     flags: Flags = field(default_factory=dict)
@@ -158,6 +160,11 @@ class Facts:
         members = self.worst[arm].arms if arm in self.worst else (arm,)
         return set(members) <= set(self.baselines.protected.values())
 
+    @property
+    def declared(self) -> int:
+        """How many claims Holm's correction is over."""
+        return max(len(set(self.claims)), self.family or 0)
+
     @cached_property
     def verdicts(self) -> list[Verdict]:
         """The outcome of the declared claims; one that names what was not measured is left out.
@@ -170,7 +177,7 @@ class Facts:
             log.warning("left out, for something of it was not measured: %s", claim)
         named = {(arm, claim.metric) for claim in known for arm in (claim.arm, *claim.rivals)}
         rows = [row for arm, metric in named for row in self._of(metric, arm)]
-        found = judge(rows, known, declared=len(set(self.claims)))
+        found = judge(rows, known, declared=self.declared)
         return [replace(v, star=v.star and not self.worst.keys() & v.claim.rivals) for v in found]
 
     def starred(self, arm: str, metric: str) -> bool:
@@ -189,6 +196,7 @@ class Facts:
             ],
             "verdicts": [asdict(verdict) for verdict in self.verdicts],
             "declared": len(set(self.claims)),
+            "family": self.declared,
             "flags": self.flags,
             "worst": {name: asdict(found) for name, found in self.worst.items()},
         }

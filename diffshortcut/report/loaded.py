@@ -1,5 +1,6 @@
 """Results of runs, read from their folders and joined for a report. No torch."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -71,7 +72,7 @@ def _joined(folders: Sequence[Path]) -> Results:
     described = [
         _described(record, found) for record, found in zip(records, comparisons, strict=True)
     ]
-    verdicts = _judged_together(comparisons)
+    verdicts = _judged_together(records, comparisons)
     parts = [
         Part(title, _rows(folder, found), {arm.name: arm.content() for arm in arms.values()})
         for title, folder, arms, found in zip(titles, folders, described, comparisons, strict=True)
@@ -130,18 +131,29 @@ def _rows(folder: Path, compared: Mapping[str, Any]) -> list[Row]:
     return rows + [row for n, worst in _worst(compared).items() for row in worst.rows(n, rows)]
 
 
-def _judged_together(compared: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
+def _judged_together(
+    records: Sequence[Mapping[str, Any]], compared: Sequence[Mapping[str, Any]]
+) -> list[list[Mapping[str, Any]]]:
     """Each folder's verdicts, corrected as one family: a sweep declares its claims job by job."""
     verdicts = [list(found.get("verdicts", [])) for found in compared]
-    declared = sum(
-        found.get("declared", len(own)) for found, own in zip(compared, verdicts, strict=True)
-    )
     every = {(n, k): v["p_value"] for n, own in enumerate(verdicts) for k, v in enumerate(own)}
-    adjusted = holm(every, declared)
+    adjusted = holm(every, _declared(records, compared))
     return [
         [_corrected(v, adjusted[n, k], compared[n]) for k, v in enumerate(own)]
         for n, own in enumerate(verdicts)
     ]
+
+
+def _declared(records: Sequence[Mapping[str, Any]], compared: Sequence[Mapping[str, Any]]) -> int:
+    """How many claims the folders declare: of an experiment all, though some of its jobs lack."""
+    here: Counter[str] = Counter()
+    said: dict[str, int] = {}
+    for record, found in zip(records, compared, strict=True):
+        choices = record.get("choices", {}).values()
+        name = next((of["experiment"] for of in choices if "experiment" in of), "")
+        here[name] += found.get("declared", len(found.get("verdicts", [])))
+        said[name] = max(said.get(name, 0), found.get("family", 0))
+    return sum(max(here[name], said[name]) for name in here)
 
 
 def _corrected(

@@ -1,8 +1,11 @@
 """What the figures of a comparison are, in sentences."""
 
-from diffshortcut.comparison import STAR
+from collections.abc import Sequence
+
+from diffshortcut.comparison import STAR, Verdict
 from diffshortcut.report.facts import Facts
-from diffshortcut.statistics import MIN_PEOPLE
+from diffshortcut.report.sheet import TITLES, significance
+from diffshortcut.statistics import EXACT_UP_TO, MIN_PEOPLE, Wilcoxon
 
 
 def notes(facts: Facts) -> list[str]:
@@ -19,18 +22,36 @@ def notes(facts: Facts) -> list[str]:
     if any(found.difference.low is not None for found in facts.comparisons):
         lines.append(
             "Intervals: 95 % bootstrap over people; a share has one only where that of"
-            " clean - protected lies above 0. p, people: Wilcoxon signed-rank, two-sided, zeros"
-            " dropped, not corrected for the number of comparisons. Effect: rank-biserial."
+            f" clean - protected lies above 0. p, people: {_about_people_tests(facts)}, not"
+            " corrected for the number of comparisons. Effect: rank-biserial."
         )
     elif people < MIN_PEOPLE or facts.comparisons:
         shared = " in common" if people >= MIN_PEOPLE else ""
         lines.append(f"Fewer than {MIN_PEOPLE} people{shared}: points only, no interval, no star.")
     lines.append(
-        "p, images: the paper's image-level Wilcoxon test. Images of one trained model are not"
-        " independent, so it overstates the evidence and earns no star."
+        f"p, images: the paper's image-level Wilcoxon test{_about_image_tests(facts)}. Images of one"
+        " trained model are not independent, so it overstates the evidence and earns no star."
     )
-    lines += [_about_stars(facts), *_about_knowledge(facts)]
+    lines += [_about_stars(facts), *_about_claims(facts), *_about_knowledge(facts)]
     return [*lines, *_about_worst(facts), *_about_flags(facts)]
+
+
+def _about_people_tests(facts: Facts) -> str:
+    """The test with its method, and what it can reach at most."""
+    tests = [c.person_test for c in facts.comparisons if c.difference.people >= MIN_PEOPLE]
+    least = significance(min(test.smallest_p for test in tests))
+    return f"Wilcoxon signed-rank, two-sided, {_method(tests)}, zeros dropped (least p {least})"
+
+
+def _about_image_tests(facts: Facts) -> str:
+    tests = [c.image_test for c in facts.comparisons if c.image_test]
+    return f" ({_method(tests)})" if tests else ""
+
+
+def _method(tests: Sequence[Wilcoxon]) -> str:
+    methods = sorted({test.method for test in tests})
+    above = f" above {EXACT_UP_TO} differences" if len(methods) > 1 else ""
+    return " or ".join(methods) + above
 
 
 def _about_stars(facts: Facts) -> str:
@@ -38,10 +59,31 @@ def _about_stars(facts: Facts) -> str:
         return "What the declared claims (compare.claims) name was not measured: no star is given."
     if not facts.verdicts:
         return "No claim was declared (compare.claims), so no star is given."
+    own, family = len(set(facts.claims)), facts.declared
+    elsewhere = f", of which {own} are of this job" if family > own else ""
     return (
         f"A star means better than every rival: the largest one-sided p over the rivals, Holm over"
-        f" all declared claims ({len(set(facts.claims))}), adjusted p ≤ {STAR}, at least"
+        f" all declared claims ({family}{elsewhere}), adjusted p ≤ {STAR}, at least"
         f" {MIN_PEOPLE} people."
+    )
+
+
+def _about_claims(facts: Facts) -> list[str]:
+    """A line per claim: its hardest rival, what was tested how, and what could have come of it."""
+    return [_about_claim(verdict, facts.declared) for verdict in facts.verdicts]
+
+
+def _about_claim(verdict: Verdict, family: int) -> str:
+    metric = TITLES.get(verdict.claim.metric, verdict.claim.metric)
+    said = f"Claim {verdict.claim.arm}, {metric}: hardest rival {verdict.hardest}"
+    if verdict.people < MIN_PEOPLE:
+        return f"{said}; {verdict.people} people are too few for a test."
+    test = verdict.tests[verdict.hardest]
+    p, holm, least = map(significance, (verdict.p_value, verdict.adjusted, test.smallest_p))
+    reach = significance(min(1.0, family * test.smallest_p))
+    return (
+        f"{said}, p {p}, after Holm {holm} ({test.method}, one-sided, n {test.n}: least p {least},"
+        f" after Holm {reach})."
     )
 
 

@@ -39,7 +39,8 @@ def write(
 
     `rows` carry arm and person; `overall` is added to those that have IMS and Q. `gallery` maps an
     arm to its columns' files. `compare.clean` names the clean arm, `compare.claims` lists the
-    declared tests as {metric, arm, rivals}, `compare.pairs` arms to be compared besides,
+    declared tests as {metric, arm, rivals}, `compare.family` counts those of all jobs of a sweep,
+    `compare.pairs` are arms to be compared besides,
     `compare.worst` arms to be put together from others: their rows are copies, which rows.jsonl
     leaves out. `flags` are what made cells suspicious, `changes` the levels by which protections
     moved a person's pictures, by arm. ValueError if a value is not finite: nothing is written then.
@@ -73,6 +74,7 @@ def _facts(
         claims=[
             Claim(c["metric"], c["arm"], tuple(c["rivals"])) for c in compare.get("claims", ())
         ],
+        family=compare.get("family"),
         pairs=[(arm, against) for arm, against in compare.get("pairs", ())],
         knows=knows,
         worst=put_together,

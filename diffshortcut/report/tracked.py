@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 MATRIX = ["attack", "defense", "metric", "mean", "low", "high", "people", "rank", "star"]
 TESTS = ["arm", "against", "metric", "difference", "low", "high", "effect", "people"]
 TESTS += ["p", "method", "least_p", "p_images"]
-CLAIMS = ["arm", "metric", "hardest", "p", "holm", "least_p", "people", "star"]
+CLAIMS = ["arm", "metric", "hardest", "p", "holm", "family", "method", "least_p", "people", "star"]
 FILES = ("rows.jsonl", "comparison.json", "table.md")
 STAGES = ["stage", "key", "person", "arms", "seconds", "peak_memory", "device", "git", "flags"]
 
@@ -116,9 +116,10 @@ def _test(found: Comparison) -> list[Any]:
 
 def _claims(facts: Facts) -> list[list[Any]]:
     return [
-        [v.claim.arm, v.claim.metric, v.hardest, v.p_value, v.adjusted]
-        + [v.tests[v.hardest].smallest_p, v.people, v.star]
+        [v.claim.arm, v.claim.metric, v.hardest, v.p_value, v.adjusted, facts.declared]
+        + [test.method, test.smallest_p, v.people, v.star]
         for v in facts.verdicts
+        for test in [v.tests[v.hardest]]
     ]
 
 
