@@ -7,17 +7,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+import yaml
 
-from diffshortcut import cells, command, config, run, sweep
+from diffshortcut import arms, cells, command, config, run, sweep
 from diffshortcut.stages import protect
 
 NAMES = [name for name in config.groups()["experiment"]]
 ONE = ["data.people=1", "logger=none"]
 TABLES = ("quickstart", "table1", "table2", "table4", "table5")  # table 3's attacks take minutes
-LARGE = ("table1", "table3", "controls")  # a second for every few arms
+LARGE = ("table1", "table1_cdl", "table3", "controls")  # a second for every few arms
 # of a sweep one job: the others differ in one value
 JOBS = {
     "table1": ["attack=advdm"],
+    "table1_cdl": ["attack=advdm"],
     "figure6": ["model=mini_b"],
     "figure8": ["attack.radius=4"],
     "transfer": ["attack=advdm", "surrogate=mini_b"],
@@ -45,6 +47,32 @@ def test_every_cell_composes(name: str) -> None:
                 assert (arm.choices["trainer"], arm.choices["sampler"]) == ("cdl", "quality")
             if arm.name == "clean":
                 assert arm.choices["attack"] == "none" and not arm.config["purifier"]
+        for claim in comparison.config["compare"]["claims"]:
+            rivals = {*claim["rivals"], claim["arm"]}
+            assert defended(comparison.arms, claim["arm"]) <= rivals
+
+
+def defended(listed: Sequence[arms.Arm], name: str) -> set[str]:
+    """The arms whose defense is set against that of an arm: of the same attack, not undefended."""
+    attack = next(arm.config["attack"] for arm in listed if arm.name == name)
+    same = [arm for arm in listed if arm.config["attack"] == attack]
+    return {arm.name for arm in same if arm.config["purifier"] or arm.choices["trainer"] == "cdl"}
+
+
+def test_a_sweep_declares_the_claims_of_all_its_jobs() -> None:
+    for name in NAMES:
+        cfg = config.compose([f"experiment={name}"], hydra=True)
+        declared = len(jobs(name)) * len(cfg.compare.claims)
+        assert cfg.compare.family == (declared or None if cfg.hydra.sweeper.params else None), name
+
+
+def test_no_experiment_says_again_what_ours_says() -> None:
+    """It would win over ours in silence, should the two ever differ."""
+    for file in (config.folder() / "experiment").glob("*.yaml"):
+        for arm in yaml.safe_load(file.read_text()).get("compare", {}).get("arms", ()):
+            groups = config.given(arm["overrides"])
+            if groups.get("purifier") == "ours":
+                assert not groups.keys() & {"trainer", "sampler"}, (file.name, arm)
 
 
 @pytest.mark.slow
@@ -56,6 +84,19 @@ def test_table_1_is_a_grid_of_77() -> None:
     tasks = cells.merge(cell for found in planned for _, _, cell in found)
     attacks = [task for task in tasks if task.stage == "protect"]
     assert len(attacks) == 2 + 1  # one for all purifiers, and that of the clean arm
+
+
+@pytest.mark.slow
+def test_table_1_under_cdl_differs_in_trainer_and_sampler_only() -> None:
+    plain, cdl = (command.comparison(jobs(name)[0]) for name in ("table1", "table1_cdl"))
+    assert [arm.name for arm in cdl.arms] == [arm.name for arm in plain.arms]
+    assert cdl.config["compare"]["claims"] == plain.config["compare"]["claims"]
+    for name, of_arm in cdl.cells.items():
+        for person, cell in of_arm.items():
+            other = plain.cells[name][person]
+            before = [stage for stage in cell if stage.startswith(("protect", "purify"))]
+            assert [cell[s].key for s in before] == [other[s].key for s in before]
+    assert {(a.choices["trainer"], a.choices["sampler"]) for a in cdl.arms} == {("cdl", "quality")}
 
 
 def test_what_trains_nothing_says_so() -> None:
