@@ -63,9 +63,9 @@ class Folder:
     arms: list[Arm]
     people: list[str] = field(default_factory=lambda: ["person_000", "person_001"])
     claims: list[dict[str, Any]] = field(default_factory=list)
-    family: int | None = None
     flags: dict[str, Any] = field(default_factory=dict)
     worst: dict[str, list[str]] = field(default_factory=dict)
+    family: int | None = None
 
     def write(self) -> Path:
         """Write everything and return the folder."""

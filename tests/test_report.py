@@ -192,6 +192,32 @@ def test_a_claim_says_its_hardest_rival_its_test_and_what_it_could_reach(tmp_pat
     assert "hardest rival metacloak; 7 people are too few for a test." in text
 
 
+def of_family(people, *metrics):
+    unit = {"prompt": None, "sample": 0, "better": "lower"}
+    return [
+        {"arm": arm.name, "person": f"person_{p}", "metric": metric, "value": 0.1 + p / 100, **unit}
+        for arm in ARMS
+        for p in range(people)
+        for metric in metrics
+    ]
+
+
+@pytest.mark.parametrize("others", [[], rows(8)])
+def test_what_figures_1_and_2_measure_stands_in_the_table(tmp_path, pictures, others):
+    """Alone, and beside the scores of the personalized model."""
+    measured = of_family(8, "mismatch.clean", "mismatch.purified", "shortcut_noise.class+token")
+    measured += of_family(8, "mismatch.../../x", "something.else")
+    _, folder = written(tmp_path, pictures, people=8, rows=[*others, *measured])
+    text = (folder / "table.md").read_text()
+    assert "| arm | clean ↓ | purified ↓ |" in text and "| arm | class+token ↓ |" in text
+    assert "| metacloak | 0.135 [" in text and "else" not in text and "../x" not in text
+    assert ("| arm | people | IMS ↑ | Q ↑ | overall ↑ | attack knows |" in text) == bool(others)
+    compared = json.loads((folder / "comparison.json").read_text())["comparisons"]
+    assert {"mismatch.purified", "shortcut_noise.class+token"} <= {c["metric"] for c in compared}
+    _, folder = written(tmp_path, pictures, people=8)
+    assert "Person or noise" not in (folder / "table.md").read_text()
+
+
 def test_eight_people_without_a_comparison_are_not_called_fewer(tmp_path, pictures):
     _, folder = written(tmp_path, pictures, people=8, compare={"clean": None})
     assert "Fewer than 8" not in (folder / "table.md").read_text()

@@ -159,7 +159,7 @@ def test_a_sweeps_claims_are_one_family_though_some_of_its_jobs_lack(tmp_path):
     def folder(name, experiment, attack, family=None):
         claim = {"metric": "ims", "arm": f"{attack}+ours", "rivals": [attack]}
         arms = [Arm("none"), Arm(attack), Arm(attack, "ours")]
-        made = Folder(tmp_path, name, arms, PEOPLE, [claim], family).write()
+        made = Folder(tmp_path, name, arms, PEOPLE, [claim], family=family).write()
         record = json.loads((made / "record.json").read_text())
         for choices in record["choices"].values():
             choices["experiment"] = experiment
@@ -171,6 +171,32 @@ def test_a_sweeps_claims_are_one_family_though_some_of_its_jobs_lack(tmp_path):
     for folders, family in (([one], 14), ([one, two], 14), ([one, two, other], 15)):
         verdicts = [v for found in loaded.load(folders).verdicts.values() for v in found]
         assert {v["adjusted"] for v in verdicts} == {family * 0.5**8}
+
+
+def test_what_figures_1_and_2_measure_is_drawn(tmp_path):
+    """Rows of nothing else are a report too."""
+    folder = tmp_path / "figure2"
+    folder.mkdir()
+    unit = {"better": "lower", "sample": 0}
+    measured = [
+        {"arm": arm, "person": f"p{n}", "metric": f"mismatch.{of}", "value": 0.1 * n, **unit}
+        for arm in ("aspl", "$\\frac$ <b>")
+        for n in range(8)
+        for of in ("protected", "purified", "../../x")
+    ]
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in measured))
+    write([folder], tmp_path / "report")
+    page = (tmp_path / "report" / "report.html").read_text()
+    section = page.partition('<section id="noise"')[2].partition("</section>")[0]
+    assert "aspl, purified</th><td" in section and "0.350 [" in section
+    assert "<b>" not in section and "&lt;b&gt;" in section
+    drawn = sorted(file.name for file in (tmp_path / "report" / "figures").glob("*.svg"))
+    assert drawn == [
+        "bars-mismatch.svg",
+        "matrix-mismatch.protected.svg",
+        "matrix-mismatch.purified.svg",
+    ]
+    assert "mismatch.purified" in (tmp_path / "report" / "tables" / "matrix.md").read_text()
 
 
 def test_a_star_stands_where_all_rows_are_of_the_folder_that_won_it(tmp_path):

@@ -67,10 +67,11 @@ def write(
         out.mkdir(parents=True, exist_ok=True)
         check_writable(out)
         radius, cost = plots.over_radius(results, means), plots.over_cost(results, means)
-        drawn = {"radius": list(radius), "cost": list(cost)}
+        families = plots.of_families(results, means)
+        drawn = {"radius": list(radius), "cost": list(cost), "families": list(families)}
         text = page.render(results, means, found, drawn, album)
         (out / "report.html").write_text(text, encoding="utf-8")
-        count = _save(found, [*drawn["radius"], *drawn["cost"]], out / "figures")
+        count = _save(found, [figure for of in drawn.values() for figure in of], out / "figures")
         tables = paper.write(found, out / "tables")
     return [
         f"{out / 'report.html'}: {len(text.encode()) / 1e6:.1f} MB. {album.remark()}",
@@ -85,7 +86,7 @@ def _save(found: Sequence[Matrix], drawn: Sequence[plots.Figure], folder: Path) 
         size = (2 + CELL[0] * len(matrix.defenses), 1.4 + CELL[1] * len(matrix.attacks))
         figures.save(figures.heatmap(matrix), f"matrix-{matrix.metric}", folder, size)
     for figure in drawn:
-        figures.save(figure.draw, figure.name, folder)
+        figures.save(figure.draw, figure.name, folder, figure.size)
     return len(found) + len(drawn)
 
 

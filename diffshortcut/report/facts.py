@@ -20,12 +20,12 @@ from diffshortcut.comparison import (
     people_means,
     recovery,
 )
+from diffshortcut.report import measures
 from diffshortcut.report.worst import Worst
-from diffshortcut.statistics import Estimate
+from diffshortcut.statistics import Estimate, mean
 
 log = logging.getLogger(__name__)
 Flags = Mapping[str, Mapping[str, Mapping[str, str]]]  # arm -> flag -> person -> what was seen
-HEADLINE = (*PRIMARY, "liqe", "clip_iqac", "no_face", "perceptual_purified")
 
 
 @dataclass(frozen=True)
@@ -74,9 +74,8 @@ class Facts:
 
     @cached_property
     def metrics(self) -> list[str]:
-        """The headline metrics that were measured."""
-        measured = {metric for _, metric in self._groups}
-        return [metric for metric in HEADLINE if metric in measured]
+        """Those that were measured and are shown (measures.py)."""
+        return measures.shown(metric for _, metric in self._groups)
 
     @cached_property
     def _groups(self) -> dict[tuple[str, str], list[Row]]:
@@ -93,6 +92,11 @@ class Facts:
         """Over people, of their means over images; None if it was not measured."""
         people = self._people.get((arm, metric))
         return fmean(people.values()) if people else None
+
+    def estimate(self, arm: str, metric: str) -> Estimate | None:
+        """The mean with its interval; None if it was not measured."""
+        people = self._people.get((arm, metric))
+        return mean(list(people.values())) if people else None
 
     def means(self) -> dict[tuple[str, str], float]:
         """Those of every arm and metric."""
@@ -122,7 +126,7 @@ class Facts:
     @cached_property
     def comparisons(self) -> list[Comparison]:
         """Each arm against its baselines, its rivals in a claim and what it is declared to be
-        paired with, in the headline metrics both were measured in."""
+        paired with, in the shown metrics both were measured in."""
         claimed = [(claim.arm, rival) for claim in self.claims for rival in claim.rivals]
         asked = [(arm, against) for arm in self.arms for against in self.baselines.of(arm)]
         return [

@@ -5,13 +5,14 @@ Colors are Okabe and Ito's, which the color-blind can tell apart; lines differ b
 
 import io
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from diffshortcut.report.labels import NONE
 from diffshortcut.report.matrix import Lines, Matrix, Point
 from diffshortcut.report.sheet import ARROWS, TITLES, number
+from diffshortcut.statistics import Estimate
 
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7f6f5f", "#333399")
 MARKERS = "osD^vPX"  # not as many as colors, so that pairs repeat late
@@ -22,6 +23,7 @@ SHORTEST = 1e-3  # seconds that a logarithmic axis shows
 STYLE: Any = {
     "font.family": "sans-serif",
     "font.size": 11,
+    "text.parse_math": False,  # an arm may be called $x$
     "svg.fonttype": "none",
     "svg.hashsalt": "diffshortcut",
     "pdf.fonttype": 42,
@@ -82,6 +84,30 @@ def scatter(attack: str, metric: str, better: str | None, points: Sequence[Point
         axes.set(title=attack, ylabel=_axis(metric, better))
         axes.set_xlabel("purification, seconds per person")
         _label(figure, axes, points)
+
+    return draw
+
+
+def bars(axis: str, arms: Mapping[str, Mapping[str, Estimate]]) -> Draw:
+    """A group of bars per arm, a bar per name in it, lines where there are intervals."""
+
+    def draw(figure: Any) -> None:
+        axes = figure.subplots()
+        names = list(dict.fromkeys(name for of in arms.values() for name in of))
+        width = 0.8 / len(names)
+        for turn, name in enumerate(names):
+            color, shift = COLORS[turn % len(COLORS)], (turn - (len(names) - 1) / 2) * width
+            found = [(n + shift, of[name]) for n, of in enumerate(arms.values()) if name in of]
+            values = [estimate.value for _, estimate in found]
+            axes.barh([at for at, _ in found], values, width * 0.9, color=color, label=name)
+            for at, estimate in found:
+                if estimate.low is not None:
+                    axes.plot((estimate.low, estimate.high), (at, at), color=INK, linewidth=1)
+        axes.axvline(0, color=SOFT, linewidth=0.8)
+        axes.set_yticks(range(len(arms)), list(arms))
+        axes.invert_yaxis()
+        axes.set_xlabel(axis)
+        figure.legend(loc="outside lower center", ncols=2)
 
     return draw
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from diffshortcut.comparison import direction
-from diffshortcut.report.facts import HEADLINE
+from diffshortcut.report import measures
 from diffshortcut.report.labels import CLEAN, NONE
 from diffshortcut.report.loaded import Entry, Results
 from diffshortcut.statistics import Estimate, deviation, mean
@@ -62,9 +62,9 @@ Means = Mapping[tuple[str, str], Mapping[str, float]]  # (arm, metric) -> person
 
 
 def matrices(results: Results, means: Means) -> list[Matrix]:
-    """One per headline metric that was measured."""
-    measured = {metric for _, metric in means}
-    return [_matrix(results, means, metric) for metric in HEADLINE if metric in measured]
+    """One per metric that was measured and is shown (measures.py)."""
+    shown = measures.shown(metric for _, metric in means)
+    return [_matrix(results, means, metric) for metric in shown]
 
 
 def _matrix(results: Results, means: Means, metric: str) -> Matrix:
@@ -195,3 +195,17 @@ def costs(results: Results, means: Means, metric: str) -> dict[str, list[Point]]
             point = Point(seconds, _mean(tuple(people.values())), entry.place.defense)
             found.setdefault(entry.place.attack, []).append(point)
     return found
+
+
+def members(results: Results, means: Means, family: str) -> dict[str, dict[str, Estimate]]:
+    """Arm -> member of a family of metrics -> mean, of the arms that have any."""
+    metrics = [m for m in measures.shown(m for _, m in means) if measures.family(m) == family]
+    found = {
+        entry.name: {
+            measures.member(m): _mean(tuple(means[entry.name, m].values()))
+            for m in metrics
+            if (entry.name, m) in means
+        }
+        for entry in results.entries
+    }
+    return {arm: of for arm, of in found.items() if of}

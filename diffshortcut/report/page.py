@@ -67,6 +67,7 @@ def render(
         people=sorted({row["person"] for row in results.rows}),
         curves=drawn["radius"],
         scatters=drawn["cost"],
+        families=drawn["families"],
         album=album,
         entries=results.entries,
         cells={m.metric: {c.entry.name: c for c in m.cells.values()} for m in matrices},

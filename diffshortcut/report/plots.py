@@ -6,26 +6,27 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from diffshortcut.comparison import PRIMARY, direction
-from diffshortcut.report import figures
+from diffshortcut.report import figures, measures
 from diffshortcut.report.loaded import Results
-from diffshortcut.report.matrix import Means, Point, costs, curves
+from diffshortcut.report.matrix import Means, Point, costs, curves, members
 from diffshortcut.report.sheet import TITLES
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A drawing and the numbers in it, as a table."""
+    """A drawing and the numbers in it, as a table; without an `x` the points have names only."""
 
     name: str
     title: str
     draw: figures.Draw
     x: str
     points: list[tuple[str, Point]]
+    size: tuple[float, float] = figures.SIZE
 
     @property
     def svg(self) -> Markup:
         """For the page; matplotlib has escaped its texts."""
-        return Markup(figures.inline(self.draw, self.name))
+        return Markup(figures.inline(self.draw, self.name, self.size))
 
 
 def over_radius(results: Results, means: Means) -> Iterator[Figure]:
@@ -56,6 +57,22 @@ def over_cost(results: Results, means: Means) -> Iterator[Figure]:
             x="seconds",
             points=[(point.label, point) for point in points],
         )
+
+
+def of_families(results: Results, means: Means) -> Iterator[Figure]:
+    """A figure per family of metrics that was measured: bars of every arm and member."""
+    for family, title in measures.FAMILIES.items():
+        arms = members(results, means, family)
+        points = [(f"{arm}, {m}", Point(0.0, e)) for arm, of in arms.items() for m, e in of.items()]
+        if points:
+            yield Figure(
+                name=_slug(f"bars-{family}"),
+                title=title,
+                draw=figures.bars(family.replace("_", " "), arms),
+                x="",
+                points=points,
+                size=(6.4, 1.8 + 0.14 * len(points) + 0.1 * len(arms)),
+            )
 
 
 def _slug(name: str) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from diffshortcut.comparison import PRIMARY, Comparison
-from diffshortcut.report import flagged, published, purification, visibility
+from diffshortcut.report import flagged, measures, published, purification, visibility
 from diffshortcut.report.facts import Facts
 from diffshortcut.report.sheet import ARROWS, TITLES, Sheet, as_markdown, interval, number
 from diffshortcut.statistics import MIN_PEOPLE
@@ -13,16 +13,23 @@ VERSIONS = ("clean", "protected", "random")  # of the images, in stages/protect.
 
 def sheets(facts: Facts) -> list[Sheet]:
     """The means per arm, and every other table that has something to say."""
-    found = [_means(facts), _differences(facts), _recoveries(facts), _objectives(facts)]
+    found = [
+        _means(facts),
+        *_families(facts),
+        _differences(facts),
+        _recoveries(facts),
+        _objectives(facts),
+    ]
     found += [visibility.sheet(facts), purification.sheet(facts), flagged.sheet(facts)]
     found.append(published.sheet(facts))
     return [sheet for sheet in found if sheet.rows]
 
 
 def _means(facts: Facts) -> Sheet:
-    titles = [_title(metric, facts) for metric in facts.metrics]
+    headline = [metric for metric in facts.metrics if not measures.family(metric)]
+    titles = [_title(metric, facts) for metric in headline]
     rows = [
-        [arm, str(facts.people(arm)), *(_mean(facts, arm, m) for m in facts.metrics)]
+        [arm, str(facts.people(arm)), *(_mean(facts, arm, m) for m in headline)]
         + [", ".join(facts.knows.get(arm, ())) or "-"]
         for arm in facts.arms
     ]
@@ -31,6 +38,22 @@ def _means(facts: Facts) -> Sheet:
 
 def _mean(facts: Facts, arm: str, metric: str) -> str:
     return number(facts.mean(arm, metric)) + "*" * facts.starred(arm, metric)
+
+
+def _families(facts: Facts) -> list[Sheet]:
+    """A table per family of metrics, a column per member; without rows if it was not measured."""
+    found = []
+    for family, title in measures.FAMILIES.items():
+        metrics = [metric for metric in facts.metrics if measures.family(metric) == family]
+        header = [measures.member(m) + ARROWS[facts.better(m)] for m in metrics]
+        cells = {arm: [_interval(facts, arm, m) for m in metrics] for arm in facts.arms}
+        rows = [[arm, *line] for arm, line in cells.items() if set(line) - {"-"}]
+        found.append(Sheet(title, ["arm", *header], rows))
+    return found
+
+
+def _interval(facts: Facts, arm: str, metric: str) -> str:
+    return interval(facts.estimate(arm, metric)) + "*" * facts.starred(arm, metric)
 
 
 def _title(metric: str, facts: Facts) -> str:
