@@ -104,10 +104,10 @@ def _show(entry: index.Entry) -> None:
 
 
 @hydra.main(version_base="1.3", config_path=str(config.folder()), config_name="config")
-def _app(_: DictConfig) -> None:
+def _app(cfg: DictConfig) -> None:
     overrides = list(HydraConfig.get().overrides.task)
     if HydraConfig.get().mode is RunMode.MULTIRUN:
-        _launch_one_of_many(overrides)
+        _launch_one_of_many(overrides, fail_fast=cfg.runtime.fail_fast)
         return
     try:
         failures = launch(overrides)
@@ -117,14 +117,19 @@ def _app(_: DictConfig) -> None:
         sys.exit(1)
 
 
-def _launch_one_of_many(overrides: Sequence[str]) -> None:
-    """Say now what is wrong: after all jobs Hydra passes on the first one's error only."""
+def _launch_one_of_many(overrides: Sequence[str], *, fail_fast: bool) -> None:
+    """Say now what is wrong: after all jobs Hydra passes on the first one's error only.
+
+    With `fail_fast` it ends the process of Hydra's own launcher, which would go on after an error.
+    """
     try:
         if failures := launch(overrides):
             raise UserError(f"stages not done: {len(failures)}")
     except Exception as error:
         known = isinstance(error, (UserError, *usage.CONFIG_ERRORS))
         log.error("%s: %s", " ".join(overrides), usage.line(error, overrides), exc_info=not known)
+        if fail_fast and str(HydraConfig.get().launcher.get("_target_")).endswith(".BasicLauncher"):
+            sys.exit(1)
         raise
 
 

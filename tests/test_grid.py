@@ -101,6 +101,33 @@ def test_jobs_do_not_try_again_what_the_graph_could_not_do(
     assert Record.of(swept, Store(world.root / "store")).failures == {}
 
 
+def test_the_status_names_what_a_grid_stopped_at(world: World) -> None:
+    world.failing = {("personalize", "bob")}
+    swept = [[*job, "runtime.fail_fast=true"] for job in jobs(world, ("random",))]
+    with pytest.raises(RuntimeError, match="it broke"):
+        prepared(swept)
+    [failure] = Record.of(swept, Store(world.root / "store")).failures.values()
+    assert failure["title"].startswith("personalize bob") and failure["reason"] == "it broke"
+
+
+def test_workers_note_what_they_stop_at_and_name_its_log(world: World) -> None:
+    from diffshortcut.launch.workers import _Run
+
+    swept = jobs(world, ("random",))
+    tasks = command.comparison(swept[0]).tasks
+    store = Store(world.root / "store")
+    record = Record.of(swept, store)
+    record.folder.mkdir(parents=True)
+    shown = board.Board(tasks, store)
+    cluster: Any = None
+    grid = _Run(tasks, cluster, {"fail_fast": True}, {"retries": 0}, shown, record)
+    failure = cells.Failure(tasks[0], "it broke", Path("logs/a.log"))
+    with pytest.raises(UserError, match=r"fail_fast: .*: it broke \(logs/a.log\)$"):
+        grid._fail(failure)
+    assert record.failures[tasks[0].key]["log"] == "logs/a.log"
+    assert shown.states[tasks[0].key] == "failed"
+
+
 def test_a_job_that_cannot_be_composed_stops_no_other(world: World) -> None:
     wrong = world.overrides("attack=nothing")
     made = prepared([wrong, *jobs(world, ("random",))])

@@ -43,6 +43,14 @@ def test_every_job_of_a_sweep_runs_and_says_what_is_wrong(tmp_path: Path) -> Non
     assert "seed=2: " not in done.stderr and done.stderr.splitlines()[-1] == "error: wrong 0"
 
 
+@pytest.mark.parametrize(("seeds", "stopped"), [("2,0,4", "seed=0"), ("2,1,4", "seed=1")])
+def test_a_sweep_may_stop_at_the_first_that_fails(tmp_path: Path, seeds: str, stopped: str) -> None:
+    done = main(tmp_path, "--multirun", f"seed={seeds}", "runtime.fail_fast=true")
+    jobs = [word for word in done.stdout.split() if word.startswith("seed=")]
+    assert done.returncode == 1 and jobs == ["seed=2", stopped]
+    assert f"{stopped}" in done.stderr and "Traceback" not in done.stderr
+
+
 def test_a_sweep_without_mistakes_is_a_success(tmp_path: Path) -> None:
     assert main(tmp_path, "seed=2,4", "-m").returncode == 0
 

@@ -127,7 +127,17 @@ def _run(
 ) -> list[Failure]:
     with Board(todo, store) as board:
         if options["workers"] == 0:
-            return cells.run(todo, store=store, runtime=runtime, observe=board.tell)
+            try:
+                return cells.run(todo, store=store, runtime=runtime, observe=board.tell)
+            except Exception as error:  # fail_fast
+                record.write_failures(
+                    [
+                        Failure(task, str(error) or type(error).__name__)
+                        for task in todo
+                        if board.states[task.key] == "running"
+                    ]
+                )
+                raise
         from diffshortcut.launch import workers
 
         return workers.run(

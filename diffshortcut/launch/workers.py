@@ -154,12 +154,13 @@ class _Run:
             self.ready[task.key] = None
 
     def _fail(self, failure: Failure) -> None:
-        if self.fail_fast:
-            raise UserError(f"fail_fast: {failure.task.title}: {failure.reason}")
         self.failures[failure.task.key] = failure
         self.record.write_failures(list(self.failures.values()))  # for `grid status`
-        self.graph.done(failure.task.key)
         self.board.tell(failure.task, "failed")
+        if self.fail_fast:
+            where = f" ({failure.log})" if failure.log else ""
+            raise UserError(f"fail_fast: {failure.task.title}: {failure.reason}{where}")
+        self.graph.done(failure.task.key)
 
 
 def is_light(task: Task) -> bool:
