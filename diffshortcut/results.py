@@ -105,6 +105,7 @@ def write(
     from rich.console import Console
 
     from diffshortcut.report import summary
+    from diffshortcut.report.sheet import as_markdown
 
     done = comparison.without(failures)
     if not done.cells:
@@ -124,7 +125,7 @@ def write(
     missing = [f"Not done: {failure.task.title}: {failure.reason}" for failure in failures]
     (folder / TABLE).write_text("\n".join([text.getvalue(), *missing]))
     with (folder / "table.md").open("a") as stream:
-        stream.writelines(f"* {line}\n" for line in missing)
+        stream.writelines(f"* {as_markdown(line)}\n" for line in missing)
     if comparison.config["logger"]["name"] != "none":
         from diffshortcut.report import tracked
 

@@ -1,10 +1,13 @@
 """Statistics against scipy and values worked by hand."""
 
+import html
+import re
 import warnings
 from itertools import product
 
 import numpy as np
 import pytest
+from markdown_it import MarkdownIt
 from scipy import stats
 
 from diffshortcut.comparison import (
@@ -17,7 +20,7 @@ from diffshortcut.comparison import (
     people_means,
     recovery,
 )
-from diffshortcut.report.sheet import Sheet
+from diffshortcut.report.sheet import Sheet, as_markdown
 from diffshortcut.statistics import (
     bootstrap,
     deviation,
@@ -361,6 +364,22 @@ def test_names_cannot_break_out_of_a_table():
     csv = Sheet("t", ["h"], [[text] for text in texts]).csv().split("\n")
     assert csv[1:5] == [f"'{text}" for text in texts[:4]] and csv[5:9] == texts[4:]
     assert sheet.csv().endswith("""'=1+1,"+0.140 [+0.100, -0.200]"\n""")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["[x](javascript:alert(1))", "![x](http://x/y)", "[x][y]", "[x]: y", "*x*", "**x**", "1*2*",
+     "_x_", "__x__", "`x`", "~~x~~", "a\\|b", "\\[x](y)", "\\`x`", "<u>x</u>", "x\\"],
+)  # fmt: skip
+def test_a_name_is_no_markup(name):
+    """As a CommonMark reader with tables sees it: only text, and all of it."""
+    reader = MarkdownIt("commonmark").enable(["table", "strikethrough"])
+    table = Sheet("t", ["arm", "IMS"], [[name, "0.504*"], [name, "0.8 [0.7, 0.9]"]]).markdown()
+    page = reader.render(table + "\n* " + as_markdown(name) + "\n")
+    tags = set(re.findall(r"<(\w+)", page)) - {"h2", "table", "thead", "tbody", "tr", "th", "td"}
+    assert tags == {"ul", "li"}
+    assert page.count(html.escape(name)) == 3 and "<td>0.504*</td>" in page
+    assert "0.8 [0.7, 0.9]" in table and "| 0.504* |" in table
 
 
 def test_a_row_of_latex_is_no_option_of_the_row_before():

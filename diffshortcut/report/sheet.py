@@ -123,9 +123,17 @@ def as_tex(text: str) -> str:
     return " ".join(text.split()).translate(TEX)
 
 
+MARKUP = re.compile(
+    r"[\\`|~]"
+    r"|\*(?!$)|(?<!\d)\*"  # no star of a figure
+    r"|(?<![^\W_])_|_(?![^\W_])"  # none within a word
+    r"|\](?=[(\[:])"  # no end of an interval
+)
+
+
 def as_markdown(text: str) -> str:
-    """The text in one line, with what would be HTML or the end of a cell escaped."""
-    return html.escape(" ".join(text.split()), quote=False).replace("|", r"\|")
+    """The text in one line, with what would be HTML, markup or the end of a cell escaped."""
+    return html.escape(MARKUP.sub(r"\\\g<0>", " ".join(text.split())), quote=False)
 
 
 def as_csv(text: str) -> str:
