@@ -29,6 +29,9 @@ class Told:
 def main() -> None:
     """Print the state of a grid, by default of the newest in outputs/store."""
     words = sys.argv[1:]
+    if {"--help", "-h"} & set(words):
+        print(f"usage: {USAGE}")
+        return
     try:
         if words[:1] != ["status"] or len(words) > 2:
             raise UserError(USAGE)

@@ -4,7 +4,7 @@ Takes the arguments of `diffshortcut.run`, of a sweep too, and runs nothing but 
 and disk are what like stages of this store took: of the same config for other people, else of the
 method.
 FLOPs and needed memory are counted without running anything (`cost`), which takes seconds to
-minutes: `--quick` leaves them out.
+minutes: `--quick` leaves them out. `--verify` composes what the index says to be finished.
 """
 
 import sys
@@ -25,7 +25,8 @@ from diffshortcut.report.sheet import Sheet
 from diffshortcut.store import MARKER, Store
 from diffshortcut.weights.registry import Entry, size
 
-QUICK = "--quick"
+QUICK, VERIFY = "--quick", "--verify"
+HELP = {"--help", "-h"}
 HEADER = ["stage", "method", "there", "to do", "time", "memory", "disk", *columns.HEADER]
 Like = tuple[str, str]  # a stage, and its config's digest or its method
 
@@ -165,16 +166,21 @@ def summary(found: list[Line]) -> str:
 
 def main() -> None:
     """Print the plan of a command line."""
-    words = [word for word in sys.argv[1:] if word != QUICK]
-    cost = QUICK not in sys.argv
+    asked = sys.argv[1:]
+    if HELP & set(asked):
+        print(__doc__)
+        return
+    words = [word for word in asked if word not in (QUICK, VERIFY)]
+    cost = QUICK not in asked
     quiet_libraries()
     from rich.console import Console
 
     console = Console(width=None if sys.stdout.isatty() else 120)
     header = HEADER if cost else HEADER[: -len(columns.HEADER)]
     with usage.one_line(words), weights.unfetched() as absent:
+        usage.check_flags(words, [*sorted(sweep.FLAGS), QUICK, VERIFY, *sorted(HELP)])
         words = config.adopt(words)
-        title, found, device = _planned(words)
+        title, found, device = _planned(words, verify=VERIFY in asked)
         rows = [line.cells(cost=cost) for line in found]
         console.print(Sheet(title, header, rows).rich())
         missing = command.lacking(task for line in found for task in line.told.tasks)
@@ -196,11 +202,14 @@ def _to_fetch(absent: Mapping[str, Entry]) -> list[str]:
     ]
 
 
-def _planned(words: Sequence[str]) -> tuple[str, list[Line], str]:
-    """A title, the lines and the device; finished jobs of a sweep are not composed."""
+def _planned(words: Sequence[str], *, verify: bool) -> tuple[str, list[Line], str]:
+    """A title, the lines and the device; finished jobs of a sweep are not composed.
+
+    `verify`: no entry of the index is trusted.
+    """
     launch.register()
     jobs = sweep.expand(words).jobs
-    known = [index.find(job) if len(jobs) > 1 else None for job in jobs]
+    known = [index.find(job) if len(jobs) > 1 and not verify else None for job in jobs]
     entries = [entry for entry in known if entry]
     finished = {tuple(stage) for entry in entries for stage in entry.stages}
     todo = [job for job, entry in zip(jobs, known, strict=True) if not entry]

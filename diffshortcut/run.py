@@ -49,6 +49,7 @@ def main() -> None:
         return
     if set(completion.ASKED) & set(sys.argv[1:]):
         completion.extend()
+        launch_plugin.register()
         _app()
         return
     traced = bool(os.environ.get("HYDRA_FULL_ERROR"))

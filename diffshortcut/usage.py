@@ -61,13 +61,21 @@ def _remarks(text: str) -> dict[str, str]:
     return {**by_zoo, **own}
 
 
+def check_flags(words: Sequence[str], known: Sequence[str]) -> None:
+    """UserError for a word that begins with - and is not `known`."""
+    for word in words:
+        if word.startswith("-") and word not in known:
+            close = suggest(word, known)
+            raise UserError(f"no option '{word}'.{close} There are: {', '.join(known)}")
+
+
 def explain(error: Exception, overrides: Sequence[str]) -> str:
     """One line for an error of composing, with the close match where there is one."""
     message = str(error)
     if isinstance(error, MissingConfigException) and (
-        found := re.search(r"Could not (?:find|load) '([^'/]+)/([^']+)'", message)
+        found := re.search(r"Could not (?:find|load) '((?:hydra/)?[^'/]+)/([^']+)'", message)
     ):
-        return _wrong_option(*found.groups())
+        return _wrong_option(found[1], found[2], error.options or ())
     full = f"{message}\n{error.__cause__}"
     if "is not in struct" in full and (found := re.search(r"full_key: (\S+)", full)):
         return _wrong_key(found[1], overrides)
@@ -116,8 +124,8 @@ def _unreadable(error: OverrideParseException) -> str:
     return f"{error.override} cannot be read as a value.{hint}"
 
 
-def _wrong_option(group: str, option: str) -> str:
-    options = config.groups().get(group, [])
+def _wrong_option(group: str, option: str, known: Sequence[str]) -> str:
+    options = config.groups().get(group, known)  # Hydra knows its own
     return f"no {group} '{option}'.{suggest(option, options)} There are: {', '.join(options)}"
 
 

@@ -153,6 +153,7 @@ def test_the_zoos_have_the_same_keys() -> None:
         ("attack=metacloac", "no attack 'metacloac'. Did you mean 'metacloak'?"),
         ("purifier=[jpeg,srr]", "no purifier 'srr'. Did you mean 'sr'?"),
         ("purifier=gaussian/legcy", "Did you mean 'gaussian/legacy'?"),
+        ("hydra/launcher=grph", "no hydra/launcher 'grph'. Did you mean 'graph'?"),
         ("atack=aspl", "the config has no key 'atack'. Did you mean 'attack'?"),
         ("+atack=aspl", "the config has no key 'atack'. Did you mean 'attack'?"),
         ("attack=aspl attack.radus=3", "attack has no key 'radus'. Did you mean 'radius'?"),

@@ -452,6 +452,9 @@ def test_the_plan_of_a_sweep(world: World, monkeypatch: pytest.MonkeyPatch, caps
     assert "jobs: 2 | finished: 1" in said
     trained = next(line for line in said.splitlines() if "personalize" in line)
     assert [cell.strip() for cell in trained.split("│")][3:5] == ["2", "2"]
+    sys.argv.append("--verify")
+    plan.main()
+    assert "jobs: 2 | finished: 0" in capsys.readouterr().out
 
 
 def test_jobs_are_those_that_hydra_launches(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from diffshortcut import cells, command, keys, plan, weights
+from diffshortcut import cells, command, grid, keys, plan, weights
 from diffshortcut.errors import UserError
 from diffshortcut.store import MARKER, Store
 
@@ -94,6 +94,7 @@ def test_a_finished_command_has_nothing_to_do(tmp_path: Path) -> None:
         ("purifier=jpg", "Did you mean 'jpeg'"),
         ("seed=x", "seed must be int"),
         ("attack=[a", "cannot"),
+        ("--vrify", "no option '--vrify'. Did you mean '--verify'?"),
     ],
 )
 def test_a_mistake_is_one_line(word: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,6 +102,15 @@ def test_a_mistake_is_one_line(word: str, said: str, monkeypatch: pytest.MonkeyP
     with pytest.raises(SystemExit) as ended:
         plan.main()
     assert said in str(ended.value) and "\n" not in str(ended.value)
+
+
+@pytest.mark.parametrize(("module", "said"), [(plan, "what would run"), (grid, "grid status")])
+def test_help_is_an_answer(
+    module: Any, said: str, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["command", "--help"])
+    module.main()
+    assert said in capsys.readouterr().out
 
 
 def test_the_quick_command_runs_nothing_and_needs_no_torch(tmp_path: Path, capsys: Any) -> None:

@@ -45,6 +45,7 @@ def test_options_of_a_word(word, offered):
         ("purifier=gaussian/", ["purifier=gaussian/legacy"]),
         ("attack=aspl attack.ra", ["attack.radius="]),
         ("surr", ["surrogate=", "surrogate_prior."]),
+        ("hydra/launcher=gr", ["hydra/launcher=graph"]),
     ],
 )
 def test_the_shell_is_answered(line, offered):
