@@ -171,6 +171,9 @@ def test_a_sweeps_claims_are_one_family_though_some_of_its_jobs_lack(tmp_path):
     for folders, family in (([one], 14), ([one, two], 14), ([one, two, other], 15)):
         verdicts = [v for found in loaded.load(folders).verdicts.values() for v in found]
         assert {v["adjusted"] for v in verdicts} == {family * 0.5**8}
+    write([one, two], tmp_path / "report")
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert "Holm's correction is over 14:" in page
 
 
 def test_what_figures_1_and_2_measure_is_drawn(tmp_path):

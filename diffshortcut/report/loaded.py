@@ -43,7 +43,8 @@ class Results:
     """What the folders say together.
 
     `verdicts` are the declared claims of each folder by its name, `adjusted` over those of all
-    folders, and with the star that this leaves; `remarks` say what is missing.
+    folders, `family` in number with those of jobs that are not here, and with the star that this
+    leaves; `remarks` say what is missing.
     """
 
     rows: Sequence[Row]
@@ -51,6 +52,7 @@ class Results:
     verdicts: dict[str, list[Mapping[str, Any]]]
     commands: dict[str, str]
     remarks: list[str]
+    family: int = 0
 
 
 def load(folders: Sequence[Path]) -> Results:
@@ -92,6 +94,7 @@ def _joined(folders: Sequence[Path]) -> Results:
         verdicts=dict(zip(titles, verdicts, strict=True)),
         commands={t: _command(record) for t, record in zip(titles, records, strict=True) if record},
         remarks=list(_remarks(titles, records, comparisons)),
+        family=_declared(records, comparisons),
     )
 
 

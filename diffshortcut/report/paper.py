@@ -18,7 +18,7 @@ LEGEND = (
     "Mean ± standard deviation over {people} (of each person's mean over images). Bold: the best"
     " defense of an attack; underlined: the runner-up; both by the mean alone. *: better than every"
     f" rival of a declared claim, p ≤ {STAR} after Holm's correction over all claims of the joined"
-    f" folders, {MIN_PEOPLE} people or more."
+    f" folders and of their sweeps' other jobs, {MIN_PEOPLE} people or more."
 )
 COLUMNS = ["metric", "attack", "defense", "mean", "deviation", "low", "high", "people", "rank"]
 COLUMNS += ["star"]
