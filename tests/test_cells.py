@@ -314,6 +314,16 @@ def test_a_failure_stops_only_what_needs_it(world: World, capsys: Any) -> None:
     assert (place / "record.json").exists()
 
 
+def test_a_reason_is_no_markup_in_the_table(world: World) -> None:
+    def fail() -> None:
+        raise RuntimeError("<b> [x](javascript:y)\n# z")
+
+    world.during = {"personalize": fail}
+    assert world.launch("attack=aspl", "data.people=2")
+    [place] = (world.root / "outputs").iterdir()
+    assert r": &lt;b&gt; [x\](javascript:y) # z" in (place / "table.md").read_text()
+
+
 def test_fail_fast_stops_everything(world: World) -> None:
     world.failing = {("prior", "")}
     with pytest.raises(RuntimeError, match="it broke"):
