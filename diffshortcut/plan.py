@@ -8,36 +8,24 @@ minutes: `--quick` leaves them out. `--verify` composes what the index says to b
 """
 
 import sys
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
-from typing import Any, Protocol
 
-from diffshortcut import cells, command, config, index, keys, launch, sweep, usage, weights
+from diffshortcut import cells, command, config, index, keys, launch, past, sweep, usage, weights
 from diffshortcut.cells import STAGES, Task
 from diffshortcut.cost import columns
 from diffshortcut.cost.columns import Told
-from diffshortcut.disk import read_object
+from diffshortcut.past import Like, Staged, Took
 from diffshortcut.progress import quiet_libraries, track
 from diffshortcut.report.sheet import Sheet
-from diffshortcut.store import MARKER, Store
+from diffshortcut.store import Store
 from diffshortcut.weights.registry import Entry, size
 
 QUICK, VERIFY = "--quick", "--verify"
 HELP = {"--help", "-h"}
 HEADER = ["stage", "method", "there", "to do", "time", "memory", "disk", *columns.HEADER]
-Like = tuple[str, str]  # a stage, and its config's digest or its method
-
-
-@dataclass(frozen=True)
-class Took:
-    """What one stage took: seconds, bytes of memory at the peak, bytes on the disk."""
-
-    seconds: float
-    memory: int
-    disk: int
 
 
 @dataclass(frozen=True)
@@ -68,17 +56,6 @@ class Line:
         return [*took, *(self.told.cells() if cost else [])]
 
 
-class Staged(Protocol):
-    """What a plan has to know of a task."""
-
-    @property
-    def stage(self) -> str: ...
-    @property
-    def config(self) -> dict[str, Any]: ...
-    @property
-    def key(self) -> str: ...
-
-
 def lines(
     tasks: Sequence[Task], store: Store, finished: Iterable[Sequence[str]] = ()
 ) -> list[Line]:
@@ -89,13 +66,13 @@ def lines(
     known = {task.key for task in tasks}
     there = Counter((stage, name) for stage, name, key in finished if key not in known)
     todo = [task for task in tasks if not store.path(task.stage, task.key).is_dir()]
-    history = _history(store.root) if todo else {}
+    known_here = past.read(store.root) if todo else {}
     expected: dict[Like, list[Took | None]] = {like: [] for like in there}
     for task in tasks:
         expected.setdefault((task.stage, keys.method(task.config)), [])
     needed: dict[Like, list[Task]] = {like: [] for like in expected}
     for task in todo:
-        expected[task.stage, keys.method(task.config)].append(_expected(task, history))
+        expected[task.stage, keys.method(task.config)].append(past.expected(task, known_here))
         needed[task.stage, keys.method(task.config)].append(task)
     of_tasks = Counter((task.stage, keys.method(task.config)) for task in tasks)
     return [
@@ -111,8 +88,8 @@ def lines(
 
 def expected_seconds(tasks: Sequence[Staged], store: Store) -> dict[str, float | None]:
     """What each task will take, by its key; None if no stage like it has ever run in the store."""
-    history = _history(store.root)
-    found = {task.key: _expected(task, history) for task in tasks}
+    known = past.read(store.root)
+    found = {task.key: past.expected(task, known) for task in tasks}
     return {key: took.seconds if took else None for key, took in found.items()}
 
 
@@ -121,35 +98,6 @@ def duration(seconds: float) -> str:
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
-
-
-def _expected(task: Staged, history: Mapping[Like, list[Took]]) -> Took | None:
-    same = history.get((task.stage, keys.digest(task.config)))
-    like = same or history.get((task.stage, keys.method(task.config)))
-    if not like:
-        return None
-    columns = ((took.seconds, took.memory, took.disk) for took in like)
-    seconds, memory, disk = (median(column) for column in zip(*columns, strict=True))
-    return Took(seconds, int(memory), int(disk))
-
-
-def _history(root: Path) -> dict[Like, list[Took]]:
-    found: dict[Like, list[Took]] = defaultdict(list)
-    for stage, told, took in _records(root):
-        found[stage, keys.digest(told)].append(took)
-        found[stage, keys.method(told)].append(took)
-    return found
-
-
-def _records(root: Path) -> Iterator[tuple[str, dict[str, Any], Took]]:
-    for marker in root.glob(f"*/*/{MARKER}"):
-        try:
-            told = read_object(marker)["provenance"]
-            disk = sum(file.stat().st_size for file in marker.parent.rglob("*"))
-            memory = told.get("peak_device_memory", told["peak_memory"])
-            yield told["stage"], told["config"], Took(told["seconds"], memory, disk)
-        except (OSError, ValueError, KeyError, TypeError):
-            continue  # broken, or being written: the store will see to it
 
 
 def summary(found: list[Line]) -> str:

@@ -24,6 +24,7 @@ from diffshortcut import (
     index,
     launch,
     parallel,
+    past,
     plan,
     run,
     sweep,
@@ -200,7 +201,7 @@ def test_an_hour_of_work_is_asked_for_on_a_terminal(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     swept = jobs(world, ("random",))
-    monkeypatch.setattr(plan, "_expected", lambda task, history: plan.Took(1000.0, 1, 1))
+    monkeypatch.setattr(past, "expected", lambda task, known: past.Took(1000.0, 1, 1))
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
     monkeypatch.setattr("builtins.input", lambda said: "n")
     with pytest.raises(UserError, match="not begun"):
@@ -561,7 +562,7 @@ def test_the_status_shares_the_time_left_among_the_workers(
     record = Record.of(swept, Store(world.root / "store"))
     shutil.rmtree(world.root / "store" / "score")
     record.write_workers(4)
-    monkeypatch.setattr(plan, "_expected", lambda task, history: plan.Took(40.0, 1, 1))
+    monkeypatch.setattr(past, "expected", lambda task, known: past.Took(40.0, 1, 1))
     capsys.readouterr()
     grid.show(Record(record.folder))
     said = capsys.readouterr().out

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from diffshortcut import keys, plan
 from diffshortcut.cells import STAGES, Task
+from diffshortcut.past import Staged
 from diffshortcut.progress import console
 from diffshortcut.report.sheet import Sheet
 from diffshortcut.store import Store
@@ -81,7 +82,7 @@ class Board:
 
 def sheet(
     title: str,
-    tasks: Sequence[plan.Staged],
+    tasks: Sequence[Staged],
     states: Mapping[str, str],
     expected: Mapping[str, float | None],
     workers: int = 1,
