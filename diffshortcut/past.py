@@ -16,11 +16,15 @@ Like = tuple[str, str]  # a stage, and its config's digest or its method
 
 @dataclass(frozen=True)
 class Took:
-    """What one stage took: seconds, bytes of memory at the peak, bytes on the disk."""
+    """What one stage took: seconds, bytes of memory at the peak, bytes on the disk.
+
+    `rough`: none like it has run, the seconds are told from its operations and the rest is unknown.
+    """
 
     seconds: float
-    memory: int
-    disk: int
+    memory: int = 0
+    disk: int = 0
+    rough: bool = False
 
 
 class Staged(Protocol):

@@ -2,7 +2,8 @@
 
 Takes the arguments of `diffshortcut.run`, of a sweep too, and runs nothing but `crop`. Time, memory
 and disk are what like stages of this store took: of the same config for other people, else of the
-method.
+method. A time with a ~ is of stages like which none has run: their FLOPs by how fast this machine
+multiplies matrices, right within a factor of a few.
 FLOPs and needed memory are counted without running anything (`cost`), which takes seconds to
 minutes: `--quick` leaves them out. `--verify` composes what the index says to be finished.
 """
@@ -10,8 +11,9 @@ minutes: `--quick` leaves them out. `--verify` composes what the index says to b
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from diffshortcut import cells, command, config, index, keys, launch, past, sweep, usage, weights
 from diffshortcut.cells import STAGES, Task
@@ -46,9 +48,10 @@ class Line:
     def cells(self, *, cost: bool = True) -> list[str]:
         """As a row under HEADER; without `cost` its last two columns are left out, uncounted."""
         known = [took for took in self.expected if took]
-        memory = f"{max(took.memory for took in known) / 1e9:.1f} GB" if known else "-"
-        disk = f"{sum(took.disk for took in known) / 1e6:.0f} MB" if known else "-"
-        said = duration(self.seconds) if known else "-"
+        measured = [took for took in known if not took.rough]
+        memory = f"{max(took.memory for took in measured) / 1e9:.1f} GB" if measured else "-"
+        disk = f"{sum(took.disk for took in measured) / 1e6:.0f} MB" if measured else "-"
+        said = ("~ " * (measured != known) + duration(self.seconds)) if known else "-"
         if known and len(known) < len(self.expected):
             said = f"> {said}"
         todo = str(len(self.expected))
@@ -86,6 +89,26 @@ def lines(
     ]
 
 
+def roughly(found: Sequence[Line], runtime: Mapping[str, Any]) -> list[Line]:
+    """The lines with a rough time for stages like which none has run, if they can be counted."""
+    from diffshortcut.cost.pace import pace
+
+    if all(None not in line.expected for line in found):
+        return list(found)
+    speed = pace(runtime)
+    return [replace(line, expected=_counted(line, speed)) for line in found] if speed else [*found]
+
+
+def _counted(line: Line, speed: float) -> list[Took | None]:
+    if None not in line.expected:
+        return line.expected
+    tried = zip(line.expected, line.told.costs, strict=True)
+    return [
+        took or (None if cost.reason else Took(cost.flops / speed, rough=True))
+        for took, cost in tried
+    ]
+
+
 def expected_seconds(tasks: Sequence[Staged], store: Store) -> dict[str, float | None]:
     """What each task will take, by its key; None if no stage like it has ever run in the store."""
     known = past.read(store.root)
@@ -106,9 +129,12 @@ def summary(found: list[Line]) -> str:
     if not expected:
         return "nothing to do: every stage is there"
     never = sum(took is None for took in expected)
+    rough = sum(took is not None and took.rough for took in expected)
     text = f"{len(expected)} of {len(expected) + sum(line.there for line in found)} stages to do"
     if never < len(expected):
-        text += f", about {duration(sum(line.seconds for line in found))}"
+        text += f", about {'~ ' * bool(rough)}{duration(sum(line.seconds for line in found))}"
+    if rough:
+        text += f" ({rough} of them told from their operations: none like them has run here)"
     return text + (f", and {never} like which none has run here" if never else "")
 
 
@@ -128,13 +154,15 @@ def main() -> None:
     with usage.one_line(words), weights.unfetched() as absent:
         usage.check_flags(words, [*sorted(sweep.FLAGS), QUICK, VERIFY, *sorted(HELP)])
         words = config.adopt(words)
-        title, found, device = _planned(words, verify=VERIFY in asked)
+        title, found, runtime = _planned(words, verify=VERIFY in asked)
+        if cost:
+            found = roughly(found, runtime)
         rows = [line.cells(cost=cost) for line in found]
         console.print(Sheet(title, header, rows).rich())
         missing = command.lacking(task for line in found for task in line.told.tasks)
         for text in (summary(found), *_to_fetch(absent), *([missing] if missing else [])):
             console.print(text, highlight=False, markup=False, soft_wrap=True)
-        for text in columns.notes([line.told for line in found], device) if cost else ():
+        for text in columns.notes([line.told for line in found], runtime["device"]) if cost else ():
             console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
@@ -150,8 +178,8 @@ def _to_fetch(absent: Mapping[str, Entry]) -> list[str]:
     ]
 
 
-def _planned(words: Sequence[str], *, verify: bool) -> tuple[str, list[Line], str]:
-    """A title, the lines and the device; finished jobs of a sweep are not composed.
+def _planned(words: Sequence[str], *, verify: bool) -> tuple[str, list[Line], dict]:
+    """A title, the lines and the runtime; finished jobs of a sweep are not composed.
 
     `verify`: no entry of the index is trusted.
     """
@@ -166,9 +194,9 @@ def _planned(words: Sequence[str], *, verify: bool) -> tuple[str, list[Line], st
     runtime = comparisons[0].config["runtime"] if comparisons else {"store": "", "device": "cpu"}
     found = lines(tasks, Store(Path(runtime["store"])), finished)
     if len(jobs) > 1:
-        return f"jobs: {len(jobs)} | finished: {len(entries)}", found, runtime["device"]
+        return f"jobs: {len(jobs)} | finished: {len(entries)}", found, runtime
     names = ", ".join(arm.name for arm in comparisons[0].arms)
-    return f"arms: {names} | people: {len(comparisons[0].people)}", found, runtime["device"]
+    return f"arms: {names} | people: {len(comparisons[0].people)}", found, runtime
 
 
 if __name__ == "__main__":

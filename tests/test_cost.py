@@ -1,5 +1,7 @@
 """The cost of stages, told without running them."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -152,6 +154,9 @@ def test_a_stage_is_told_once_and_holds_its_optimizer():
     assert cost.reason is None and cost.exact
     assert cost.optimizer == 2 * cost.gradients > 0
     assert estimate(task) is cost
+    purified = replace(task, inputs={"images": replace(task, config={"link": {"quality": 75}})})
+    other = replace(task, inputs={"images": replace(task, config={"link": {"quality": 50}})})
+    assert estimate(purified) is estimate(other)  # how its pictures were made costs it nothing
 
 
 SAMPLE = (

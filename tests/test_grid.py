@@ -212,6 +212,31 @@ def test_an_hour_of_work_is_asked_for_on_a_terminal(
     assert world.calls
 
 
+REAL = ["attack=none", "compare.arms=[]", "compare.clean=null", "metric=ims",
+        "logger=none", "runtime.device=cpu", "runtime.threads=1"]  # fmt: skip
+
+
+def test_what_has_never_run_is_estimated_and_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    """On an empty store, by nothing but its operations and this machine's speed."""
+    caplog.set_level(logging.INFO)
+    asked: list[str] = []
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
+    monkeypatch.setattr("builtins.input", lambda said: asked.append(said) or "n")
+    places = [f"runtime.store={tmp_path}/store", f"runtime.outputs={tmp_path}/outputs"]
+    long = [*REAL, *places, "scale.dreambooth_steps=10000", "data.people=16"]
+    with pytest.raises(UserError, match="not begun"):
+        prepared([long], {"workers": 0, "confirm": True})
+    assert asked == ["Begin? [y/N] "]
+    [said] = [text for text in caplog.messages if "stages to do" in text]
+    assert " h (" in said and "about ~ " in said and "told from their operations" in said
+    assert not list((tmp_path / "store").glob("personalize/*"))
+    short = command.comparison([*REAL, *places, "debug=tiny", "data.people=1"])
+    graph._announce(short.tasks, Store(tmp_path / "store"), short.runtime, ask=True)
+    assert len(asked) == 1
+
+
 def test_without_ray_the_extra_is_named(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UserError, match=r"pip install 'diffshortcut\[grid\]'"):

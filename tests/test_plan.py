@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from diffshortcut import cells, command, grid, keys, plan, weights
+from diffshortcut.cost import columns, pace
+from diffshortcut.cost.estimate import Cost
 from diffshortcut.errors import UserError
 from diffshortcut.store import MARKER, Store
 
@@ -49,6 +52,34 @@ def test_of_a_new_store_nothing_is_known(tmp_path: Path) -> None:
         "-",
     ]  # 3 arms, 2 people
     assert plan.summary(found).endswith("like which none has run here")
+
+
+def test_what_never_ran_is_told_from_its_operations(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside what has run, which is told from that; unknown stays what cannot be counted."""
+    monkeypatch.setattr(pace, "pace", lambda runtime: 1e9)
+    told = {"personalize": Cost(flops=3e11), "generate": Cost(reason="no shapes")}
+    monkeypatch.setattr(columns, "estimate", lambda task: told.get(task.stage, Cost(flops=1e9)))
+    store, planned = Store(tmp_path), tasks()
+    record(store, next(task for task in planned if task.stage == "protect"), 90.0)
+    found = plan.roughly(plan.lines(planned, store), {})
+    trained, made = (
+        line(found, "personalize", "DreamBooth"),
+        line(found, "generate", "ClassifierFree"),
+    )
+    assert trained.seconds == 6 * 300 and trained.cells()[4:7] == ["~ 30 min", "-", "-"]
+    assert made.expected == [None] * 6 and made.cells()[4] == "-"
+    assert any(took and took.seconds == 90 and not took.rough for x in found for took in x.expected)
+    assert "about ~ " in plan.summary(found) and "and 6 like which none" in plan.summary(found)
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_the_pace_is_that_of_the_device(device: str) -> None:
+    if device == "cuda" and torch.cuda.is_available():
+        pytest.skip("of a machine without such a device")
+    found = pace.pace({"device": device, "threads": 1})
+    assert found is None if device == "cuda" else found and 1e8 < found < 1e13
 
 
 def test_other_people_of_the_same_arm_tell_how_long_it_takes(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ from typing import Any
 
 from diffshortcut import keys
 from diffshortcut.cells import Task
-from diffshortcut.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -37,6 +36,7 @@ class Cost:
         return self.weights + self.optimizer
 
 
+READ = ("images", "sampler")  # of the configs of a stage's inputs, all that `stages` reads there
 _known: dict[str, Cost] = {}
 
 
@@ -53,7 +53,9 @@ def _inputs(task: Task) -> dict[str, Any]:
     sets = ("set_A", "set_B", "set_C")
     counts = {name: len(getattr(task.person, name)) for name in sets} if task.person else {}
     photos = task.person.digest(["set_B"]) if _full_size(task) and task.person else ""
-    return {"counts": counts, "photos": photos, "of": {r: t.config for r, t in task.inputs.items()}}
+    sides = [t.config["resolution"] for t in task.ancestry() if "resolution" in t.config]
+    of = {role: {k: t.config.get(k) for k in READ} for role, t in task.inputs.items()}
+    return {"counts": counts, "photos": photos, "side": sides[:1], "of": of}
 
 
 def _full_size(task: Task) -> bool:
@@ -68,8 +70,8 @@ def _estimate(task: Task) -> Cost:
         with rehearsing() as ledger:
             rehearse(task)
             book = ledger.book
-    except (UserError, RuntimeError, NotImplementedError, TypeError, ValueError) as error:
-        return Cost(exact=False, reason=str(error).splitlines()[0])
+    except Exception as error:  # of anybody's method, and a grid must begin without an estimate
+        return Cost(exact=False, reason=(str(error) or type(error).__name__).splitlines()[0])
     peak: Counter[Any] = book.peak
     return Cost(
         flops=book.flops,

@@ -79,7 +79,7 @@ class Grid:
             log.warning("since this command last ran: %s", line)
         record.write(unfinished)
         if todo:
-            _announce(todo, store, ask=options["confirm"])
+            _announce(todo, store, runtime, ask=options["confirm"])
             self._failed = _run(todo, store, runtime, options, record)
             tried = {task.key for task in todo}
             before = {key: it for key, it in self.failures.items() if key not in tried}
@@ -109,9 +109,12 @@ def _is_to_do(job: Sequence[str], comparison: Comparison) -> bool:
     return bool(os.environ.get(index.VERIFY)) or not results.is_complete(comparison.folder(job))
 
 
-def _announce(todo: list[Task], store: Store, *, ask: bool) -> None:
-    """Say how long it will take; if it is long, ask whoever sits at a terminal."""
-    found = plan.lines(todo, store)
+def _announce(todo: list[Task], store: Store, runtime: Mapping[str, Any], *, ask: bool) -> None:
+    """Say how long it will take; if it is long, ask whoever sits at a terminal.
+
+    What has never run here is counted, which takes seconds; of many people and arms one is.
+    """
+    found = plan.roughly(plan.lines(todo, store), runtime)
     log.info(plan.summary(found))
     long = sum(line.seconds for line in found) > LONG
     if long and ask and sys.stdin.isatty() and input("Begin? [y/N] ").lower() not in ("y", "yes"):
