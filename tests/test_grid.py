@@ -7,6 +7,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -30,8 +31,9 @@ from diffshortcut import (
     sweep,
 )
 from diffshortcut.errors import UserError
-from diffshortcut.launch import board, graph
+from diffshortcut.launch import board, cluster, graph
 from diffshortcut.launch.record import Record
+from diffshortcut.launch.worker import Worker
 from diffshortcut.store import MARKER, Store
 
 ATTACKS, PURIFIERS = ("random", "pid", "advdm"), ("none", "jpeg", "gaussian", "[gaussian,jpeg]")
@@ -534,6 +536,59 @@ def test_memory_that_runs_out_halves_the_micro_batch(
     told = store.provenance("protect", ann.key)
     assert told["out_of_memory"] == [4, 2] and told["config"]["attack"]["micro_batch"] == 1
     assert execute.with_micro_batch(ann, 1).key == ann.key
+
+
+class Starved:
+    """A Ray of one worker in this process, which the memory monitor kills in its first attack."""
+
+    class exceptions:  # noqa: N801
+        RayError = type("RayError", (Exception,), {})
+        RayTaskError = type("RayTaskError", (RayError,), {})
+        OutOfMemoryError = type("OutOfMemoryError", (RayError,), {})
+
+    def __init__(self) -> None:
+        self.given: list[tuple[str, tuple[int, ...]]] = []  # stage, sizes for which memory ran out
+
+    def nodes(self) -> list[dict[str, Any]]:
+        return [{"Alive": True, "Resources": {"CPU": 1.0}}]
+
+    def remote(self, kind: type[Worker]) -> Any:
+        def start(folder: str, environment: Any, store: str, runtime: Any) -> Any:
+            worker = object.__new__(kind)  # __init__ is for a process of its own
+            worker.store, worker.runtime = Path(store), runtime
+            calls = {name: partial(partial, getattr(worker, name)) for name in ("ready", "do")}
+            return SimpleNamespace(**{k: SimpleNamespace(remote=call) for k, call in calls.items()})
+
+        return SimpleNamespace(options=lambda **_: SimpleNamespace(remote=start))
+
+    def wait(self, calls: list[Any], **_: Any) -> tuple[list[Any], list[Any]]:
+        return calls[:1], calls[1:]
+
+    def get(self, call: Any) -> Any:
+        if call.args:
+            task, too_large, _ = call.args
+            self.given.append((task.stage, too_large))
+            if task.stage == "protect" and not too_large:
+                raise self.exceptions.OutOfMemoryError("Task was killed due to the node ...")
+        return call()
+
+    def shutdown(self) -> None: ...
+
+
+def test_a_worker_killed_for_want_of_memory_is_followed_by_a_smaller_try(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ray = Starved()
+    monkeypatch.setattr(cluster, "_begin", lambda options, threads: ray)
+    [job] = jobs(world, ("pid",))
+    one = [*job, "data.people=1", "runtime.threads=1"]
+    options = {"workers": None, "light_gpu": 0, "address": None, "retries": 3, "confirm": False}
+    assert prepared([one], options).failures == {}
+    assert [size for stage, size in ray.given if stage == "protect"] == [(), (4,)]
+    [ann] = [task for task in command.comparison(one).tasks if task.stage == "protect"]
+    told = Store(world.root / "store").provenance("protect", ann.key)
+    assert told["out_of_memory"] == [4] and told["config"]["attack"]["micro_batch"] == 2
+    assert ray.given.count(("score", ())) == 1
 
 
 def test_workers_fit_the_cluster() -> None:
