@@ -161,6 +161,25 @@ def test_a_metric_without_a_direction_bears_no_claim():
         list(tables(lines(better=None), claims=["ours"]))
 
 
+def test_claims_that_were_declared_elsewhere_count(file, monkeypatch, capsys):
+    given = ["statistics", str(file), "--claim", "ours", "--format", "csv", "--family", "14"]
+    monkeypatch.setattr(sys, "argv", given)
+    main()
+    found = csv.DictReader(capsys.readouterr().out.splitlines())
+    [claim] = [line for line in found if line["claim"]]
+    assert (claim["largest p"], claim["Holm"], claim["star"]) == ("0.002", "0.027", "")  # 14 / 2^9
+    monkeypatch.setattr(sys, "argv", [word if word != "csv" else "text" for word in given])
+    main()
+    assert "14 claim(s) need 11" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_family_is_no_smaller_than_its_claims(file, monkeypatch):
+    given = ["statistics", str(file), "--claim", "ours", "--claim", "a", "--family", "1"]
+    monkeypatch.setattr(sys, "argv", given)
+    with pytest.raises(SystemExit, match="--family 1: 2 claims are made here.* --family 2 or more"):
+        main()
+
+
 @pytest.mark.parametrize("kind", ["text", "markdown", "latex", "csv"])
 def test_the_command_prints_every_format(file, monkeypatch, capsys, kind):
     given = ["statistics", str(file), "--claim", "ours", "--format", kind]

@@ -49,10 +49,10 @@ def main() -> None:
         places = [Path(place) for place in asked.files]
         parts = zip(named(places), places, strict=True)
         rows, _ = join(Part(name, read(place)) for name, place in parts)
-        sheets = list(tables(rows, asked.metric, asked.against, asked.claim))
+        sheets = list(tables(rows, asked.metric, asked.against, asked.claim, asked.family))
     except UserError as error:
         sys.exit(f"error: {error}")
-    _print([sheet for sheet in sheets if sheet.rows], asked.format)
+    _print([sheet for sheet in sheets if sheet.rows], asked.format, asked.family)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -65,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--metric", action="append", help="default: ims, q, overall, else all")
     parser.add_argument("--against", help="the arm beside which the others are set; default: first")
     parser.add_argument("--claim", action="append", default=[], help="arm: better than all others")
+    parser.add_argument("--family", type=int, help="claims declared in all, if more than here")
     formats = ["text", "markdown", "latex", "csv"]
     parser.add_argument("--format", choices=formats, default="text")
     return parser
@@ -75,8 +76,12 @@ def tables(
     metrics: Sequence[str] | None = None,
     against: str | None = None,
     claims: Sequence[str] = (),
+    family: int | None = None,
 ) -> Iterator[Sheet]:
-    """Means, differences from `against`, and the claims; UserError for an unknown name."""
+    """Means, differences from `against`, and the claims, of `family` declared in all.
+
+    UserError for an unknown name, or for a family smaller than the claims that are made.
+    """
     groups = grouped(rows)
     arms = list(dict.fromkeys(arm for arm, _ in groups))
     known = list(dict.fromkeys(metric for _, metric in groups))
@@ -91,8 +96,9 @@ def tables(
     pairs = [(m, arm) for arm in arms if arm != base for m in chosen]
     yield _differences([c for m, arm in pairs if (c := _compared(groups, m, arm, base))])
     declared = [claim for arm in claims for m in chosen if (claim := against_all(rows, m, arm))]
+    _check_family(family, len(set(declared)))
     try:
-        yield _claims(judge(rows, declared))
+        yield _claims(judge(rows, declared, family or 0))
     except ValueError as error:
         raise UserError(str(error)) from error
 
@@ -101,6 +107,14 @@ def _check(name: str, known: Sequence[str], kind: str) -> None:
     if name not in known:
         close = suggest(name, known)
         raise UserError(f"no {kind} is called '{name}'.{close} There are: {', '.join(known)}")
+
+
+def _check_family(family: int | None, own: int) -> None:
+    if family is not None and family < own:
+        raise UserError(
+            f"--family {family}: {own} claims are made here, so all together are no fewer:"
+            f" write --family {own} or more, or leave it out for these alone"
+        )
 
 
 Groups = dict[tuple[str, str], list[Row]]
@@ -165,9 +179,9 @@ def _claim(verdict: Verdict) -> list[str]:
     ]
 
 
-def notes(sheets: Sequence[Sheet]) -> list[str]:
+def notes(sheets: Sequence[Sheet], family: int | None = None) -> list[str]:
     """What the figures are, in sentences."""
-    claims = max(sum(len(s.rows) for s in sheets if s.header == CLAIMS), 1)
+    claims = max(sum(len(s.rows) for s in sheets if s.header == CLAIMS), family or 1)
     return [
         "The unit is the person; intervals: 95 %, cluster bootstrap over people,"
         f" from {MIN_PEOPLE} people on. Effect: rank-biserial correlation. Holm: over the lines of"
@@ -193,7 +207,7 @@ def _together(sheets: Sequence[Sheet]) -> Sheet:
     return Sheet("", ["table", *header], rows)
 
 
-def _print(sheets: Sequence[Sheet], kind: str) -> None:
+def _print(sheets: Sequence[Sheet], kind: str, family: int | None) -> None:
     if kind == "csv":
         print(_together(sheets).csv(), end="")
         return
@@ -205,7 +219,7 @@ def _print(sheets: Sequence[Sheet], kind: str) -> None:
     console = Console(width=None if sys.stdout.isatty() else 150)
     for sheet in sheets:
         console.print(sheet.rich())
-    for note in notes(sheets):
+    for note in notes(sheets, family):
         console.print(note, style="dim", highlight=False)
 
 
