@@ -12,7 +12,8 @@ from diffshortcut.cells import Failure, Task
 from diffshortcut.data.person import Person
 from diffshortcut.disk import replacing
 from diffshortcut.errors import UserError
-from diffshortcut.results import Cell, Comparison
+from diffshortcut.measured import Cell
+from diffshortcut.results import Comparison
 from diffshortcut.store import Store
 
 SHEET = "side_by_side.png"

@@ -3,25 +3,24 @@
 import io
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from diffshortcut import config, execute, flags, keys, links
+from diffshortcut import config, execute, keys, measured
 from diffshortcut.arms import Arm
 from diffshortcut.cells import Failure, Task, merge
 from diffshortcut.data.people import candidates
 from diffshortcut.data.person import Person
 from diffshortcut.disk import read_object, replacing, sha256
 from diffshortcut.errors import UserError
+from diffshortcut.measured import Cell
 from diffshortcut.store import Store, digests
 
 RECORD = "record.json"  # written last: a folder with a valid one is complete
 TABLE = "table.txt"
-
-Cell = Mapping[str, Task]
 
 
 @dataclass(frozen=True)
@@ -111,14 +110,15 @@ def write(
     if not done.cells:
         raise UserError("no cell could be completed: see the messages above")
     pictures = gallery(done, store)
+    seeds = {arm.name: arm.config["seed"] for arm in done.arms}
     facts = summary.write(
         arms=done.arms,
-        rows=rows(done, store),
+        rows=measured.rows(done, seeds, store),
         folder=folder,
         gallery=pictures,
         compare=comparison.config["compare"],
-        flags=raised(done, store),
-        changes=changes(done, store),
+        flags=measured.raised(done, store),
+        changes=measured.changes(done, store),
     )
     text = io.StringIO()
     summary.show(facts, Console(file=text, width=120))
@@ -141,21 +141,6 @@ def _made(comparison: Comparison, store: Store) -> Iterator[tuple[str, str, dict
             yield arm, name, store.provenance(task.stage, task.key)
 
 
-def rows(comparison: Comparison, store: Store) -> list[dict[str, Any]]:
-    """Every score, what links noted last and what every stage cost.
-
-    With arm, person, training seed and stage keys.
-    """
-    seeds = {arm.name: arm.config["seed"] for arm in comparison.arms}
-    found = []
-    for arm, person, cell in comparison:
-        who = {"arm": arm, "person": person, "training_seed": seeds[arm]}
-        ids = {name: task.key for name, task in cell.items()}
-        measured = [*_scores(cell, store), *_objectives(cell, store), *_costs(cell, store)]
-        found += [{**who, **row, "keys": ids} for row in measured]
-    return found
-
-
 def gallery(comparison: Comparison, store: Store) -> dict[str, dict[str, list[Path]]]:
     """Each arm's pictures of its first person, by column."""
     found: dict[str, dict[str, list[Path]]] = {}
@@ -166,72 +151,11 @@ def gallery(comparison: Comparison, store: Store) -> dict[str, dict[str, list[Pa
         columns = {"protected": "protect", "generated": "generate"}
         columns |= {"purified": links[-1]} if links else {}
         found[arm] = {"original": list(person.set_B)} | {
-            column: candidates(_artifact(store, cell[name]) / "images")
+            column: candidates(store.path(cell[name].stage, cell[name].key) / "images")
             for column, name in columns.items()
             if name in cell
         }
     return found
-
-
-def _artifact(store: Store, task: Task) -> Path:
-    return store.path(task.stage, task.key)
-
-
-def _scores(cell: Cell, store: Store) -> list[dict[str, Any]]:
-    scores = [_artifact(store, task) for task in cell.values() if task.stage == "score"]
-    texts = [(folder / "rows.jsonl").read_text() for folder in scores]
-    return [json.loads(line) for text in texts for line in text.splitlines()]
-
-
-def _objectives(cell: Cell, store: Store) -> list[dict[str, Any]]:
-    """The attack's objective on held-out draws: of clean, protected and equally noisy images."""
-    found = _facts(cell["protect"], store).get("objective", {})
-    return _plain({f"objective.{name}": value for name, value in found.items()}, better=None)
-
-
-def raised(comparison: Comparison, store: Store) -> dict[str, dict[str, dict[str, str]]]:
-    """The flags of all cells: arm -> flag -> person -> what was seen."""
-    found: dict[str, dict[str, dict[str, str]]] = {}
-    for arm, person, cell in comparison:
-        for flag, detail in flags_of(cell, store).items():
-            found.setdefault(arm, {}).setdefault(flag, {})[person] = detail
-    return found
-
-
-def changes(comparison: Comparison, store: Store) -> dict[str, dict[str, float]]:
-    """How far protections moved a person's sub-pixels on the mean, in levels: arm -> person."""
-    found: dict[str, dict[str, float]] = {}
-    for arm, person, cell in comparison:
-        if (mean := _facts(cell["protect"], store).get("mean")) is not None:
-            found.setdefault(arm, {})[person] = mean
-    return found
-
-
-def flags_of(cell: Cell, store: Store) -> dict[str, str]:
-    """What is suspicious about a cell, by the name of the flag (docs/flags.md)."""
-    links = [_facts(task, store) for task in cell.values() if task.stage == "purify"]
-    made, attack = _facts(cell["protect"], store), cell["protect"].config["attack"]
-    unaware = bool(made.get("steps")) and attack.get("eot") is None
-    return {**made.get("flags", {}), **flags.of_purification(links, unaware=unaware)}
-
-
-def _facts(task: Task, store: Store) -> dict[str, Any]:
-    return store.provenance(task.stage, task.key)["facts"]
-
-
-def _costs(cell: Cell, store: Store) -> list[dict[str, Any]]:
-    spent = {name: store.provenance(task.stage, task.key) for name, task in cell.items()}
-    values = {f"seconds.{name}": facts["seconds"] for name, facts in spent.items()}
-    values["peak_memory"] = max(facts["peak_memory"] for facts in spent.values())
-    facts = {n.partition(".")[2]: spent[n]["facts"] for n in cell if n.startswith("purify.")}
-    values |= links.seconds(facts)
-    return [*_plain(values, better="lower"), *_plain(links.noted(facts), better=None)]
-
-
-def _plain(values: Mapping[str, float], better: str | None) -> list[dict[str, Any]]:
-    """Rows of what is measured once per person, not per image."""
-    empty = {"prompt": None, "sample": None, "better": better}
-    return [{"metric": metric, "value": value, **empty} for metric, value in values.items()]
 
 
 def write_record(

@@ -1,0 +1,83 @@
+"""What was measured in the cells of a comparison: scores, costs, flags."""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from diffshortcut import flags, links
+from diffshortcut.cells import Task
+from diffshortcut.store import Store
+
+Cell = Mapping[str, Task]
+Cells = Iterable[tuple[str, str, Cell]]  # arm, person, cell
+
+
+def rows(cells: Cells, seeds: Mapping[str, int], store: Store) -> list[dict[str, Any]]:
+    """Every score, what links noted last and what every stage cost.
+
+    With arm, person, training seed (`seeds`, by arm) and stage keys.
+    """
+    found = []
+    for arm, person, cell in cells:
+        who = {"arm": arm, "person": person, "training_seed": seeds[arm]}
+        ids = {name: task.key for name, task in cell.items()}
+        measured = [*_scores(cell, store), *_objectives(cell, store), *_costs(cell, store)]
+        found += [{**who, **row, "keys": ids} for row in measured]
+    return found
+
+
+def raised(cells: Cells, store: Store) -> dict[str, dict[str, dict[str, str]]]:
+    """The flags of all cells: arm -> flag -> person -> what was seen."""
+    found: dict[str, dict[str, dict[str, str]]] = {}
+    for arm, person, cell in cells:
+        for flag, detail in flags_of(cell, store).items():
+            found.setdefault(arm, {}).setdefault(flag, {})[person] = detail
+    return found
+
+
+def changes(cells: Cells, store: Store) -> dict[str, dict[str, float]]:
+    """How far protections moved a person's sub-pixels on the mean, in levels: arm -> person."""
+    found: dict[str, dict[str, float]] = {}
+    for arm, person, cell in cells:
+        if (mean := _facts(cell["protect"], store).get("mean")) is not None:
+            found.setdefault(arm, {})[person] = mean
+    return found
+
+
+def flags_of(cell: Cell, store: Store) -> dict[str, str]:
+    """What is suspicious about a cell, by the name of the flag (docs/flags.md)."""
+    links = [_facts(task, store) for task in cell.values() if task.stage == "purify"]
+    made, attack = _facts(cell["protect"], store), cell["protect"].config["attack"]
+    unaware = bool(made.get("steps")) and attack.get("eot") is None
+    return {**made.get("flags", {}), **flags.of_purification(links, unaware=unaware)}
+
+
+def _scores(cell: Cell, store: Store) -> list[dict[str, Any]]:
+    scores = [store.path(task.stage, task.key) for task in cell.values() if task.stage == "score"]
+    texts = [(folder / "rows.jsonl").read_text() for folder in scores]
+    return [json.loads(line) for text in texts for line in text.splitlines()]
+
+
+def _objectives(cell: Cell, store: Store) -> list[dict[str, Any]]:
+    """The attack's objective on held-out draws: of clean, protected and equally noisy images."""
+    found = _facts(cell["protect"], store).get("objective", {})
+    return _plain({f"objective.{name}": value for name, value in found.items()}, better=None)
+
+
+def _facts(task: Task, store: Store) -> dict[str, Any]:
+    return store.provenance(task.stage, task.key)["facts"]
+
+
+def _costs(cell: Cell, store: Store) -> list[dict[str, Any]]:
+    spent = {name: store.provenance(task.stage, task.key) for name, task in cell.items()}
+    values = {f"seconds.{name}": facts["seconds"] for name, facts in spent.items()}
+    values["peak_memory"] = max(facts["peak_memory"] for facts in spent.values())
+    facts = {n.partition(".")[2]: spent[n]["facts"] for n in cell if n.startswith("purify.")}
+    values |= links.seconds(facts)
+    return [*_plain(values, better="lower"), *_plain(links.noted(facts), better=None)]
+
+
+def _plain(values: Mapping[str, float], better: str | None) -> list[dict[str, Any]]:
+    """Rows of what is measured once per person, not per image."""
+    empty = {"prompt": None, "sample": None, "better": better}
+    return [{"metric": metric, "value": value, **empty} for metric, value in values.items()]
