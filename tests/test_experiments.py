@@ -14,7 +14,7 @@ from diffshortcut.stages import protect
 
 NAMES = [name for name in config.groups()["experiment"]]
 ONE = ["data.people=1", "logger=none"]
-TABLES = ("quickstart", "table1", "table2", "table4", "table5")  # table 3's attacks take minutes
+DEAR = ("attacks", "controls", "table1_cdl", "table3")  # the others take a minute at most
 LARGE = ("table1", "table1_cdl", "table3", "controls")  # a second for every few arms
 # of a sweep one job: the others differ in one value
 JOBS = {
@@ -118,7 +118,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(n, marks=pytest.mark.slow if n in TABLES else pytest.mark.long) for n in NAMES],
+    [pytest.param(n, marks=pytest.mark.long if n in DEAR else pytest.mark.slow) for n in NAMES],
 )
 def test_every_table_is_computed(name: str, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """At a size that means nothing: one person, a few steps, two draws of held-out objectives."""
