@@ -46,10 +46,10 @@ def changes(cells: Cells, store: Store) -> dict[str, dict[str, float]]:
 
 def flags_of(cell: Cell, store: Store) -> dict[str, str]:
     """What is suspicious about a cell, by the name of the flag (docs/flags.md)."""
-    links = [_facts(task, store) for task in cell.values() if task.stage == "purify"]
+    purified = [_facts(task, store) for task in cell.values() if task.stage == "purify"]
     made, attack = _facts(cell["protect"], store), cell["protect"].config["attack"]
     unaware = bool(made.get("steps")) and attack.get("eot") is None
-    return {**made.get("flags", {}), **flags.of_purification(links, unaware=unaware)}
+    return {**made.get("flags", {}), **flags.of_purification(purified, unaware=unaware)}
 
 
 def _scores(cell: Cell, store: Store) -> list[dict[str, Any]]:
