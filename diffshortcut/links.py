@@ -8,6 +8,12 @@ NOTED = "noted."
 Facts = Mapping[str, Mapping[str, Any]]  # of the stage purify, by link
 
 
+def of(stages: Mapping[str, Mapping[str, Any]]) -> Facts:
+    """The facts of the links among those of a cell's stages (purify.jpeg, personalize ...)."""
+    prefix = "purify."
+    return {n.removeprefix(prefix): told for n, told in stages.items() if n.startswith(prefix)}
+
+
 def seconds(facts: Facts) -> dict[str, float]:
     """Such as seconds.purification.jpeg."""
     wanted = "purification_seconds"

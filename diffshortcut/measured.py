@@ -72,7 +72,7 @@ def _costs(cell: Cell, store: Store) -> list[dict[str, Any]]:
     spent = {name: store.provenance(task.stage, task.key) for name, task in cell.items()}
     values = {f"seconds.{name}": facts["seconds"] for name, facts in spent.items()}
     values["peak_memory"] = max(facts["peak_memory"] for facts in spent.values())
-    facts = {n.partition(".")[2]: spent[n]["facts"] for n in cell if n.startswith("purify.")}
+    facts = links.of({name: told["facts"] for name, told in spent.items()})
     values |= links.seconds(facts)
     return [*_plain(values, better="lower"), *_plain(links.noted(facts), better=None)]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from diffshortcut import flags, keys, results
+from diffshortcut import flags, keys, links, results
 from diffshortcut.cells import Failure, Task
 from diffshortcut.data.person import Person
 from diffshortcut.disk import replacing
@@ -147,14 +147,14 @@ def _report(
 
 def _noted(photo: Photo, facts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """The last note that the links of a purification have made of a photo, by link."""
-    told = {name.partition(".")[2]: of.get("photos", {}) for name, of in facts.items()}
+    told = {link: of.get("photos") for link, of in links.of(facts).items()}
     found = {link: notes[photo.made.name] for link, notes in told.items() if notes}
     return {"noted": found} if found else {}
 
 
 def _flags(facts: Sequence[dict[str, Any]]) -> dict[str, str]:
     """Those of the protect stage, if it protects, and of a purification whether it does nothing."""
-    links = [fact for fact in facts if "unchanged" in fact]
+    purified = [fact for fact in facts if "unchanged" in fact]
     [of_attack] = [fact for fact in facts if "flags" in fact]
-    found = of_attack["flags"] if of_attack["radius"] or not links else {}
-    return {**found, **flags.of_purification(links, unaware=False)}
+    found = of_attack["flags"] if of_attack["radius"] or not purified else {}
+    return {**found, **flags.of_purification(purified, unaware=False)}

@@ -74,7 +74,8 @@ def _joined(folders: Sequence[Path]) -> Results:
     described = [
         _described(record, found) for record, found in zip(records, comparisons, strict=True)
     ]
-    verdicts = _judged_together(records, comparisons)
+    family = _declared(records, comparisons)
+    verdicts = _judged_together(comparisons, family)
     parts = [
         Part(title, _rows(folder, found), {arm.name: arm.content() for arm in arms.values()})
         for title, folder, arms, found in zip(titles, folders, described, comparisons, strict=True)
@@ -94,7 +95,7 @@ def _joined(folders: Sequence[Path]) -> Results:
         verdicts=dict(zip(titles, verdicts, strict=True)),
         commands={t: _command(record) for t, record in zip(titles, records, strict=True) if record},
         remarks=list(_remarks(titles, records, comparisons)),
-        family=_declared(records, comparisons),
+        family=family,
     )
 
 
@@ -135,12 +136,12 @@ def _rows(folder: Path, compared: Mapping[str, Any]) -> list[Row]:
 
 
 def _judged_together(
-    records: Sequence[Mapping[str, Any]], compared: Sequence[Mapping[str, Any]]
+    compared: Sequence[Mapping[str, Any]], family: int
 ) -> list[list[Mapping[str, Any]]]:
     """Each folder's verdicts, corrected as one family: a sweep declares its claims job by job."""
     verdicts = [list(found.get("verdicts", [])) for found in compared]
     every = {(n, k): v["p_value"] for n, own in enumerate(verdicts) for k, v in enumerate(own)}
-    adjusted = holm(every, _declared(records, compared))
+    adjusted = holm(every, family)
     return [
         [_corrected(v, adjusted[n, k], compared[n]) for k, v in enumerate(own)]
         for n, own in enumerate(verdicts)
