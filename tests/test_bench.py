@@ -22,14 +22,16 @@ from diffshortcut.attacks.glaze import Glaze
 from diffshortcut.attacks.greedy import GreedySearch
 from diffshortcut.attacks.metacloak import MetaCloak
 from diffshortcut.attacks.mist import Mist
-from diffshortcut.attacks.photoguard import EncoderAttack
+from diffshortcut.attacks.mist_v2 import MistV2
+from diffshortcut.attacks.photoguard import DiffusionAttack, EncoderAttack
+from diffshortcut.attacks.pid import PID
 from diffshortcut.attacks.record import Record
 from diffshortcut.attacks.scene import Scene
 from diffshortcut.attacks.sds import SDS
 from diffshortcut.attacks.simac import SimAC
 from diffshortcut.attacks.target import Checkers, Grey
 from diffshortcut.attacks.transforms import Blur, Flip
-from diffshortcut.bench import published, published_rounds
+from diffshortcut.bench import published, published_later, published_rounds
 from diffshortcut.bench.attacks import DRAWS, count, measure, watch
 from diffshortcut.bench.cases import CASES, Case
 from diffshortcut.bench.counts import Counts, counting
@@ -50,7 +52,7 @@ TRAINED = {
 ROUNDS = {**TRAINED, "rounds": 1, "clean_steps": 2, "pgd_steps": 2, "adversarial_steps": 1}
 GREEDY = GreedySearch(candidates=2, window=20, timesteps_left=100, steps=1)
 EQUAL = ["fsmg", "advdm", "photoguard_encoder", "mist", "sds", "caat", "glaze"]
-EQUAL += ["aspl", "easpl", "metacloak", "simac"]
+EQUAL += ["aspl", "easpl", "metacloak", "simac", "pid", "photoguard", "mist_v2"]
 TRANSFORMS = [Blur(kernel=7, sigma_min=0.1, sigma_max=2.0), Flip(probability=0.5)]
 
 
@@ -82,6 +84,10 @@ def attack(name: str, model: LatentDiffusion) -> Any:
     metacloak |= {"pgd_steps": 2, "advance_steps": 1, "eot": EoT(transforms=TRANSFORMS)}
     glaze = {"perceptual": Plain(), "style": Plain(), "learning_rate": 0.005, "visible": 0.005}
     encoder = {"target_picture": Grey(), "steps": 2, "random_start": True}
+    diffusion = {"target_picture": Grey(), "denoising_steps": 2, "guidance": 6.5}
+    diffusion |= {"strength": 0.5, "samples": 2}
+    mist_v2 = {"target_picture": Checkers(), "rounds": 2, "pgd_steps": 2, "lora_steps": 1}
+    mist_v2 |= {"lora_rank": 2, "learning_rate": 1e-4}
     makers: dict[str, Any] = {
         "fsmg": lambda: FSMG(**on, **BALL, steps=2, instance_prompt=PROMPT),
         "advdm": lambda: AdvDM(**on, **FIXED, random_start=True),
@@ -94,12 +100,17 @@ def attack(name: str, model: LatentDiffusion) -> Any:
         "easpl": lambda: EnsembleASPL(surrogates={"a": model, "b": model}, **ROUNDS),
         "metacloak": lambda: MetaCloak(**on, **TRAINED, **metacloak),
         "simac": lambda: SimAC(**on, **ROUNDS, greedy=GREEDY, feature_weight=1.0),
+        "pid": lambda: PID(**on, **BALL, steps=2, random_start=True),
+        "photoguard": lambda: DiffusionAttack(**on, **FIXED | {"prompt": ""}, **diffusion),
+        "mist_v2": lambda: MistV2(**on, **BALL, prompt=PROMPT, **mist_v2),
     }
     return makers[name]()
 
 
 def loop(name: str) -> Any:
-    return getattr(published_rounds, name, None) or getattr(published, name)
+    files = (published, published_rounds, published_later)
+    [found] = [vars(file)[name] for file in files if name in vars(file)]
+    return found
 
 
 def levels(images: Tensor, scene: Scene) -> Tensor:
@@ -139,6 +150,9 @@ def test_the_step_through_the_denoiser_stays_in_the_ball(
         ("metacloak", "metacloak", (2 * 3 + 2, 8, 8, 8, 1), (1 + 2, 9, 8, 8, 0)),
         ("mist", "Mist", (0, 9, 3, 3, 0), (0, 3, 3, 3, 0)),
         ("sds", "SDS", (0, 3, 3, 0, 0), (0, 3, 3, 0, 0)),
+        ("pid", "PID", (0, 3, 0, 0, 0), (0, 3, 0, 0, 0)),
+        ("photoguard", "DiffusionAttack", (0, 6, 24, 24, 0), (0, 3, 12 + 12, 24, 0)),
+        ("mist_v2", "mist_v2", (0, 19, 7, 7, 0), (0, 7, 7, 7, 0)),
         ("sds_with_denoiser", "SDS", (3, 3, 3, 3, 0), (0, 3, 3, 0, 0)),
         ("simac", "simac: timesteps", (9, 9, 9, 9, 0), (0, 9, 9, 9, 0)),
     ],

@@ -49,13 +49,14 @@ class MistV2(Perturbation):
             draws=draws.scope("lora"),
         )
         gradient = gradient_of(self._toward_target(adapted.model, scene, draws))
+        learned = denoising_loss(adapted.model, self.prompt, draws.scope("lora"))
         state = scene.variables(x=scene.images, adapted=adapted)
         for number in scene.checkpoint.track(range(self.rounds), "mist_v2", state):
             first = number * self.pgd_steps
             state.x = self.ascend(
                 state.x, scene, gradient, draws, steps=self.pgd_steps, first_step=first
             )
-            self._learn(adapted, scene.seen(state.x), draws.scope("lora"), number)
+            self._learn(adapted, scene.seen(state.x), learned, number)
         return state.x
 
     def objective(self, scene: Scene, draws: Draws) -> Loss:
@@ -75,12 +76,9 @@ class MistV2(Perturbation):
 
         return loss
 
-    def _learn(self, adapted: Adapted, images: Tensor, draws: Draws, round_number: int) -> None:
-        loss = denoising_loss(adapted.model, self.prompt, draws)
+    def _learn(self, adapted: Adapted, images: Tensor, loss: Loss, round_number: int) -> None:
         for number in range(round_number * self.lora_steps, (round_number + 1) * self.lora_steps):
-            chosen = range(
-                number % len(images), number % len(images) + 1
-            )  # one image after another
-            value = loss(images[list(chosen)], chosen, number).mean()
+            i = number % len(images)  # one image after another
+            value = loss(images[i : i + 1], range(i, i + 1), number).mean()
             adapted.add_slopes(gradients(value, adapted.weights))
             adapted.descend()

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from diffshortcut import config
 from diffshortcut.attacks.scene import Scene
-from diffshortcut.bench import published, published_rounds
+from diffshortcut.bench import published, published_later, published_rounds
 from diffshortcut.bench.scenes import scene
 from diffshortcut.data import portraits
 from diffshortcut.schema import STAGE_REFERENCES
@@ -77,6 +77,12 @@ CASES = [
         "SDS",
     ),
     Case("mist, step", published.mist, ("attack=mist", STEPS), "Mist"),
+    Case(
+        "mist_v2, round",
+        published_later.mist_v2,
+        ("attack=mist_v2", ROUNDS, "attack.pgd_steps=3", "attack.lora_steps=1"),
+        "mist_v2",
+    ),
     Case("caat, step", published.caat, ("attack=caat", STEPS), "caat"),
     Case(
         "photoguard_encoder, step",
@@ -84,6 +90,13 @@ CASES = [
         ("attack=photoguard_encoder", STEPS),
         "EncoderAttack",
     ),
+    Case(
+        "photoguard_diffusion, step",
+        published_later.photoguard,
+        ("attack=photoguard_diffusion", STEPS),
+        "DiffusionAttack",
+    ),
+    Case("pid, step", published_later.pid, ("attack=pid", STEPS), "PID"),
     Case(
         "glaze, step",
         published.glaze,
