@@ -57,6 +57,7 @@ class Posterior:
 class Settings:
     """How to train: prompts, learning rate, weight of the prior loss, images per step.
 
+    The rate is constant, or falls linearly to 0 over `decay_steps`.
     `prior_batch` 0 is a loss without class images. `weights_dtype` bfloat16 without float32
     masters, and no `clip`, are what released attacks do.
     """
@@ -64,11 +65,17 @@ class Settings:
     instance_prompt: str
     class_prompt: str
     learning_rate: float
+    decay_steps: float | None = None
     prior_weight: float = 1.0
     instance_batch: int = 1
     prior_batch: int = 1
     weights_dtype: Literal["float32", "bfloat16"] = "float32"
     clip: bool = True
+
+    def rate(self, step: int) -> float:
+        """The learning rate of a step."""
+        decayed = 0 if self.decay_steps is None else step / self.decay_steps
+        return self.learning_rate * max(1 - decayed, 0)
 
 
 class Training:
@@ -128,6 +135,8 @@ class Training:
 
     def _step(self, instances: Instances) -> Tensor:
         settings = self.settings
+        for group in self.optimizer.param_groups:
+            group["lr"] = settings.rate(self.step)
         z = self._sample("instance", instances, settings.instance_batch)
         if self.prior is not None and settings.prior_batch:
             z = torch.cat([z, self._sample("prior", self.prior, settings.prior_batch)])

@@ -1,5 +1,6 @@
 """Eq. 2: the loss, the step, the order of the images, and the bugs of published code."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -116,6 +117,18 @@ def test_training_ignores_the_global_generator(model: LatentDiffusion) -> None:
         training.train(posterior(model, 2, "x"), 2)
         results.append(vector(training.model))
     assert torch.equal(*results)
+
+
+def test_the_learning_rate_falls_to_0_and_stays_unless_told_to(model: LatentDiffusion) -> None:
+    falling = replace(SETTINGS, decay_steps=4)
+    assert [falling.rate(step) for step in range(6)] == [1e-3, 0.75e-3, 0.5e-3, 0.25e-3, 0, 0]
+    assert SETTINGS.rate(10**6) == 1e-3
+    training = Training(model, falling, None, DRAWS)
+    images, states = posterior(model, 1, "x"), []
+    for steps in (3, 1, 1):  # a step of rate 0 leaves the weights as they are
+        training.train(images, steps)
+        states.append(vector(training.model))
+    assert not torch.equal(states[0], states[1]) and torch.equal(states[1], states[2])
 
 
 def test_clipping_really_clips(model: LatentDiffusion) -> None:

@@ -27,7 +27,8 @@ class DreamBooth:
     """Full fine-tuning of denoiser and text encoder with prior preservation.
 
     Each step takes `instance_batch` images of the person and `prior_batch` of the class (0: no
-    prior preservation).
+    prior preservation). The learning rate falls in proportion to the steps by the share
+    `learning_rate_decay` (0: it is constant; 1: it ends at 0).
     `protected_fraction` p < 1 replaces the first int(n (1 - p)) images by clean ones. MetaCloak's
     trainer blurs (`blur_kernel` 7 pixels at 512, 0 = off) and mirrors (`flip_probability` 0.5);
     both are drawn anew each step. `inference_suffix` is what samplers append to their prompts.
@@ -38,6 +39,7 @@ class DreamBooth:
     class_prompt: str
     steps: int
     learning_rate: float
+    learning_rate_decay: float = 0.0
     instance_batch: int = 1
     prior_batch: int = 1
     prior_weight: float = 1.0
@@ -49,8 +51,8 @@ class DreamBooth:
     def __post_init__(self) -> None:
         if self.steps < 0 or self.learning_rate <= 0:
             raise ValueError("steps must be at least 0 and learning_rate above 0")
-        if not 0 <= self.protected_fraction <= 1:
-            raise ValueError("protected_fraction must be between 0 and 1")
+        if not 0 <= self.protected_fraction <= 1 or not 0 <= self.learning_rate_decay <= 1:
+            raise ValueError("protected_fraction and learning_rate_decay must be in [0, 1]")
         if self.instance_batch < 1 or self.prior_batch < 0:
             raise ValueError("instance_batch must be at least 1 and prior_batch at least 0")
 
@@ -77,6 +79,7 @@ class DreamBooth:
             instance_prompt=self.instance_prompt,
             class_prompt=self.class_prompt,
             learning_rate=self.learning_rate,
+            decay_steps=self.steps / self.learning_rate_decay if self.learning_rate_decay else None,
             prior_weight=self.prior_weight,
             instance_batch=self.instance_batch,
             prior_batch=self.prior_batch,
