@@ -22,7 +22,8 @@ from diffshortcut.models.pixel_diffusion import PixelDiffusion, with_schedule
 SIZE, BATCH = 64, 32
 WINDOWS_BELOW, WINDOWS = 400, 0.5  # timesteps, and the share of windows there
 WIDTHS = (24, 40, 64, 64)
-GAMMA, LEAST = 5.0, 0.1  # min-SNR weight of the error, but purifiers need the early steps too
+FLAT = 0.1  # the share of windows of one color, which a photo's background often is
+GAMMA, LEAST, MOST = 5.0, 0.1, 30.0  # of the error's weight
 
 
 def build() -> UNet2DModel:
@@ -58,6 +59,24 @@ def shown(corpus: Corpus, index: np.ndarray, t: Tensor, rng: torch.Generator) ->
     )
 
 
+def flattened(x: Tensor, t: Tensor, rng: torch.Generator) -> Tensor:
+    """`x`, some of the windows' timesteps with a single color instead, pure black and white too."""
+    flat = (t < WINDOWS_BELOW) & (torch.rand(len(t), generator=rng) < FLAT)
+    color = (torch.rand(len(t), 3, 1, 1, generator=rng) * 1.2 - 0.1).clamp(0, 1)
+    return torch.where(flat[:, None, None, None], color, x)
+
+
+def error_weight(alpha_bar: Tensor) -> Tensor:
+    """Of the noise's squared error at each timestep.
+
+    Min-SNR's, but at least LEAST, for purifiers need the early steps too; and where there is more
+    noise than picture, that of the clean image's error, at most MOST: with min-SNR's alone samples
+    drifted in brightness, and one in sixteen was black.
+    """
+    inverse = (1 - alpha_bar) / alpha_bar  # 1 / SNR
+    return torch.maximum((GAMMA * inverse).clamp(LEAST, 1), inverse.clamp(max=MOST)).float()
+
+
 def objective(model: PixelDiffusion, x: Tensor, t: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
     """(n,) each: squared error of the noise, and the bound on the variance, given the mean."""
     x_t = model.q_sample(x, t, noise)
@@ -76,11 +95,11 @@ def train(work: Path, steps: int) -> tuple[UNet2DModel, float]:
     corpus, unet = Corpus.load(work, "train"), build()
     index = corpus.where(style="photo", degradation=None)
     model = with_schedule(unet, scheduler())
-    weight = (GAMMA * (1 - model.alpha_bar) / model.alpha_bar).clamp(LEAST, 1).float()
+    weight = error_weight(model.alpha_bar)
 
     def loss(step: int, rng: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         t = torch.randint(1000, (BATCH,), generator=rng)
-        x = model.to_model(shown(corpus, index, t, rng))
+        x = model.to_model(flattened(shown(corpus, index, t, rng), t, rng))
         noise = torch.randn(x.shape, generator=rng)
         with torch.autocast("cpu", torch.bfloat16):
             error, bound = objective(model, x, t, noise)
