@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from diffshortcut.models.ldm import LatentDiffusion
 
+OVERWRITE = "--overwrite"
 INDEX = "model_index.json"  # every pipeline folder has one
 USAGE = "usage: python -m diffshortcut.export [--overwrite] <arguments of diffshortcut.run> OUT"
 
@@ -121,14 +122,15 @@ def _beside(folder: Path) -> Path:
 
 def main() -> None:
     """Export what a command line names."""
-    words = [word for word in sys.argv[1:] if word != "--overwrite"]
-    if not words or "=" in words[-1] or words[-1].startswith("-"):
-        sys.exit(USAGE)
-    *overrides, out = words
-    with usage.one_line(overrides):
-        for folder in export(
-            config.adopt(overrides), Path(out), overwrite="--overwrite" in sys.argv
-        ):
+    words, overwrite = [word for word in sys.argv[1:] if word != OVERWRITE], OVERWRITE in sys.argv
+    if usage.FOR_HELP & set(words):
+        print(__doc__)
+        return
+    with usage.one_line(words):
+        usage.check_flags(words, [OVERWRITE, *sorted(usage.FOR_HELP)])
+        if not words or "=" in words[-1]:
+            sys.exit(USAGE)
+        for folder in export(config.adopt(words[:-1]), Path(words[-1]), overwrite=overwrite):
             print(folder)
 
 

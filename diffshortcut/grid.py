@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from diffshortcut import plan
+from diffshortcut import plan, usage
 from diffshortcut.errors import UserError
 from diffshortcut.launch.board import sheet
 from diffshortcut.launch.record import GRID, Record
@@ -29,7 +29,7 @@ class Told:
 def main() -> None:
     """Print the state of a grid, by default of the newest in outputs/store."""
     words = sys.argv[1:]
-    if {"--help", "-h"} & set(words):
+    if usage.FOR_HELP & set(words):
         print(f"usage: {USAGE}")
         return
     try:

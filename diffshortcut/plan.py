@@ -26,7 +26,6 @@ from diffshortcut.store import Store
 from diffshortcut.weights.registry import Entry, size
 
 QUICK, VERIFY = "--quick", "--verify"
-HELP = {"--help", "-h"}
 HEADER = ["stage", "method", "there", "to do", "time", "memory", "disk", *columns.HEADER]
 
 
@@ -141,7 +140,7 @@ def summary(found: list[Line]) -> str:
 def main() -> None:
     """Print the plan of a command line."""
     asked = sys.argv[1:]
-    if HELP & set(asked):
+    if usage.FOR_HELP & set(asked):
         print(__doc__)
         return
     words = [word for word in asked if word not in (QUICK, VERIFY)]
@@ -152,7 +151,7 @@ def main() -> None:
     console = Console(width=None if sys.stdout.isatty() else 120)
     header = HEADER if cost else HEADER[: -len(columns.HEADER)]
     with usage.one_line(words), weights.unfetched() as absent:
-        usage.check_flags(words, [*sorted(sweep.FLAGS), QUICK, VERIFY, *sorted(HELP)])
+        usage.check_flags(words, [*sorted(sweep.FLAGS), QUICK, VERIFY, *sorted(usage.FOR_HELP)])
         words = config.adopt(words)
         title, found, runtime = _planned(words, verify=VERIFY in asked)
         if cost:

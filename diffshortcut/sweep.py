@@ -66,7 +66,10 @@ def _parsed(words: Sequence[str]) -> list[Override]:
 
 
 def _check_number(overrides: Sequence[Override]) -> None:
-    if (jobs := prod(_length(one.value()) for one in overrides)) > MOST:
+    jobs = prod(_length(one.value()) for one in overrides)
+    if not jobs:
+        raise UserError("a sweep of no jobs: its range ends where it begins, or runs backwards")
+    if jobs > MOST:
         raise UserError(f"a sweep of {jobs} jobs: {MOST} are the most")
 
 

@@ -29,6 +29,7 @@ Values: change any with key=value
 the option hydra/launcher=graph. --verify reads the content of what is finished. HYDRA_FULL_ERROR=1
 shows where an error comes from, --hydra-help shows the rest.
 """
+FOR_HELP = {"--help", "-h"}
 SHOWN = ("data", "attack", "seed", "runtime")
 
 

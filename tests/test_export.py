@@ -117,6 +117,17 @@ def test_nothing_is_overwritten_unasked(
     assert not (out / "anna" / "mine.txt").exists()
 
 
+def test_help_is_given_and_an_unknown_option_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["export", "--help"])
+    export.main()
+    assert "--overwrite replaces such a folder" in capsys.readouterr().out
+    monkeypatch.setattr(sys, "argv", ["export", "attack=none", "--overwrit", "out"])
+    with pytest.raises(SystemExit, match="no option '--overwrit'. Did you mean '--overwrite'"):
+        export.main()
+
+
 def test_an_export_that_fails_leaves_the_old_one(
     overrides: list[str], model: LatentDiffusion, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -55,6 +55,12 @@ def test_a_sweep_without_mistakes_is_a_success(tmp_path: Path) -> None:
     assert main(tmp_path, "seed=2,4", "-m").returncode == 0
 
 
+def test_a_sweep_of_nothing_is_a_mistake(tmp_path: Path) -> None:
+    done = main(tmp_path, "-m", "seed=range(3,3)")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("error: a sweep of no jobs")
+
+
 @pytest.mark.parametrize(("seed", "said"), [(0, "error: wrong 0\n"), (1, ""), (2, "")])
 def test_one_job_ends_with_one_line(tmp_path: Path, seed: int, said: str) -> None:
     done = main(tmp_path, f"seed={seed}")

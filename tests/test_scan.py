@@ -86,6 +86,7 @@ def test_a_scan_of_good_pictures_ends_well(monkeypatch: pytest.MonkeyPatch, caps
         ("scan data=folder data.root=/nowhere", "error: data.root: no folder /nowhere"),
         ("scan data=paintngs", "error: no data 'paintngs'. Did you mean 'paintings'?"),
         ("scan data=paintings metric=ims", "error: metric.ims compares faces"),
+        ("scan --hlp", "error: no option '--hlp'. Did you mean '--help'?"),
     ],
 )
 def test_what_cannot_be_scanned_is_told(

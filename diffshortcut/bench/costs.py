@@ -122,7 +122,7 @@ def tensors(name: str) -> dict[str, float]:
 
 
 def process(name: str) -> dict[str, float]:
-    """Bytes that a process of one thread adds to those it has once a first stage has run."""
+    """Bytes that a process of one thread adds to those it has with everything imported."""
     import torch
 
     from diffshortcut import provenance

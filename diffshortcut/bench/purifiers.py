@@ -10,7 +10,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -167,10 +167,11 @@ def main() -> None:
         return
     wanted = tuple(asked.only or [""])
     if asked.costs:
-        names = [name for name in COSTS if name.startswith(wanted)]
+        names = _named(COSTS, wanted, parser)
         tables = [_cost_sheet([costs(name, asked.threads) for name in track(names, "purifiers")])]
     else:
-        cases = [case for case in CASES if case.name.startswith(wanted)]
+        names = _named([case.name for case in CASES], wanted, parser)
+        cases = [case for case in CASES if case.name in names]
         four = pictures(4)
         found = [measure(case, four, asked.seconds) for case in track(cases, "purifiers")]
         tables = sheets(found, COLUMNS)
@@ -179,6 +180,16 @@ def main() -> None:
         console.print(table.rich())
     if asked.markdown:
         asked.markdown.write_text("\n".join(table.markdown() for table in tables))
+
+
+def _named(
+    names: Sequence[str], wanted: tuple[str, ...], parser: argparse.ArgumentParser
+) -> list[str]:
+    """Those that begin as asked; an error of the command line if none does."""
+    found = [name for name in names if name.startswith(wanted)]
+    if not found:
+        parser.error(f"--only: there are {', '.join(names)}")
+    return found
 
 
 def _cost_sheet(rows: list[list[str]]) -> Sheet:

@@ -46,9 +46,13 @@ def scan(overrides: Sequence[str]) -> tuple[list[Found], list[str]]:
 def main() -> None:
     """Print it."""
     words = sys.argv[1:]
+    if usage.FOR_HELP & set(words):
+        print(__doc__)
+        return
     if words[:1] != ["scan"]:
         sys.exit("usage: python -m diffshortcut.data scan data=folder data.root=PHOTOS")
     with usage.one_line(words[1:]):
+        usage.check_flags(words[1:], sorted(usage.FOR_HELP))
         found, lines = scan(config.adopt(words[1:]))
     from rich.console import Console
 

@@ -1,8 +1,9 @@
 """Pixel diffusion: an unconditional denoiser of images, with a learned variance (ADM, iDDPM).
 
-Both zoos hold it as a DDPMPipeline folder of diffusers. Inside, images x are in [-1, 1] at the
-model's own resolution; `to_model` and `to_images` are the way in and out. A timestep t is an index
-into the schedule, 0 ... T-1, and x_t of index t has kept alpha_bar_t.
+The mini zoo holds it as a DDPMPipeline folder of diffusers, the full one as the release's own file
+(guided_diffusion.py). Inside, images x are in [-1, 1] at the model's own resolution; `to_model` and
+`to_images` are the way in and out. A timestep t is an index into the schedule, 0 ... T-1, and x_t
+of index t has kept alpha_bar_t.
 """
 
 from dataclasses import dataclass, replace

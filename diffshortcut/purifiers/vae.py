@@ -1,4 +1,4 @@
-"""The round trip through the autoencoder of a latent diffusion model, which any purifier has."""
+"""The round trip through the autoencoder: the least that purifying in its latents does."""
 
 from dataclasses import dataclass
 

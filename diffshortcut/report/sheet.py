@@ -72,7 +72,7 @@ class Sheet:
         """For a console; nothing is cut: names that begin alike must stay apart."""
         table = Table(title=self.title, title_justify="left")
         first, *others = self.header
-        longest = max(len(row[0]) for row in self.rows)
+        longest = max((len(row[0]) for row in self.rows), default=0)
         table.add_column(first, overflow="fold", no_wrap=longest <= NAME)
         for name in others:
             table.add_column(name, justify="right", overflow="fold")

@@ -7,14 +7,13 @@ import os
 import shutil
 import zipfile
 from collections.abc import Callable
-from errno import ENOSPC
 from pathlib import Path
 
 from huggingface_hub import constants, hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.file_download import http_get
 
-from diffshortcut.disk import replacing, sha256
+from diffshortcut.disk import NO_SPACE, replacing, sha256
 from diffshortcut.errors import UserError
 from diffshortcut.weights.registry import NOTED, Entry, File, Source, size
 
@@ -80,7 +79,7 @@ def _bring(entry: Entry, file: File) -> None:
         except Exception as error:  # of many libraries' kinds; the next source may serve
             if isinstance(error, WrongFileError) and entry.archive is not None:
                 _archive(source, entry).unlink(missing_ok=True)  # it would be found whole again
-            if getattr(error, "errno", None) == ENOSPC:
+            if getattr(error, "errno", None) in NO_SPACE:
                 raise UserError(f"no space left for {file.path} in {entry.folder}") from error
             reason = str(error).strip().splitlines()
             refused.append(f"{source}: {reason[0] if reason else type(error).__name__}")
