@@ -51,7 +51,7 @@ STEPS = {
     "quality": (2400,),
     "codeformer": (1300, 3900),  # stage I; II and III
     "upscaler": (3400, 12000),  # VAE, UNet
-    "pixel": (5300,),
+    "pixel": (6950,),
 }
 
 

@@ -22,7 +22,7 @@ from diffshortcut.models.pixel_diffusion import PixelDiffusion, with_schedule
 SIZE, BATCH = 64, 32
 WINDOWS_BELOW, WINDOWS = 400, 0.5  # timesteps, and the share of windows there
 WIDTHS = (24, 40, 64, 64)
-FLAT = 0.1  # the share of windows of one color, which a photo's background often is
+FLAT_BELOW, FLAT = 150, 0.2  # timesteps with windows of one color, and their share there
 GAMMA, LEAST, MOST = 5.0, 0.1, 30.0  # of the error's weight
 
 
@@ -60,8 +60,12 @@ def shown(corpus: Corpus, index: np.ndarray, t: Tensor, rng: torch.Generator) ->
 
 
 def flattened(x: Tensor, t: Tensor, rng: torch.Generator) -> Tensor:
-    """`x`, some of the windows' timesteps with a single color instead, pure black and white too."""
-    flat = (t < WINDOWS_BELOW) & (torch.rand(len(t), generator=rng) < FLAT)
+    """`x`, or for small t at times a single color, pure black and white too.
+
+    A photo's background often is one. Not at larger t, where samples would end as one: there a
+    dark portrait and black cannot be told apart yet.
+    """
+    flat = (t < FLAT_BELOW) & (torch.rand(len(t), generator=rng) < FLAT)
     color = (torch.rand(len(t), 3, 1, 1, generator=rng) * 1.2 - 0.1).clamp(0, 1)
     return torch.where(flat[:, None, None, None], color, x)
 
