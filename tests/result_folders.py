@@ -101,8 +101,11 @@ class Folder:
                         {**base, "person": person, "metric": metric, "value": value, **unit}
                     )
             if arm.purifier != "none":
-                cost = {"metric": f"seconds.purify.{arm.purifier}", "value": 1.5 + number}
-                found.append({**base, "person": person, **cost, "better": "lower"})
+                link = {**base, "person": person, "better": "lower"}
+                spent = {"purification": 1.5, "purify": 9.5}  # alone, and with loading
+                for kind, seconds in spent.items():
+                    cost = {"metric": f"seconds.{kind}.{arm.purifier}", "value": seconds + number}
+                    found.append({**link, **cost})
         return found
 
     def _stages(self, arm: Arm, person: str) -> dict[str, Any]:

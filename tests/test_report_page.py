@@ -242,6 +242,22 @@ def test_no_defense_is_best_among_other_people(tmp_path):
     assert said in (tmp_path / "out" / "tables" / "matrix.md").read_text()
 
 
+def test_cost_is_the_purification_alone_as_far_as_the_rows_tell(tmp_path):
+    folder = Folder(tmp_path, "run", [Arm("aspl", "jpeg")]).write()
+    results = loaded.load([folder])
+    means = people_means(results.rows)
+
+    def seconds(means):
+        [point] = matrix.costs(results, means, "ims")["aspl"]
+        return point.x
+
+    assert seconds(means) == 2  # 1.5 and 2.5
+    old = {key: of for key, of in means.items() if "purification" not in key[1]}
+    assert seconds(old) == 10  # 9.5 and 10.5: the stage's wall time
+    chain = {**means, ("aspl+jpeg", "seconds.purify.sr"): {"person_000": 4.0}}
+    assert seconds(chain) == 6
+
+
 def test_a_curve_joins_no_variants(tmp_path):
     def at(radius, steps):
         node = {"_target_": "aspl", "radius": radius, "steps": steps}

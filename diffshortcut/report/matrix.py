@@ -4,11 +4,14 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from statistics import fmean
 
+from diffshortcut import links
 from diffshortcut.comparison import direction
 from diffshortcut.report import measures
 from diffshortcut.report.labels import CLEAN, NONE
 from diffshortcut.report.loaded import Entry, Results
+from diffshortcut.report.purification import STAGE
 from diffshortcut.statistics import Estimate, deviation, mean
 
 BEST, SECOND = 1, 2
@@ -188,13 +191,24 @@ def costs(results: Results, means: Means, metric: str) -> dict[str, list[Point]]
     """Attack -> its defended arms: seconds of purification per person, and the metric."""
     found: dict[str, list[Point]] = {}
     for entry in results.entries:
-        people = means.get((entry.name, metric))
-        spent = [m for m in means if m[0] == entry.name and m[1].startswith("seconds.purify")]
-        if people and spent:
-            seconds = sum(sum(means[m].values()) / len(means[m]) for m in spent)
+        people, seconds = means.get((entry.name, metric)), _seconds(means, entry.name)
+        if people and seconds is not None:
             point = Point(seconds, _mean(tuple(people.values())), entry.place.defense)
             found.setdefault(entry.place.attack, []).append(point)
     return found
+
+
+def _seconds(means: Means, arm: str) -> float | None:
+    """Of an arm's purification alone, its links added; None if it purifies nothing.
+
+    Old rows of a link have only its stage's wall time, loading included.
+    """
+    spent: dict[str, float] = {}
+    for kind in (STAGE, links.SECONDS):  # the latter in place of the former
+        for (name, metric), people in means.items():
+            if name == arm and metric.startswith(kind):
+                spent[metric.removeprefix(kind)] = fmean(people.values())
+    return sum(spent.values()) if spent else None
 
 
 def members(results: Results, means: Means, family: str) -> dict[str, dict[str, Estimate]]:
