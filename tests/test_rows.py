@@ -161,6 +161,17 @@ def test_a_metric_without_a_direction_bears_no_claim():
         list(tables(lines(better=None), claims=["ours"]))
 
 
+def test_a_claim_without_people_in_common_is_left_out_and_counts():
+    strangers = [row("jpeg", person, 0.5, better="higher") for person in ("q1", "q2")]
+    found = list(tables([*lines(), *strangers], claims=["jpeg"]))
+    said = "left out, nobody in common: a, b, ours"
+    assert found[2].rows == [["jpeg", "q", said, "-", "-", "-", "0", ""]]
+    style = [{**line, "metric": "style"} for line in lines()]
+    [kept, missed] = list(tables([*lines(), *strangers, *style], claims=["ours"]))[2].rows
+    assert kept == ["ours", "style", "a", "0.002", "0.0039", "0.002", "9", "*"]  # Holm over both
+    assert missed[:3] == ["ours", "q", "left out, nobody in common: jpeg"]
+
+
 def test_claims_that_were_declared_elsewhere_count(file, monkeypatch, capsys):
     given = ["statistics", str(file), "--claim", "ours", "--format", "csv", "--family", "14"]
     monkeypatch.setattr(sys, "argv", given)

@@ -14,6 +14,7 @@ from pathlib import Path
 from diffshortcut.comparison import (
     PRIMARY,
     STAR,
+    Claim,
     Comparison,
     Row,
     Verdict,
@@ -97,10 +98,7 @@ def tables(
     yield _differences([c for m, arm in pairs if (c := _compared(groups, m, arm, base))])
     declared = [claim for arm in claims for m in chosen if (claim := against_all(rows, m, arm))]
     _check_family(family, len(set(declared)))
-    try:
-        yield _claims(judge(rows, declared, family or 0))
-    except ValueError as error:
-        raise UserError(str(error)) from error
+    yield _claims(rows, groups, declared, family or 0)
 
 
 def _check(name: str, known: Sequence[str], kind: str) -> None:
@@ -138,6 +136,15 @@ def _compared(groups: Groups, metric: str, arm: str, against: str) -> Comparison
     return compare(rows, metric, arm, against) if people[0].keys() & people[1].keys() else None
 
 
+def _strangers(groups: Groups, claim: Claim) -> list[str]:
+    """The claim's rivals that were measured on none of its arm's people."""
+
+    def people(arm: str) -> set[str]:
+        return {row["person"] for row in groups[arm, claim.metric]}
+
+    return [rival for rival in claim.rivals if people(claim.arm).isdisjoint(people(rival))]
+
+
 def _differences(found: Sequence[Comparison]) -> Sheet:
     tested = {n: c.person_test.p_value for n, c in enumerate(found) if c.difference.people > 1}
     adjusted = holm(tested)
@@ -161,9 +168,20 @@ def _difference(found: Comparison, adjusted: float | None) -> list[str]:
     ]
 
 
-def _claims(verdicts: Sequence[Verdict]) -> Sheet:
+def _claims(rows: Sequence[Row], groups: Groups, declared: Sequence[Claim], family: int) -> Sheet:
+    """A line per claim; one that cannot be tested says so, and counts in Holm's correction."""
+    apart = {claim: found for claim in declared if (found := _strangers(groups, claim))}
+    testable = [claim for claim in declared if claim not in apart]
+    try:
+        verdicts = judge(rows, testable, max(family, len(set(declared))))
+    except ValueError as error:
+        raise UserError(str(error)) from error
     title = "Claims: better than every other arm (largest one-sided p, Holm over the claims)"
-    return Sheet(title, CLAIMS, [_claim(verdict) for verdict in verdicts])
+    missed = [
+        [c.arm, c.metric, f"left out, nobody in common: {', '.join(who)}", *"---", "0", ""]
+        for c, who in apart.items()
+    ]
+    return Sheet(title, CLAIMS, [*map(_claim, verdicts), *missed])
 
 
 def _claim(verdict: Verdict) -> list[str]:
