@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import save_file
 
 from diffshortcut.errors import UserError
+from diffshortcut.mini.export import export_detector, export_recognizer
 from diffshortcut.models import faces, perceptual
-from diffshortcut.models.export import export_detector, export_recognizer
 from diffshortcut.models.geometry import ARCFACE, align, alignment, invert, similarity, warp
 from diffshortcut.models.nets import (
     DetectorNet,

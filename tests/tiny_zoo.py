@@ -11,8 +11,8 @@ from torch import Tensor
 
 from diffshortcut import config
 from diffshortcut.images import quantize
+from diffshortcut.mini.export import export_detector
 from diffshortcut.models.codeformer import CodeFormer
-from diffshortcut.models.export import export_detector
 from diffshortcut.models.nets import DetectorNet, RecognizerBNet
 from diffshortcut.models.vq import Config
 from diffshortcut.schema import STAGE_REFERENCES

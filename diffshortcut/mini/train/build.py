@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from torch import nn
 from transformers import CLIPModel, CLIPTokenizer
 
+from diffshortcut.mini.export import export_detector, export_recognizer
 from diffshortcut.mini.train import (
     cards,
     clip,
@@ -32,7 +33,6 @@ from diffshortcut.mini.train import (
     upscaler,
     vae,
 )
-from diffshortcut.models.export import export_detector, export_recognizer
 from diffshortcut.models.nets import RecognizerANet, RecognizerBNet
 from diffshortcut.weights import MINI
 
