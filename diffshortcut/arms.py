@@ -9,7 +9,7 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
 from diffshortcut import chains, config, keys, schema
-from diffshortcut.errors import UserError, suggest
+from diffshortcut.errors import UserError, listed
 
 SHARED = ("stages", "runtime", "checkpoint", "logger")  # what is one for all arms
 
@@ -40,9 +40,9 @@ def compose(overrides: Sequence[str]) -> list[Arm]:
     main = _resolve(cfg, overrides)
     if main["stages"] != "all":
         return [_alone(overrides, cfg, main)]
-    listed = [_listed(item, overrides, main["purifier"]) for item in main["compare"]["arms"]]
+    asked = [_listed(item, overrides, main["purifier"]) for item in main["compare"]["arms"]]
     distinct: dict[str, Arm] = {}
-    for arm in listed:
+    for arm in asked:
         distinct.setdefault(arm.content(), arm)
     own = Arm(_name(overrides, cfg), main, _choices(cfg))
     own = distinct.pop(own.content(), own)
@@ -143,8 +143,7 @@ def _check_compared(compare: Mapping[str, Any], names: Sequence[str]) -> None:
 def _check_named(key: str, wanted: Sequence[str], names: Sequence[str]) -> None:
     for name in wanted:
         if name not in names:
-            close = f"{suggest(name, names)} There are: {', '.join(names)}"
-            raise UserError(f"compare.{key}: no arm is called '{name}'.{close}")
+            raise UserError(f"compare.{key}: no arm is called '{name}'.{listed(name, names)}")
 
 
 def _check_worst(name: Any, members: Sequence[str], names: Sequence[str]) -> None:

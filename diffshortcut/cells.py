@@ -11,7 +11,7 @@ from diffshortcut import execute, keys, parallel
 from diffshortcut.data.people import SETS, Prompted
 from diffshortcut.data.person import Person
 from diffshortcut.disk import StoreError
-from diffshortcut.errors import UserError, suggest
+from diffshortcut.errors import UserError, listed
 from diffshortcut.progress import track
 from diffshortcut.schema import own
 from diffshortcut.store import Store
@@ -137,8 +137,7 @@ def _reads(metric: Mapping[str, Any]) -> Sequence[str]:
     roles = metric.get("reads", EVIDENCE)
     for role in roles:
         if role not in EVIDENCE:
-            known = f"{suggest(role, EVIDENCE)} There are: {', '.join(EVIDENCE)}"
-            raise UserError(f"metric: nothing to read is called '{role}'.{known}")
+            raise UserError(f"metric: nothing to read is called '{role}'.{listed(role, EVIDENCE)}")
     return roles
 
 

@@ -12,3 +12,9 @@ def suggest(word: str, choices: Iterable[str]) -> str:
     """` Did you mean 'x'?` for the closest of `choices`, or nothing."""
     close = get_close_matches(word, list(choices), n=1, cutoff=0.6)
     return f" Did you mean '{close[0]}'?" if close else ""
+
+
+def listed(word: str, choices: Iterable[str]) -> str:
+    """What is said after a word that is none of `choices`: the closest of them, and all of them."""
+    known = list(choices)
+    return f"{suggest(word, known)} There are: {', '.join(known)}"

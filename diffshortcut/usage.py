@@ -11,7 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from diffshortcut import config, frame
-from diffshortcut.errors import UserError, suggest
+from diffshortcut.errors import UserError, listed
 
 CONFIG_ERRORS = (HydraException, OmegaConfBaseException)
 HELP = """DiffShortcut: does a protection against personalized diffusion survive a defense?
@@ -66,8 +66,7 @@ def check_flags(words: Sequence[str], known: Sequence[str]) -> None:
     """UserError for a word that begins with - and is not `known`."""
     for word in words:
         if word.startswith("-") and word not in known:
-            close = suggest(word, known)
-            raise UserError(f"no option '{word}'.{close} There are: {', '.join(known)}")
+            raise UserError(f"no option '{word}'.{listed(word, known)}")
 
 
 def explain(error: Exception, overrides: Sequence[str]) -> str:
@@ -127,7 +126,7 @@ def _unreadable(error: OverrideParseException) -> str:
 
 def _wrong_option(group: str, option: str, known: Sequence[str]) -> str:
     options = config.groups().get(group, known)  # Hydra knows its own
-    return f"no {group} '{option}'.{suggest(option, options)} There are: {', '.join(options)}"
+    return f"no {group} '{option}'.{listed(option, options)}"
 
 
 def _wrong_key(key: str, overrides: Sequence[str]) -> str:
@@ -142,4 +141,4 @@ def _wrong_key(key: str, overrides: Sequence[str]) -> str:
     place = ".".join(above) or "the config"
     if frame.TYPES.get(place, "").startswith("dict"):  # its keys are the user's
         return f"{place} has no key '{last}'. To add it: +{key}=..."
-    return f"{place} has no key '{last}'.{suggest(last, choices)} There are: {', '.join(choices)}"
+    return f"{place} has no key '{last}'.{listed(last, choices)}"

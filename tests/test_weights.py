@@ -291,6 +291,8 @@ def test_missing_weights_say_what_how_large_and_which_command() -> None:
         weights.locate("full:sd21bas")
     with pytest.raises(UserError, match="antelopev2 has no other.onnx"):
         weights.locate("full:antelopev2/other.onnx")
+    with pytest.raises(UserError, match=r"Did you mean 'glintr100.onnx'\? There are: "):
+        weights.locate("full:antelopev2/glintr10.onnx")
 
 
 def test_weights_that_are_there_are_found(home: Path) -> None:

@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 
 from diffshortcut.data.person import Person
 from diffshortcut.decode import SUFFIXES
-from diffshortcut.errors import UserError, suggest
+from diffshortcut.errors import UserError, listed
 
 log = logging.getLogger(__name__)
 SETS = ("set_A", "set_B", "set_C")
@@ -211,6 +211,5 @@ def choose(names: Sequence[str], people: int | list[str] | None, where: str) -> 
 
 def _known(name: str, names: Sequence[str]) -> str:
     if name not in names:
-        close = suggest(name, names)
-        raise UserError(f"data.people: no '{name}'.{close} There are: {', '.join(names)}")
+        raise UserError(f"data.people: no '{name}'.{listed(name, names)}")
     return name

@@ -24,7 +24,7 @@ from diffshortcut.comparison import (
     judge,
     person_means,
 )
-from diffshortcut.errors import UserError, suggest
+from diffshortcut.errors import UserError, listed
 from diffshortcut.report.sheet import Sheet, interval, number, significance
 from diffshortcut.rows import Part, join, named, read
 from diffshortcut.statistics import MIN_PEOPLE, fewest, holm
@@ -103,8 +103,7 @@ def tables(
 
 def _check(name: str, known: Sequence[str], kind: str) -> None:
     if name not in known:
-        close = suggest(name, known)
-        raise UserError(f"no {kind} is called '{name}'.{close} There are: {', '.join(known)}")
+        raise UserError(f"no {kind} is called '{name}'.{listed(name, known)}")
 
 
 def _check_family(family: int | None, own: int) -> None:

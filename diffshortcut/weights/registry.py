@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from diffshortcut.errors import UserError, suggest
+from diffshortcut.errors import UserError, listed
 
 REGISTRY = Path(__file__).with_name("registry.yaml")
 NOTED = "sha256.json"  # of each file, as first fetched
@@ -98,8 +98,7 @@ def entry(name: str) -> Entry:
     """The entry of a name; UserError with the close match if there is none."""
     known = entries()
     if name not in known:
-        listed = f"{suggest(name, known)} There are: {', '.join(known)}"
-        raise UserError(f"weights: no '{name}' in the registry.{listed}")
+        raise UserError(f"weights: no '{name}' in the registry.{listed(name, known)}")
     return known[name]
 
 
@@ -109,7 +108,7 @@ def locate(name: str) -> Path:
     found = entry(name)
     known = {file.path: file for file in found.files}
     if inner and inner not in known:
-        raise UserError(f"weights: {name} has no {inner}. There are: {', '.join(known)}")
+        raise UserError(f"weights: {name} has no {inner}.{listed(inner, known)}")
     if not found.missing():
         return found.path(known[inner]) if inner else found.place
     raise absent([found])
@@ -117,15 +116,15 @@ def locate(name: str) -> Path:
 
 def absent(entries: Sequence[Entry]) -> UserError:
     """What the entries are, how large, under which licence, and the command that fetches them."""
-    listed = [
+    lines = [
         f"{e.name} ({e.title}, {size(e.bytes)}, {e.licence}, commercial use: {e.commercial})"
         for e in entries
     ]
     command = f"python -m diffshortcut.weights fetch {' '.join(e.name for e in entries)}"
     if len(entries) == 1:
-        what = f"weights: {listed[0]} is not in {entries[0].folder}: "
+        what = f"weights: {lines[0]} is not in {entries[0].folder}: "
     else:
-        what = f"weights that are not in {home()}:\n  " + "\n  ".join(listed) + "\n"
+        what = f"weights that are not in {home()}:\n  " + "\n  ".join(lines) + "\n"
     return UserError(f"{what}{command}, or use zoo=mini")
 
 
