@@ -14,7 +14,7 @@ from typing import Any
 
 from diffshortcut.comparison import PRIMARY
 from diffshortcut.errors import UserError
-from diffshortcut.report.sheet import TITLES
+from diffshortcut.report.sheet import titled
 from diffshortcut.rows import read
 
 TABLES = ("matrix", "claims", "tests", "rows")  # of a comparison's run
@@ -43,7 +43,7 @@ def build(arms: Sequence[str], *, entity: str, project: str, name: str = "DiffSh
     ]
     scores = [
         panels.BarPlot(
-            title=TITLES[metric],
+            title=titled(metric),
             metrics=[panels.SummaryMetric(f"{arm}/{metric}") for arm in arms],
             max_bars_to_show=MOST,
         )

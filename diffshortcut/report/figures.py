@@ -11,7 +11,7 @@ from typing import Any
 
 from diffshortcut.report.labels import NONE
 from diffshortcut.report.matrix import Lines, Matrix, Point
-from diffshortcut.report.sheet import ARROWS, TITLES, number
+from diffshortcut.report.sheet import number, titled
 from diffshortcut.statistics import Estimate
 
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7f6f5f", "#333399")
@@ -61,7 +61,7 @@ def curve(attack: str, metric: str, better: str | None, lines: Lines) -> Draw:
             label = "undefended" if name == NONE else name
             axes.plot(xs, ys, label=label, color=color, marker=marker, linewidth=1.6)
             _bars(axes, points, color)
-        axes.set(title=attack, xlabel="radius, 8-bit levels", ylabel=_axis(metric, better))
+        axes.set(title=attack, xlabel="radius, 8-bit levels", ylabel=titled(metric, better))
         axes.set_xticks(sorted({p.x for points in lines.values() for p in points}))
         figure.legend(loc="outside lower center", ncols=3)
 
@@ -81,7 +81,7 @@ def scatter(attack: str, metric: str, better: str | None, points: Sequence[Point
         axes.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
         axes.xaxis.set_minor_formatter(lambda x, _: "")
         axes.margins(y=0.15)
-        axes.set(title=attack, ylabel=_axis(metric, better))
+        axes.set(title=attack, ylabel=titled(metric, better))
         axes.set_xlabel("purification, seconds per person")
         _label(figure, axes, points)
 
@@ -127,7 +127,7 @@ def heatmap(matrix: Matrix) -> Draw:
             axes.text(x, y, text, ha="center", va="center", weight=weight, fontsize=9)
         axes.set_xticks(range(len(matrix.defenses)), matrix.defenses, rotation=35, ha="right")
         axes.set_yticks(range(len(matrix.attacks)), matrix.attacks)
-        axes.set_title(_axis(matrix.metric, matrix.better))
+        axes.set_title(titled(matrix.metric, matrix.better))
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
 
@@ -171,10 +171,6 @@ def _write(draw: Draw, size: tuple[float, float], target: Any, **how: Any) -> No
         figure = Figure(figsize=size, layout="constrained")
         draw(figure)
         figure.savefig(target, **how)
-
-
-def _axis(metric: str, better: str | None) -> str:
-    return TITLES.get(metric, metric) + ARROWS[better]
 
 
 def _bars(axes: Any, points: Iterable[Point], color: str) -> None:

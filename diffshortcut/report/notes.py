@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from diffshortcut.comparison import STAR, Verdict
 from diffshortcut.report.facts import Facts
-from diffshortcut.report.sheet import TITLES, significance
+from diffshortcut.report.sheet import significance, titled
 from diffshortcut.statistics import EXACT_UP_TO, MIN_PEOPLE, Wilcoxon
 
 
@@ -74,7 +74,7 @@ def _about_claims(facts: Facts) -> list[str]:
 
 
 def _about_claim(verdict: Verdict, family: int) -> str:
-    metric = TITLES.get(verdict.claim.metric, verdict.claim.metric)
+    metric = titled(verdict.claim.metric)
     said = f"Claim {verdict.claim.arm}, {metric}: hardest rival {verdict.hardest}"
     if verdict.people < MIN_PEOPLE:
         return f"{said}; {verdict.people} people are too few for a test."

@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +17,15 @@ from diffshortcut.report.loaded import Entry, Results
 from diffshortcut.report.matrix import Matrix, Means
 from diffshortcut.report.pictures import Album
 from diffshortcut.report.plots import Figure, shown
-from diffshortcut.report.sheet import ARROWS, TITLES, interval, number, significance
-from diffshortcut.statistics import MIN_PEOPLE
+from diffshortcut.report.sheet import ARROWS, interval, number, significance, titled
+from diffshortcut.statistics import MIN_PEOPLE, Estimate
 
 WEB = Path(__file__).with_name("web")
 CLOSED = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{}'"
 
 
-def _title_of(metric: str) -> str:
-    return TITLES.get(metric, metric)
-
-
-FILTERS = {
-    "metric": _title_of,
+FILTERS: dict[str, Callable[..., Any]] = {
+    "metric": titled,
     "arrow": lambda better: ARROWS[better],
     "defense": lambda name: "undefended" if name == NONE else name,
     "breakable": lambda name: Markup("<wbr>").join(re.split(r"(?<=[_+ ])", name)),
@@ -112,13 +108,13 @@ def _data(
     averages: dict[str, dict[str, str]] = {entry.name: {} for entry in results.entries}
     for matrix in matrices:
         for cell in matrix.cells.values():
-            averages[cell.entry.name][_title_of(matrix.metric)] = interval(cell.estimate)
+            averages[cell.entry.name][titled(matrix.metric)] = interval(cell.estimate)
     scores: dict[str, dict[str, dict[str, str]]] = {}
     for metric in shown(means):
         for entry in results.entries:
             for person, value in means.get((entry.name, metric), {}).items():
                 of = scores.setdefault(entry.name, {}).setdefault(person, {})
-                of[_title_of(metric)] = number(value, 2)
+                of[titled(metric)] = number(value, 2)
     return {
         "images": album.images,
         "arms": [
@@ -149,12 +145,10 @@ def _arm(entry: Entry, album: Album) -> dict[str, Any]:
 
 
 def _difference(found: Mapping[str, Any]) -> list[str]:
-    difference, test = found["difference"], found["person_test"]
-    shown = f"{difference['value']:+.3f}"
-    if difference["low"] is not None:
-        shown += f" [{difference['low']:+.3f}, {difference['high']:+.3f}]"
-    p = significance(test["p_value"]) if difference["people"] >= MIN_PEOPLE else "-"
-    return [found["against"], _title_of(found["metric"]), shown, p]
+    difference = Estimate(**found["difference"])
+    p = found["person_test"]["p_value"] if difference.people >= MIN_PEOPLE else None
+    shown = interval(difference, sign="+")
+    return [found["against"], titled(found["metric"]), shown, significance(p)]
 
 
 def _stages(stages: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from diffshortcut.comparison import STAR
 from diffshortcut.report.matrix import BEST, SECOND, Cell, Matrix
-from diffshortcut.report.sheet import ARROWS, TITLES, Sheet, as_csv, as_markdown, as_tex, number
+from diffshortcut.report.sheet import Sheet, as_csv, as_markdown, as_tex, number, titled
 from diffshortcut.statistics import MIN_PEOPLE
 
 Mark = Callable[[str, int], str]  # a figure and its rank
@@ -43,7 +43,7 @@ def write(matrices: Sequence[Matrix], folder: Path) -> list[str]:
 def sheet(matrix: Matrix, mark: Mark) -> Sheet:
     """A metric's table, with figures marked by rank."""
     escape = as_tex if mark is _latex else as_markdown
-    title = escape(TITLES.get(matrix.metric, matrix.metric) + ARROWS[matrix.better])
+    title = escape(titled(matrix.metric, matrix.better))
     rows = [
         [escape(defense), *(_cell(matrix.cells.get((a, defense)), mark) for a in matrix.attacks)]
         for defense in matrix.defenses

@@ -9,7 +9,7 @@ from diffshortcut.comparison import PRIMARY, direction
 from diffshortcut.report import figures, measures
 from diffshortcut.report.loaded import Results
 from diffshortcut.report.matrix import Means, Point, costs, curves, members
-from diffshortcut.report.sheet import TITLES
+from diffshortcut.report.sheet import titled
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def over_radius(results: Results, means: Means) -> Iterator[Figure]:
         for attack, lines in curves(results, means, metric).items():
             yield Figure(
                 name=_slug(f"curve-{metric}-{attack}"),
-                title=f"{attack}: {TITLES.get(metric, metric)} over the radius",
+                title=f"{attack}: {titled(metric)} over the radius",
                 draw=figures.curve(attack, metric, better, lines),
                 x="radius",
                 points=[(name, point) for name, of in lines.items() for point in of],
@@ -52,7 +52,7 @@ def over_cost(results: Results, means: Means) -> Iterator[Figure]:
     for attack, points in costs(results, means, metric).items():
         yield Figure(
             name=_slug(f"cost-{attack}"),
-            title=f"{attack}: {TITLES.get(metric, metric)} and the cost of each defense",
+            title=f"{attack}: {titled(metric)} and the cost of each defense",
             draw=figures.scatter(attack, metric, better, points),
             x="seconds",
             points=[(point.label, point) for point in points],

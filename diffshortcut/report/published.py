@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from diffshortcut.report.facts import Facts, Published
-from diffshortcut.report.sheet import TITLES, Sheet, number
+from diffshortcut.report.sheet import Sheet, number, titled
 
 TABLES = Path(__file__).with_name("published.yaml")
 ANY = "any"  # attack
@@ -37,7 +37,7 @@ def sheet(facts: Facts) -> Sheet:
     measured = [metric for metric in published.metrics if metric in facts.metrics]
     header = ["arm"]
     for metric in published.metrics:
-        title = TITLES.get(metric, metric)
+        title = titled(metric)
         header += [title, "paper"] if metric in measured else [f"{title}, paper"]
     rows = []
     for arm in facts.arms:

@@ -81,6 +81,11 @@ class Sheet:
         return table
 
 
+def titled(metric: str, better: str | None = None) -> str:
+    """What the metric is called in tables and figures; an arrow says which way is `better`."""
+    return TITLES.get(metric, metric) + ARROWS[better]
+
+
 def number(value: float | None, digits: int = 3) -> str:
     """The number, or - if there is none; what rounds to nothing has no sign."""
     return "-" if value is None else f"{round(value, digits) + 0.0:.{digits}f}"

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from diffshortcut.comparison import PRIMARY, Comparison
 from diffshortcut.report import flagged, measures, published, purification, visibility
 from diffshortcut.report.facts import Facts
-from diffshortcut.report.sheet import ARROWS, TITLES, Sheet, as_markdown, interval, number
+from diffshortcut.report.sheet import ARROWS, Sheet, as_markdown, interval, number, titled
 from diffshortcut.statistics import MIN_PEOPLE
 
 VERSIONS = ("clean", "protected", "random")  # of the images, in stages/protect.py
@@ -27,7 +27,7 @@ def sheets(facts: Facts) -> list[Sheet]:
 
 def _means(facts: Facts) -> Sheet:
     headline = [metric for metric in facts.metrics if not measures.family(metric)]
-    titles = [_title(metric, facts) for metric in headline]
+    titles = [titled(metric, facts.better(metric)) for metric in headline]
     rows = [
         [arm, str(facts.people(arm)), *(_mean(facts, arm, m) for m in headline)]
         + [", ".join(facts.knows.get(arm, ())) or "-"]
@@ -56,10 +56,6 @@ def _interval(facts: Facts, arm: str, metric: str) -> str:
     return interval(facts.estimate(arm, metric)) + "*" * facts.starred(arm, metric)
 
 
-def _title(metric: str, facts: Facts) -> str:
-    return TITLES.get(metric, metric) + ARROWS[facts.better(metric)]
-
-
 def _differences(facts: Facts) -> Sheet:
     header = ["arm - baseline", "metric", "difference", "effect", "p, people", "p, images"]
     primary = [found for found in facts.comparisons if found.metric in PRIMARY]
@@ -70,7 +66,7 @@ def _difference(found: Comparison) -> list[str]:
     test, images, people = found.person_test, found.image_test, found.difference.people
     return [
         f"{found.arm} - {found.against}",
-        TITLES.get(found.metric, found.metric),
+        titled(found.metric),
         interval(found.difference, sign="+"),
         f"{test.effect:+.2f}" if people > 1 else "-",
         f"{test.p_value:.2g}" if people >= MIN_PEOPLE else "-",
@@ -85,7 +81,7 @@ def _recoveries(facts: Facts) -> Sheet:
         for (arm, protected), found in facts.recoveries.items()
     ]
     title = "Share won back: (arm - protected) / (clean - protected)"
-    return Sheet(title, ["arm", "protected", *(TITLES[m] for m in measured)], rows)
+    return Sheet(title, ["arm", "protected", *(titled(m) for m in measured)], rows)
 
 
 def _objectives(facts: Facts) -> Sheet:
