@@ -195,6 +195,11 @@ def leaves(node: Any, where: str = "") -> Iterator[tuple[str, Any]]:
         yield where, node
 
 
+def references(node: Any) -> set[str]:
+    """The weights that a config names, such as mini:vae."""
+    return {value for _, value in leaves(node) if weights.scheme(value)}
+
+
 def build(node: dict[str, Any], where: str = "") -> Any:
     """The object a node describes; UserError for a value or a file that its target cannot take."""
     try:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from diffshortcut import config, weights
+from diffshortcut import config
 from diffshortcut.extras import EXTRAS
 from diffshortcut.provenance import machine_memory
 from diffshortcut.report.sheet import Sheet
@@ -52,8 +52,8 @@ def _roles() -> Iterator[list[str]]:
         for name in FULL
     }
     for role, node in {**victims, **composed["zoo"]}.items():
-        asked = (value for _, value in config.leaves({role: node}) if weights.scheme(value))
-        names = sorted({value.partition(":")[2].partition("/")[0] for value in asked})
+        asked = config.references(node)
+        names = sorted({reference.partition(":")[2].partition("/")[0] for reference in asked})
         missing = [name for name in names if registry.entry(name).missing()]
         hint = f"python -m diffshortcut.weights fetch {' '.join(missing)}" if missing else "ok"
         if names:

@@ -136,16 +136,12 @@ def _make_room(task: "Task") -> None:
     """Models stay loaded until a stage needs others: then its own have the device to themselves."""
     from diffshortcut.models.remembered import forget
 
-    wanted = _references(task)
+    wanted = config.references(task.config)
     if not wanted <= _loaded:
         forget()
         _free()
         _loaded.clear()
         _loaded.update(wanted)
-
-
-def _references(task: "Task") -> set[str]:
-    return {value for _, value in config.leaves(task.config) if weights.scheme(value)}
 
 
 def _identity(task: "Task") -> dict[str, Any]:
@@ -159,7 +155,7 @@ def _identity(task: "Task") -> dict[str, Any]:
         "seed": task.seed,
         "config": task.config,
         "pictures": {name: person.digest([name]) for name in sets} if person else {},
-        "weights": {name: weights.digest(name) for name in sorted(_references(task))},
+        "weights": {name: weights.digest(name) for name in sorted(config.references(task.config))},
     }
 
 

@@ -168,9 +168,8 @@ def _files(tasks: Iterable[Task], store: Store, folder: Path) -> Iterator[Path]:
         yield store.path(task.stage, task.key) / MARKER
         for name in task.sets if task.person else ():
             yield from getattr(task.person, name)
-        for _, value in config.leaves(task.config):
-            if weights.scheme(value):
-                yield from _tree(weights.locate(value))
+        for name in sorted(config.references(task.config)):
+            yield from _tree(weights.locate(name))
 
 
 def _tree(root: Path) -> Iterator[Path]:

@@ -569,3 +569,9 @@ def test_a_list_of_arms_without_quotes_is_told_what_it_lacks() -> None:
         config.compose(words)
     said = usage.explain(caught.value, words)
     assert said.startswith(f"{words[0]} cannot be read") and "['purifier=jpeg']" in said
+
+
+def test_the_weights_that_a_config_names_are_found_at_any_depth() -> None:
+    node = {"a": "mini:vae", "b": [{"c": "full:sd15/unet"}, "file:/x", "mini:vae"], "d": "mini"}
+    assert config.references(node) == {"mini:vae", "full:sd15/unet", "file:/x"}
+    assert config.references({"n": None, "seconds": 3.5}) == set()

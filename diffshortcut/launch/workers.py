@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from graphlib import TopologicalSorter
 from typing import Any
 
-from diffshortcut import cells, config, execute, weights
+from diffshortcut import cells, config, execute
 from diffshortcut.cells import Failure, Task
 from diffshortcut.disk import StoreError
 from diffshortcut.errors import UserError
@@ -165,13 +165,9 @@ class _Run:
 
 def is_light(task: Task) -> bool:
     """Whether a part of a GPU is enough: scores, and methods without a model."""
-    return task.stage == "score" or not _models(task)
+    return task.stage == "score" or not config.references(task.config)
 
 
 def kind(task: Task) -> tuple[str, ...]:
     """Tasks of one kind use the same models in the same way."""
-    return (task.stage, *_models(task))
-
-
-def _models(task: Task) -> list[str]:
-    return sorted({str(value) for _, value in config.leaves(task.config) if weights.scheme(value)})
+    return (task.stage, *sorted(config.references(task.config)))
