@@ -266,6 +266,8 @@ def test_whole_pictures_are_resized_as_is_said(interpolation: Any, antialias: bo
         lambda: grid(NoOp(), stride=257),
         lambda: grid(NoOp(), gamma=1.1),
         lambda: grid(NoOp(), iterations=0),
+        lambda: grid(NoOp(), t=0),
+        lambda: PixelDiffPure(diffpure=NoOp(), t=0),
         lambda: grid(NoOp(), storage="half"),
         lambda: DDSPure(diffpure=NoOp(), radius=-1, one_shot=False),
     ],

@@ -35,6 +35,13 @@ def test_all_timesteps_or_a_few_of_them(model: LatentDiffusion) -> None:
     assert purifier(model, steps=1).times.tolist() == [300, -1]
 
 
+@pytest.mark.parametrize("t", [-1, 1000])
+def test_a_t_that_is_not_on_the_schedule_is_refused(t: int, model: LatentDiffusion) -> None:
+    with pytest.raises(ValueError, match="t must be below 1000|t and guidance"):
+        purifier(model, t=t)
+    assert purifier(model, t=999).times[0] == 999
+
+
 @pytest.mark.parametrize("fixture", ["tiny_ldm_folder", "tiny_v_ldm_folder"])
 @pytest.mark.parametrize("t", [1, 10, 300])
 def test_the_ancestral_step_is_ddpms(fixture: str, t: int, request: pytest.FixtureRequest) -> None:

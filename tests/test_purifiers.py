@@ -170,6 +170,15 @@ def test_impossible_values_are_refused(wrong: Any) -> None:
         wrong()
 
 
+@pytest.mark.parametrize(
+    "value", ["pixel_diffpure.t=0", "gridpure.t=0", "latent_diffpure.t=-1", "jpeg.quality=0"]
+)
+def test_impossible_values_are_refused_before_anything_is_loaded(value: str) -> None:
+    links = resolved(f"purifier={value.partition('.')[0]}", f"purifier.{value}")["purifier"]
+    with pytest.raises(UserError, match=f"purifier.{value.partition('.')[0]}: "):
+        config.check_values(links, "purifier")
+
+
 def resolved(*overrides: str) -> dict[str, Any]:
     return config.resolve(config.compose(overrides))
 

@@ -76,6 +76,9 @@ class PixelDiffPure:
     t: int
     interpolation: Literal["bicubic", "bilinear"] = "bicubic"
 
+    def __post_init__(self) -> None:
+        check_steps(self.t)
+
     def __call__(self, images: Tensor, draws: Draws) -> Tensor:
         """(n, 3, h, w) in [0, 1] at the same size."""
         small = self._resized(images, self.diffpure.resolution)
@@ -84,6 +87,12 @@ class PixelDiffPure:
 
     def _resized(self, x: Tensor, size: int | tuple[int, int]) -> Tensor:
         return resize(x, size, self.interpolation, antialias=self.interpolation == "bicubic")
+
+
+def check_steps(t: int) -> None:
+    """ValueError if nothing is diffused; how many steps there are only a loaded model knows."""
+    if t < 1:
+        raise ValueError(f"t must be at least 1, not {t}")
 
 
 def normal(draws: Draws, images: Tensor) -> Noise:

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from diffshortcut.images import cropped, grown
 from diffshortcut.progress import track
-from diffshortcut.purifiers.diffpure import DiffPure, Noise
+from diffshortcut.purifiers.diffpure import DiffPure, Noise, check_steps
 from diffshortcut.purifiers.storage import check_storage, stored
 from diffshortcut.purifiers.windows import Windows
 from diffshortcut.seeding import Draws
@@ -33,6 +33,7 @@ class GridPure:
 
     def __post_init__(self) -> None:
         check_storage(self.storage)
+        check_steps(self.t)
         if not 0 <= self.gamma <= 1 or self.iterations < 1:
             raise ValueError("gamma must be between 0 and 1, iterations at least 1")
         if not 1 <= self.stride <= self.window:

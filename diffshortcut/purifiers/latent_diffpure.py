@@ -29,6 +29,8 @@ class LatentDiffPure:
     def __post_init__(self) -> None:
         if min(self.t, self.guidance) < 0 or self.steps < 1:
             raise ValueError("t and guidance must be at least 0, steps at least 1")
+        if self.t >= self.model.num_timesteps:
+            raise ValueError(f"t must be below {self.model.num_timesteps}, not {self.t}")
 
     @torch.no_grad()
     def __call__(self, images: Tensor, draws: Draws) -> Tensor:
