@@ -12,7 +12,7 @@ from diffshortcut.mini.portraits.raster import noise3, strands
 # Rows of the palette and entries of the numbers given to the shader.
 P_SKIN, P_LIPS, P_HAIR, P_BROW, P_EYE, P_FRAME, P_CLOTH, P_CLOTH2, P_BEARD, PALETTE = range(10)
 (N_CURL, N_BROW, N_ARCH, N_FRECKLES, N_STUBBLE, N_GAZE_X, N_GAZE_Z, N_CLOTH, N_EYE_X, N_EYE_Y,
- N_EYE_Z, N_AGE, N_MOLES, N_SCALP, N_LASH, N_MOLE0) = range(16)  # fmt: skip
+ N_EYE_Z, N_MOLES, N_MOLE0) = range(13)  # fmt: skip
 NUMBERS = 24
 
 
@@ -47,7 +47,7 @@ def brow_cover(x: float, y: float, z: float, num: np.ndarray) -> float:
 
 @njit(cache=True, fastmath=True)
 def skin(
-    x: float, y: float, z: float, lips: float, inside: float, beard: float, scalp: float,
+    x: float, y: float, z: float, lips: float, inside: float, beard: float,
     pal: np.ndarray, num: np.ndarray, out: np.ndarray,
 ) -> None:  # fmt: skip
     """Skin color with blush, pores, freckles, moles, stubble, lips, brows and mouth interior."""
@@ -78,10 +78,8 @@ def skin(
     cover = 0.0
     if stubble > 0.01:
         cover = stubble * (0.35 + 0.65 * (noise3(x * 1300, y * 1300, z * 1300) > 0.5))
-    hairy = num[N_SCALP] * _step(scalp / 0.012)
     for c in range(3):
         out[c] += (pal[P_BEARD, c] - out[c]) * cover
-        out[c] += (pal[P_HAIR, c] - out[c]) * hairy
         out[c] += (pal[P_LIPS, c] * (1 + 0.25 * fine) - out[c]) * _step((lips - 0.2) / 0.6)
     brow = brow_cover(x, y, z, num)
     for c in range(3):

@@ -53,7 +53,6 @@ EXPRESSION = {
     "eyes closed": ("sleeping",),
 }  # fmt: skip
 AGE = {"young": ("young ",), "middle-aged": ("middle-aged ", ""), "old": ("old ", "elderly ")}
-SPARE_STYLE = {"dslr portrait", "portrait"}
 
 
 def _pick(rng: np.random.Generator, options: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 
 from diffshortcut.mini.portraits import albedo
-from diffshortcut.mini.portraits.albedo import N_SCALP, P_BEARD, P_FRAME, P_HAIR
+from diffshortcut.mini.portraits.albedo import P_BEARD, P_FRAME, P_HAIR
 from diffshortcut.mini.portraits.raster import (
     AO,
     BEARD,
@@ -65,8 +65,7 @@ def surface(part: int, x: float, y: float, z: float, tri: np.ndarray, la: float,
     edge = _mix3(attrs, tri, la, lb, EDGE)
     if part == SKIN:
         lips, inside = _mix3(attrs, tri, la, lb, LIPS), _mix3(attrs, tri, la, lb, INSIDE)
-        scalp = z - 0.79 if num[N_SCALP] > 0 else -1.0
-        albedo.skin(x, y, z, lips, inside, edge, scalp, pal, num, out)
+        albedo.skin(x, y, z, lips, inside, edge, pal, num, out)
         return lips
     if part == EYE:
         return albedo.eye(x, y, z, pal, num, out)
