@@ -124,7 +124,7 @@ class Box:
     ],
 )
 def test_a_square_is_around_the_face_and_inside_the_photo(box: tuple, place: tuple) -> None:
-    crop = FaceSquare(detector=Box(*box), side=2.0)  # type: ignore[arg-type]
+    crop = FaceSquare(detector=Box(*box), side=2.0)
     assert crop.find(torch.zeros(3, 80, 100)) == place
 
 

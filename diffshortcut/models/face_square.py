@@ -4,14 +4,14 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from diffshortcut.models.faces import Detector, largest
+from diffshortcut.models.faces import FaceDetector, largest
 
 
 @dataclass(frozen=True, kw_only=True)
 class FaceSquare:
     """`side` times as long as the longer side of the largest face's box, and inside the photo."""
 
-    detector: Detector
+    detector: FaceDetector
     side: float
 
     def __post_init__(self) -> None:
