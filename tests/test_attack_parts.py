@@ -21,12 +21,12 @@ from diffshortcut.attacks.scene import Scene
 from diffshortcut.attacks.sds import SDS
 from diffshortcut.attacks.simac import SimAC
 from diffshortcut.attacks.target import Checkers, Grey
-from diffshortcut.attacks.transforms import Flip
 from diffshortcut.data.person import Person
 from diffshortcut.dreambooth import Posterior, Settings, Training
 from diffshortcut.models.features import decoder_features
 from diffshortcut.models.ldm import LatentDiffusion, load
 from diffshortcut.seeding import Draws
+from diffshortcut.transforms import Flip
 
 DRAWS = Draws(0, "protect", "nobody")
 PROMPT = "a photo of sks person"

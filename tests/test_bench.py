@@ -30,13 +30,13 @@ from diffshortcut.attacks.scene import Scene
 from diffshortcut.attacks.sds import SDS
 from diffshortcut.attacks.simac import SimAC
 from diffshortcut.attacks.target import Checkers, Grey
-from diffshortcut.attacks.transforms import Blur, Flip
 from diffshortcut.bench import published, published_later, published_rounds
 from diffshortcut.bench.attacks import DRAWS, count, measure, watch
 from diffshortcut.bench.cases import CASES, Case
 from diffshortcut.bench.counts import Counts, counting
 from diffshortcut.bench.measured import Measured, Times, sheets
 from diffshortcut.models.ldm import LatentDiffusion, load
+from diffshortcut.transforms import Blur, Flip
 
 N = 3
 RADIUS = 11

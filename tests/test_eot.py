@@ -6,7 +6,10 @@ from torch import Tensor
 
 from diffshortcut.attacks.eot import EoT
 from diffshortcut.attacks.pgd import gradient_of
-from diffshortcut.attacks.transforms import (
+from diffshortcut.filters import gaussian_blur
+from diffshortcut.purifiers import jpeg
+from diffshortcut.seeding import Draws
+from diffshortcut.transforms import (
     Blur,
     Crop,
     Flip,
@@ -16,9 +19,6 @@ from diffshortcut.attacks.transforms import (
     Rotate,
     Transform,
 )
-from diffshortcut.filters import gaussian_blur
-from diffshortcut.purifiers import jpeg
-from diffshortcut.seeding import Draws
 
 DRAWS = Draws(seed=0, stage="test", person="nobody")
 TRANSFORMS: dict[str, Transform] = {

@@ -9,11 +9,11 @@ from torch import Tensor
 from diffshortcut.attacks.eot import EoT
 from diffshortcut.attacks.metacloak import MetaCloak
 from diffshortcut.attacks.scene import Scene
-from diffshortcut.attacks.transforms import Blur, Flip
 from diffshortcut.dreambooth import Posterior, Training
 from diffshortcut.images import quantize
 from diffshortcut.models.ldm import LatentDiffusion, load
 from diffshortcut.seeding import Draws
+from diffshortcut.transforms import Blur, Flip
 
 DRAWS = Draws(seed=0, stage="protect", person="nobody")
 

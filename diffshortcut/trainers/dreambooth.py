@@ -14,12 +14,12 @@ from torch import Tensor
 from diffshortcut import parallel
 from diffshortcut.dreambooth import LOG_EVERY, Instances, Log, Posterior, Settings, Training
 from diffshortcut.errors import UserError
-from diffshortcut.filters import gaussian_blur
 from diffshortcut.models.ldm import LatentDiffusion
 from diffshortcut.progress import track
 from diffshortcut.seeding import Draws
+from diffshortcut.transforms import Blur, Flip
 
-SIGMA = (0.1, 2.0)  # of the augmentation's blur, in pixels at 512
+SIGMA = {"sigma_min": 0.1, "sigma_max": 2.0}  # of the augmentation's blur, in pixels at 512
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,12 +121,8 @@ class Augmented:
     @torch.no_grad()
     def at(self, indices: Sequence[int], step: int) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of the chosen images, blurred and mirrored."""
-        x = self.images[indices]
-        if self.trainer.blur_kernel:
-            low, high = SIGMA
-            unit = self.draws.uniform("blur", (), len(x), step).to(x)
-            sigma = low + (high - low) * unit
-            x = gaussian_blur(x, kernel=self.trainer.blur_kernel, sigma=sigma)
-        coin = self.draws.uniform("flip", (), len(x), step) < self.trainer.flip_probability
-        x = torch.where(coin.to(x.device)[:, None, None, None], x.flip(-1), x)
-        return self.trainer.model.posterior(x)
+        x, drawn = self.images[indices], range(len(indices))
+        if kernel := self.trainer.blur_kernel:
+            x = Blur(kernel=kernel, **SIGMA)(x, self.draws, drawn, step)
+        flip = Flip(probability=self.trainer.flip_probability)
+        return self.trainer.model.posterior(flip(x, self.draws, drawn, step))
