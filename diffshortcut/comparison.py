@@ -188,6 +188,22 @@ def _tested(
     return wilcoxon([x - y for x, y in zip(a, b, strict=True)], alternative, scale=scale)
 
 
+def with_overall(rows: Sequence[Row]) -> list[Row]:
+    """The rows and, for each image that has `ims` and `q`, overall = (IMS + Q) / 2 (Table 5)."""
+    ims, q = ({_image(row): row for row in rows if row["metric"] == m} for m in ("ims", "q"))
+    known = {_image(row) for row in rows if row["metric"] == "overall"}
+    added = [
+        dict(row) | {"metric": "overall", "value": (row["value"] + q[image]["value"]) / 2}
+        for image, row in ims.items()
+        if image in q and image not in known
+    ]
+    return [*rows, *added]
+
+
+def _image(row: Row) -> tuple:
+    return tuple(row.get(key) for key in ("arm", *IMAGE))
+
+
 def check(rows: Iterable[Row]) -> None:
     """ValueError naming the first row whose value is no finite number to reckon with."""
     for row in rows:

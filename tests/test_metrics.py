@@ -6,13 +6,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from diffshortcut.comparison import with_overall
 from diffshortcut.errors import UserError
 from diffshortcut.metrics.evidence import Evidence
 from diffshortcut.metrics.faithfulness import Faithfulness, psnr, ssim
 from diffshortcut.metrics.ims import IMS
 from diffshortcut.metrics.legacy_ims import LegacyIMS, accepted_mean
 from diffshortcut.metrics.quality import Quality, renormalize
-from diffshortcut.metrics.rows import image_rows, with_overall
+from diffshortcut.metrics.rows import image_rows
 from diffshortcut.metrics.shortcut import Shortcut, high_frequency
 from diffshortcut.metrics.style import Style
 from diffshortcut.models.clip import load as load_clip

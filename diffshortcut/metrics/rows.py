@@ -1,7 +1,7 @@
-"""Rows, the record of every measurement, and the aggregate that needs two metrics. No torch."""
+"""Rows, the record of every measurement. No torch."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from typing import Any, Literal
 
 Row = dict[str, Any]  # metric, value, prompt, sample, better; later also arm, person ...
@@ -23,19 +23,3 @@ def image_rows(
             {"metric": metric, "value": value, "prompt": prompt, "sample": sample, "better": better}
         )
     return rows
-
-
-def with_overall(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The rows and, for each image that has `ims` and `q`, overall = (IMS + Q) / 2 (Table 5)."""
-    ims, q = ({_image(row): row for row in rows if row["metric"] == m} for m in ("ims", "q"))
-    known = {_image(row) for row in rows if row["metric"] == "overall"}
-    added = [
-        dict(row) | {"metric": "overall", "value": (row["value"] + q[image]["value"]) / 2}
-        for image, row in ims.items()
-        if image in q and image not in known
-    ]
-    return [*rows, *added]
-
-
-def _image(row: Mapping[str, Any]) -> tuple:
-    return tuple(row.get(key) for key in ("arm", "person", "training_seed", "prompt", "sample"))

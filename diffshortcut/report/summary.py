@@ -7,8 +7,7 @@ from typing import Any, Protocol
 
 from rich.console import Console
 
-from diffshortcut.comparison import Claim, Row, check
-from diffshortcut.metrics.rows import with_overall
+from diffshortcut.comparison import Claim, Row, check, with_overall
 from diffshortcut.report import gallery as pictures
 from diffshortcut.report import published, threat, worst
 from diffshortcut.report.facts import Baselines, Facts, Flags
