@@ -62,17 +62,23 @@ def test_every_flag_has_its_paragraph() -> None:
         assert all(f"**{word}**" in paragraph for word in ("Raised if", "Meaning", "What to do"))
 
 
-def test_the_record_sees_a_missing_slope_and_a_rise() -> None:
+def test_the_record_sees_a_missing_slope_also_after_a_checkpoint() -> None:
     clean, record = tiny_zoo.pictures(3, seed=1), Record()
 
     def loss(x: Tensor, images: range, step: int) -> Tensor:
         return x.flatten(1).sum(1) * torch.tensor([1.0, 0.0, -1.0])
 
-    options = {"radius": 5, "step": 1, "steps": 20, "record": record}
-    ascend(clean, clean, gradient_of(loss), **options)
-    rise = record.rise()
-    assert record.never_steep() == [1]
+    options = {"radius": 5, "step": 1, "steps": 20}
+    moved = ascend(clean, clean, gradient_of(loss), record=record, **options)
+    rise = loss(moved, range(3), 0) - loss(clean, range(3), 0)
     assert rise[0] > 0 and rise[1] == 0 and rise[2] > 0
+    resumed = Record()
+    resumed.load_state_dict(record.state_dict())
+    ascend(moved, clean, gradient_of(loss), record=resumed, **options)
+    assert (record.steps, resumed.steps) == (20, 40)
+    assert record.never_steep() == resumed.never_steep() == [1]
+    resumed.load_state_dict(Record().state_dict())
+    assert (resumed.steps, resumed.never_steep()) == (0, [])
 
 
 class Link:

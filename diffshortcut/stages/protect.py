@@ -48,7 +48,7 @@ def run(*, config: dict[str, Any], inputs: Inputs, out: Path, draws: Draws) -> d
     if hasattr(attack, "objective") and attack.radius > 0:
         seen = squares.stack(protected)
         facts["objective"] = own_objective(attack, scene, seen, draws.scope("held-out"))
-    facts["steps"] = len(scene.record.values)
+    facts["steps"] = scene.record.steps
     facts["no_slope"] = [scene.names[i] for i in scene.record.never_steep()]
     facts["no_set_A"] = inputs.person.set_A == inputs.person.set_B
     facts["flags"] = flags.of_attack(facts)
