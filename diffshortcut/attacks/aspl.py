@@ -36,6 +36,8 @@ class ASPL(Alternating):
         return self._loss(self.surrogate, self._target(scene), draws)
 
     def _target(self, scene: Scene) -> Tensor | None:
+        if self.target_picture is None:
+            return None
         return latent_of(self.target_picture, self.surrogate, scene.clean.shape[-1])
 
     def _loss(self, model: LatentDiffusion, z_target: Tensor | None, draws: Draws) -> Loss:

@@ -76,9 +76,9 @@ def conditional_loss(
 
 
 @torch.no_grad()
-def latent_of(target: Target | None, model: LatentDiffusion, size: int) -> Tensor | None:
+def latent_of(target: Target, model: LatentDiffusion, size: int) -> Tensor:
     """That of a target picture, (1, c, h, w); the autoencoder is never trained."""
-    return None if target is None else model.encode(target(size))
+    return model.encode(target(size))
 
 
 def posterior_sample(

@@ -26,5 +26,6 @@ class FSMG(FixedObjective):
     def objective(self, scene: Scene, draws: Draws) -> Loss:
         """L_cond of the personalized model (Eq. 4)."""
         model = scene.personalized_model(self.surrogate)
-        z_target = latent_of(self.target_picture, model, scene.clean.shape[-1])
+        target, size = self.target_picture, scene.clean.shape[-1]
+        z_target = None if target is None else latent_of(target, model, size)
         return conditional_loss(model, self.instance_prompt, draws, z_target)

@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from diffshortcut.attacks.denoising import embedded, posterior_sample, uniform
+from diffshortcut.attacks.denoising import embedded, latent_of, posterior_sample, uniform
 from diffshortcut.attacks.perturbation import FixedObjective
 from diffshortcut.attacks.pgd import Loss
 from diffshortcut.attacks.scene import Scene
@@ -34,8 +34,7 @@ class Mist(FixedObjective):
         """rate * L_denoise - sum (z - z_target)^2."""
         model, context = self.surrogate, embedded(self.surrogate, self.prompt)
         timesteps = uniform(model, draws)
-        with torch.no_grad():
-            target = model.encode(self.target_picture(scene.clean.shape[-1]))
+        target = latent_of(self.target_picture, model, scene.clean.shape[-1])
 
         def loss(x: Tensor, images: range, step: int) -> Tensor:
             z = posterior_sample(model, x, draws, images, step)

@@ -2,11 +2,10 @@
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from diffshortcut.attacks.adapted import Adapted, lora
-from diffshortcut.attacks.denoising import denoising_loss, embedded, uniform
+from diffshortcut.attacks.denoising import denoising_loss, embedded, latent_of, uniform
 from diffshortcut.attacks.perturbation import Perturbation
 from diffshortcut.attacks.pgd import Loss, gradient_of
 from diffshortcut.attacks.scene import Scene
@@ -65,8 +64,7 @@ class MistV2(Perturbation):
 
     def _toward_target(self, model: LatentDiffusion, scene: Scene, draws: Draws) -> Loss:
         context, timesteps = embedded(model, self.prompt), uniform(model, draws)
-        with torch.no_grad():
-            target = model.encode(self.target_picture(scene.clean.shape[-1]))
+        target = latent_of(self.target_picture, model, scene.clean.shape[-1])
 
         def loss(x: Tensor, images: range, step: int) -> Tensor:
             z = model.encode(x)
