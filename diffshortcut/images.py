@@ -12,6 +12,8 @@ from torch.nn.functional import interpolate, pad
 from diffshortcut.decode import SUFFIXES, upright
 from diffshortcut.errors import UserError
 
+LEVELS = 255  # of 8 bits: the largest, which is 1 of a batch
+
 
 def batches(count: int, size: int | None) -> list[range]:
     """The indices of `count` images in parts of at most `size`; None: all in one."""
@@ -33,7 +35,7 @@ def _rgb(image: Image.Image) -> np.ndarray:
     if image.mode == "I":
         grey = np.clip(np.asarray(image, dtype=np.float32) / 65535, 0, 1)
         return np.repeat(grey[..., None], 3, axis=2)
-    return np.asarray(image, dtype=np.float32) / 255
+    return np.asarray(image, dtype=np.float32) / LEVELS
 
 
 def files(folder: Path) -> list[Path]:
@@ -81,12 +83,12 @@ def write_folder(
 
 def to_uint8(x: Tensor) -> Tensor:
     """[0, 1] to 8-bit levels, rounded to the nearest and clipped (never wrapped)."""
-    return (x * 255).round().clamp(0, 255).to(torch.uint8)
+    return (x * LEVELS).round().clamp(0, LEVELS).to(torch.uint8)
 
 
 def quantize(x: Tensor) -> Tensor:
     """The image as an 8-bit file would give it back."""
-    return to_uint8(x).to(torch.float32) / 255
+    return to_uint8(x).to(torch.float32) / LEVELS
 
 
 def center_square(x: Tensor) -> Tensor:

@@ -4,9 +4,8 @@ from math import floor
 
 from torch import Tensor
 
+from diffshortcut.images import LEVELS
 from diffshortcut.seeding import Draws
-
-LEVELS = 255  # images are in [0, 1]
 
 
 def project(x: Tensor, clean: Tensor, radius: float) -> Tensor:

@@ -6,11 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffshortcut.attacks.ball import LEVELS, random_start
+from diffshortcut.attacks.ball import random_start
 from diffshortcut.attacks.denoising import posterior_sample
 from diffshortcut.attacks.perturbation import FixedObjective
 from diffshortcut.attacks.pgd import Loss
 from diffshortcut.attacks.scene import Scene
+from diffshortcut.images import LEVELS
 from diffshortcut.models.ldm import LatentDiffusion
 from diffshortcut.models.perceptual import Perceptual
 from diffshortcut.samplers.img2img import ImageToImage
@@ -82,7 +83,7 @@ class Adam:
         self.square = torch.lerp(direction.square(), self.square, 0.999)
         mean = self.mean / (1 - 0.9 ** (step + 1))
         square = self.square / (1 - 0.999 ** (step + 1))
-        return 255 * self.rate * mean / (square.sqrt() + 1e-8)
+        return LEVELS * self.rate * mean / (square.sqrt() + 1e-8)
 
     def state_dict(self) -> dict[str, Tensor]:
         """The moments, for a checkpoint."""

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from diffshortcut.attacks.ball import LEVELS, check_budget, project
+from diffshortcut.attacks.ball import check_budget, project
 from diffshortcut.attacks.scene import Scene
+from diffshortcut.images import LEVELS
 from diffshortcut.seeding import Draws
 
 

@@ -6,9 +6,8 @@ import torch
 from torch import Tensor
 
 from diffshortcut.filters import scaled_kernel
+from diffshortcut.images import LEVELS
 from diffshortcut.seeding import Draws
-
-LEVELS = 255
 
 
 @dataclass(frozen=True, kw_only=True)

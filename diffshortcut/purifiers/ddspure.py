@@ -4,12 +4,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from diffshortcut.images import resize
+from diffshortcut.images import LEVELS, resize
 from diffshortcut.purifiers.diffpure import DiffPure, normal
 from diffshortcut.purifiers.storage import check_storage, stored
 from diffshortcut.seeding import Draws
-
-LEVELS = 255
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,12 +17,11 @@ from diffshortcut.attacks.random_noise import RandomNoise
 from diffshortcut.attacks.scene import Scene, View
 from diffshortcut.config import build
 from diffshortcut.errors import UserError
-from diffshortcut.images import quantize, read, read_files, read_folder, write_folder
+from diffshortcut.images import LEVELS, quantize, read, read_files, read_folder, write_folder
 from diffshortcut.seeding import Draws
 from diffshortcut.stages.inputs import Inputs
 
 log = logging.getLogger(__name__)
-LEVELS = 255
 HELD_OUT = 64  # draws per image, never used by an attack
 COPIES = 11  # of the batch that an ascent holds at once, as measured
 MUCH = 4e9  # bytes of memory

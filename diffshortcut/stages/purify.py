@@ -14,12 +14,11 @@ from diffshortcut import config as configs
 from diffshortcut import weights
 from diffshortcut.config import build
 from diffshortcut.errors import UserError
-from diffshortcut.images import files, quantize, read, read_files, resize, write_folder
+from diffshortcut.images import LEVELS, files, quantize, read, read_files, resize, write_folder
 from diffshortcut.purifiers.purifier import Noting, Purifier
 from diffshortcut.seeding import Draws
 from diffshortcut.stages.inputs import Inputs
 
-LEVELS = 255
 ROUNDING = 0.1  # mean difference in levels that a batch of another size may make
 
 
