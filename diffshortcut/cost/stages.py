@@ -14,8 +14,8 @@ from diffshortcut.attacks.scene import Scene, View
 from diffshortcut.cells import Task
 from diffshortcut.images import quantize
 from diffshortcut.metrics.evidence import Evidence
-from diffshortcut.samplers.classifier_free import ClassifierFree
 from diffshortcut.seeding import Draws
+from diffshortcut.stages import prior as prior_stage
 from diffshortcut.stages import protect as protect_stage
 from diffshortcut.stages import purify as purify_stage
 
@@ -28,16 +28,7 @@ def rehearse(task: Task) -> None:
 
 
 def _prior(task: Task, draws: Draws) -> None:
-    config = task.config
-    model = configs.build(config["model"])
-    ClassifierFree(
-        model=model,
-        prompts=[config["prompt"]],
-        images=config["images"],
-        steps=config["steps"],
-        guidance=config["guidance"],
-        micro_batch=config.get("micro_batch"),
-    )(model, draws)
+    prior_stage.sample(task.config, draws)
 
 
 def _protect(task: Task, draws: Draws) -> None:

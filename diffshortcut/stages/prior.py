@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from diffshortcut.config import build
 from diffshortcut.images import write_folder
 from diffshortcut.samplers.classifier_free import ClassifierFree
@@ -12,6 +14,14 @@ from diffshortcut.stages.inputs import Inputs
 
 def run(*, config: dict[str, Any], inputs: Inputs, out: Path, draws: Draws) -> dict[str, Any]:
     """Write images/NN.png. `config`: model, prompt, images, steps, guidance, micro_batch."""
+    images = sample(config, draws)
+    digits = len(str(len(images) - 1))
+    write_folder(out / "images", images, [f"{i:0{digits}d}.png" for i in range(len(images))])
+    return {}
+
+
+def sample(config: dict[str, Any], draws: Draws) -> Tensor:
+    """The images (n, 3, h, w) in [0, 1]."""
     model = build(config["model"])
     sampler = ClassifierFree(
         model=model,
@@ -22,6 +32,4 @@ def run(*, config: dict[str, Any], inputs: Inputs, out: Path, draws: Draws) -> d
         micro_batch=config.get("micro_batch"),
     )
     (images,) = sampler(model, draws)
-    digits = len(str(len(images) - 1))
-    write_folder(out / "images", images, [f"{i:0{digits}d}.png" for i in range(len(images))])
-    return {}
+    return images
