@@ -11,7 +11,7 @@ from diffshortcut.attacks.scene import Scene
 from diffshortcut.bench import published, published_later, published_rounds
 from diffshortcut.bench.scenes import scene
 from diffshortcut.data import portraits
-from diffshortcut.schema import STAGE_REFERENCES
+from diffshortcut.schema import own
 from diffshortcut.seeding import Draws
 from diffshortcut.weights import locate
 
@@ -27,8 +27,7 @@ class Case:
 
     def attack(self, *more: str) -> Any:
         """The attack on the mini zoo, its numbers those of the yaml but for the length."""
-        resolved = config.resolve(config.compose([*self.overrides, *more]))["attack"]
-        return config.build({k: v for k, v in resolved.items() if k not in STAGE_REFERENCES})
+        return config.build(own(config.resolve(config.compose([*self.overrides, *more]))["attack"]))
 
 
 STEPS, ROUNDS = "attack.steps=3", "attack.rounds=1"

@@ -108,9 +108,9 @@ def sheets(found: list[Measured], columns: Mapping[str, str] = COLUMNS) -> list[
             f"{one.counted:.2f}",
             one.seconds(),
             f"{one.wall:.2f}",
-            _part(one.wall / one.counted),
+            share(one.wall / one.counted),
             f"{one.processor:.2f}",
-            _part(one.processor / one.counted),
+            share(one.processor / one.counted),
         ]
         for one in found
     ]
@@ -128,7 +128,8 @@ def sheets(found: list[Measured], columns: Mapping[str, str] = COLUMNS) -> list[
     ]
 
 
-def _part(reached: float) -> str:
+def share(reached: float) -> str:
+    """What of the counted ratio the time reaches, marked if it is too little."""
     return f"{reached:.0%}{' <' if reached < LEAST else ''}"
 
 

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any, TypeAlias
 
-from diffshortcut.bench.measured import LEAST, Measured
+from diffshortcut.bench.measured import Measured, share
 
 HEADER = ["part", "what", "beside", "theirs / ours", "figure", "goal", "counted", "reached", "MB"]
 MISSED = "**missed**"
@@ -67,8 +67,7 @@ class Pair:
         goal = "-" if self.goal is None else f">= {self.goal:g}" + f" {MISSED}" * self.missed
         counted, reached = "-", "-"
         if self.counted:
-            part = self.ratio / self.counted
-            counted, reached = f"{self.counted:.2f}", f"{part:.0%}{' <' if part < LEAST else ''}"
+            counted, reached = f"{self.counted:.2f}", share(self.ratio / self.counted)
         memory = " / ".join(f"{size / 1e6:.0f}" for size in self.memory) or "-"
         times = " / ".join(f"{self.seconds(side):.3g}" for side in (0, 1)) + " s"
         figure = f"{self.ratio:.2f} x"
