@@ -84,6 +84,7 @@ def test_the_full_zoo_has_the_papers_numbers() -> None:
         "prior_steps": 50,
         "dreambooth_steps": 1000,
         "dreambooth_learning_rate": 5e-7,
+        "dreambooth_decay": 0,
         "dreambooth_batch": 1,
         "dreambooth_prior_batch": 1,
         "sampler_steps": 100,
