@@ -26,7 +26,7 @@ from diffshortcut.attacks.scene import Scene
 from diffshortcut.bench import sd_size
 from diffshortcut.bench.cases import CASES, Case, person
 from diffshortcut.bench.counts import Counts, counting
-from diffshortcut.bench.measured import Measured, Times, clocked, in_turn, quiet, sheets
+from diffshortcut.bench.measured import Measured, Times, chosen, clocked, in_turn, quiet, sheets
 from diffshortcut.bench.scenes import RELEASED
 from diffshortcut.checkpoint import Checkpoint, Variables
 from diffshortcut.progress import track
@@ -105,9 +105,8 @@ def main() -> None:
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     quiet()
-    cases = [case for case in CASES if case.name.startswith(tuple(asked.only or [""]))]
-    if not cases:
-        parser.error(f"--only: there are {', '.join(case.name for case in CASES)}")
+    names = chosen([case.name for case in CASES], asked.only, parser)
+    cases = [case for case in CASES if case.name in names]
     scene = person()
     found = [measure(case, *sides(case), scene, asked.seconds) for case in track(cases, "attacks")]
     tables = [*sheets(found), sd_size.sheet()]

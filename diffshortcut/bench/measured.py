@@ -1,7 +1,8 @@
 """A published loop's operations and time beside ours, and the tables of them."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from argparse import ArgumentParser
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median
@@ -126,6 +127,16 @@ def sheets(found: list[Measured], columns: Mapping[str, str] = COLUMNS) -> list[
         Sheet("Time and operations of a turn", header, times),
         Sheet("What a turn computes", ["published / ours", *columns], rows),
     ]
+
+
+def chosen(
+    names: Sequence[str], beginnings: Sequence[str] | None, parser: ArgumentParser
+) -> list[str]:
+    """Those that begin as asked, None: all; an error of the command line if none does."""
+    found = [name for name in names if name.startswith(tuple(beginnings or [""]))]
+    if not found:
+        parser.error(f"--only: there are {', '.join(names)}")
+    return found
 
 
 def share(reached: float) -> str:

@@ -10,7 +10,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,7 @@ from torch import Tensor
 
 from diffshortcut import config, provenance
 from diffshortcut.bench import published_purifiers as published
-from diffshortcut.bench.measured import Measured, counted, in_turn, quiet, sheets, timed
+from diffshortcut.bench.measured import Measured, chosen, counted, in_turn, quiet, sheets, timed
 from diffshortcut.bench.scenes import RELEASED, scene
 from diffshortcut.data import portraits
 from diffshortcut.progress import track
@@ -165,12 +165,11 @@ def main() -> None:
     if asked.cost_of:
         print(json.dumps(cost(asked.cost_of, pictures(asked.batch))))
         return
-    wanted = tuple(asked.only or [""])
     if asked.costs:
-        names = _named(COSTS, wanted, parser)
+        names = chosen(COSTS, asked.only, parser)
         tables = [_cost_sheet([costs(name, asked.threads) for name in track(names, "purifiers")])]
     else:
-        names = _named([case.name for case in CASES], wanted, parser)
+        names = chosen([case.name for case in CASES], asked.only, parser)
         cases = [case for case in CASES if case.name in names]
         four = pictures(4)
         found = [measure(case, four, asked.seconds) for case in track(cases, "purifiers")]
@@ -180,16 +179,6 @@ def main() -> None:
         console.print(table.rich())
     if asked.markdown:
         asked.markdown.write_text("\n".join(table.markdown() for table in tables))
-
-
-def _named(
-    names: Sequence[str], wanted: tuple[str, ...], parser: argparse.ArgumentParser
-) -> list[str]:
-    """Those that begin as asked; an error of the command line if none does."""
-    found = [name for name in names if name.startswith(wanted)]
-    if not found:
-        parser.error(f"--only: there are {', '.join(names)}")
-    return found
 
 
 def _cost_sheet(rows: list[list[str]]) -> Sheet:

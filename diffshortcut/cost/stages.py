@@ -56,7 +56,7 @@ def _purify(task: Task, draws: Draws) -> None:
         link(images, draws)
         link(images[:1], draws)  # with other draws: is it random?
         return
-    shrinks = purify_stage._has_model(task.config["link"])
+    shrinks = configs.references(task.config["link"])
     for photo in _photos(task):
         purify_stage._fitted(link, photo[None], draws, side if shrinks else None)
 

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from diffshortcut import config as configs
-from diffshortcut import weights
 from diffshortcut.config import build
 from diffshortcut.errors import UserError
 from diffshortcut.images import LEVELS, files, quantize, read, read_files, resize, write_folder
@@ -36,7 +35,9 @@ def run(*, config: dict[str, Any], inputs: Inputs, out: Path, draws: Draws) -> d
     link, draws = build(config["link"], "purifier"), of_link(config["link"], draws)
     side = config.get("resolution")
     if side is not None:
-        return _photos(link, paths, out, draws, side if _has_model(config["link"]) else None)
+        return _photos(
+            link, paths, out, draws, side if configs.references(config["link"]) else None
+        )
     images = read_files(paths)
     start = time.perf_counter()
     purified = _purified(link, images, draws)
@@ -72,10 +73,6 @@ def _photos(
 def _facts(unchanged: bool, seconds: float, **notes: dict[str, Any]) -> dict[str, Any]:
     kept = {name: note for name, note in notes.items() if note}
     return {"unchanged": unchanged, "purification_seconds": round(seconds, 3), **kept}
-
-
-def _has_model(link: dict[str, Any]) -> bool:
-    return any(weights.scheme(value) for _, value in configs.leaves(link))
 
 
 def _fitted(link: Purifier, images: Tensor, draws: Draws, side: int | None) -> Tensor:
