@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -37,7 +39,7 @@ def compose(overrides: Sequence[str]) -> list[Arm]:
     """
     chains.check(overrides)
     cfg = config.compose(overrides, hydra=True)
-    main = _resolve(cfg, overrides)
+    main = _checked(_plain(cfg), overrides)
     if main["stages"] != "all":
         return [_alone(overrides, cfg, main)]
     asked = [_listed(item, overrides, main["purifier"]) for item in main["compare"]["arms"]]
@@ -70,14 +72,21 @@ def _alone(overrides: Sequence[str], cfg: DictConfig, main: dict[str, Any]) -> A
     return Arm(f"purified-{_name(overrides, cfg).removeprefix('clean+')}", main)
 
 
-def _resolve(
-    cfg: DictConfig, overrides: Sequence[str], defense: Mapping[str, Any] | None = None
+def _plain(cfg: DictConfig) -> dict[str, Any]:
+    """Without Hydra's part, as plain values."""
+    return config.resolve(OmegaConf.masked_copy(cfg, [str(k) for k in cfg if k != "hydra"]))
+
+
+def _checked(
+    found: dict[str, Any], overrides: Sequence[str], defense: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    resolved = config.resolve(OmegaConf.masked_copy(cfg, [str(k) for k in cfg if k != "hydra"]))
-    if isinstance(resolved.get("attack"), dict) and "target" in resolved["attack"]:
-        resolved["attack"]["target"] = _aimed_at(resolved["attack"]["target"], overrides, defense)
-    config.check(resolved)
-    return resolved
+    """With what an adaptive attack aims at; UserError for what is wrong."""
+    attack = found.get("attack")
+    if isinstance(attack, dict) and "target" in attack:
+        target = _aimed_at(attack["target"], overrides, defense)
+        found = {**found, "attack": {**attack, "target": target}}
+    config.check(found)
+    return found
 
 
 def _aimed_at(
@@ -107,8 +116,8 @@ def _listed(item: Any, overrides: Sequence[str], defense: Mapping[str, Any]) -> 
             try:
                 _check_own(own)
                 chains.check(own)
-                cfg = _with(overrides, own)
-                return Arm(name, _resolve(cfg, [*overrides, *own], defense), _choices(cfg))
+                cfg, plain = _with(overrides, own)
+                return Arm(name, _checked(plain, [*overrides, *own], defense), _choices(cfg))
             except UserError as error:
                 raise UserError(f"arm {name}: {error}") from error
     raise UserError(f"compare.arms: {item!r} is not {{name: ..., overrides: [...]}}")
@@ -167,11 +176,12 @@ def _claimed(claim: Any) -> list[str]:
     raise UserError(f"compare.claims: {claim!r} is not {{metric: ..., arm: ..., rivals: [...]}}")
 
 
-def _with(overrides: Sequence[str], own: Sequence[str]) -> DictConfig:
-    """Compose `overrides`, then an arm's own.
+def _with(overrides: Sequence[str], own: Sequence[str]) -> tuple[DictConfig, dict[str, Any]]:
+    """Compose `overrides`, then an arm's own; the config as composed, and as plain values.
 
     Where the arm chooses another option of a group, what was said about that group's keys holds
-    for the arm too, as far as it has such keys: a radius reaches every attack but `none`.
+    for the arm too, as far as it has such keys: a radius reaches every attack but `none`. The
+    option that was chosen before is left out, so the jobs of a sweep have such arms in common.
     """
     parser = OverridesParser.create()
     named = {o.get_key_element() for o in parser.parse_overrides(list(own))}
@@ -182,11 +192,18 @@ def _with(overrides: Sequence[str], own: Sequence[str]) -> DictConfig:
         group, _, key = override.get_key_element().partition(".")
         if key and group.lstrip("+~") in chosen:
             about.append(override)
-        else:
+        elif group not in chosen:
             kept.append(str(override.input_line))
-    cfg = config.compose([*kept, *own], hydra=True)
-    fitting = [line for override in about if (line := _fitted(override, cfg))]
-    return config.compose([*kept, *own, *fitting], hydra=True) if fitting else cfg
+    composed = _composed((*kept, *own), config.roots())
+    fitting = [line for override in about if (line := _fitted(override, composed[0]))]
+    return _composed((*kept, *own, *fitting), config.roots()) if fitting else composed
+
+
+@lru_cache(maxsize=64)
+def _composed(words: tuple[str, ...], roots: tuple[Path, ...]) -> tuple[DictConfig, dict[str, Any]]:
+    """To be read only."""
+    cfg = config.compose(words, hydra=True)
+    return cfg, _plain(cfg)
 
 
 def _fitted(override: Override, cfg: DictConfig) -> str | None:

@@ -75,10 +75,16 @@ def _searched(place: str) -> Path:
 def groups() -> dict[str, list[str]]:
     """Every config group with all its options, nested presets such as `gaussian/legacy` too.
 
-    A file whose name starts with _ is a part of options, not one.
+    A file whose name starts with _ is a part of options, not one. Files that are added later are
+    not seen: a sweep of hundreds of jobs would look through the folders ten thousand times.
     """
+    return _groups(roots())
+
+
+@cache
+def _groups(roots: tuple[Path, ...]) -> dict[str, list[str]]:
     found: dict[str, set[str]] = {}
-    for root in roots():
+    for root in roots:
         for file in root.glob("*/**/*.yaml"):
             group, *option = file.relative_to(root).with_suffix("").parts
             if group != "hydra" and not file.name.startswith("_"):

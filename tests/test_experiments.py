@@ -22,7 +22,8 @@ JOBS = {
     "table1_cdl": ["attack=advdm"],
     "figure6": ["model=mini_b"],
     "figure8": ["attack.radius=4"],
-    "transfer": ["attack=advdm", "surrogate=mini_b"],
+    "transfer": ["attack=advdm", "surrogate=mini_b", "model=mini_a", "trainer=dreambooth"],
+    "grid": ["attack=advdm", "purifier=jpeg", "attack.radius=4"],
     "attacks": ["attack=advdm"],
     "purifiers": ["attack=advdm", "purifier=jpeg"],
 }
@@ -37,7 +38,7 @@ def jobs(name: str, words: Sequence[str] = ()) -> list[list[str]]:
 )
 def test_every_cell_composes(name: str) -> None:
     """The first and the last job of a sweep; ours has its trainer and sampler in each."""
-    listed = jobs(name, JOBS.get(name, ()) if name in ("attacks", "purifiers", "transfer") else ())
+    listed = jobs(name)
     for job in {tuple(job): job for job in (listed[0], listed[-1])}.values():
         comparison = command.comparison(job)
         names = [arm.name for arm in comparison.arms]

@@ -48,7 +48,10 @@ def means(folder: Path) -> Means:
     arms = list(json.loads((folder / "comparison.json").read_text())["arms"])
     found: Means = {}
     for arm in arms:
-        of_arm = found.setdefault(arm.replace("protected", arms[-1]), {})
+        name = arm.replace("protected", arms[-1])
+        if "".join(name.partition("+")[1:]) not in DEFENSES:  # of another experiment
+            continue
+        of_arm = found.setdefault(name, {})
         for metric in METRICS:
             for person, value in person_means(rows, metric, arm).items():
                 of_arm.setdefault(person, {})[metric] = value
