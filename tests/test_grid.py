@@ -17,6 +17,7 @@ from PIL import Image
 from world import World
 
 from diffshortcut import (
+    arms,
     cells,
     command,
     config,
@@ -77,6 +78,29 @@ def test_equal_stages_of_a_sweep_run_once(world: World) -> None:
     world.calls.clear()
     prepared(swept)
     assert world.calls == []
+
+
+def test_jobs_of_a_sweep_compose_the_arms_that_they_share_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A radius or a purifier of the job's own does not make its clean arm another."""
+    arms._composed.cache_clear()
+    composed: list[Sequence[str]] = []
+    compose = config.compose
+
+    def counted(words: Sequence[str], **hydra: bool) -> Any:
+        composed.append(words)
+        return compose(words, **hydra)
+
+    monkeypatch.setattr(config, "compose", counted)
+    own = [
+        arms.compose(["attack=pid", f"attack.radius={radius}", f"purifier={purifier}"])
+        for radius in (4, 8)
+        for purifier in PURIFIERS[1:3]
+    ]
+    assert [arm.config["attack"].get("radius") for arm in own[-1]] == [None, 8, 8]
+    assert own[0][0] == own[-1][0] and own[0][1] != own[-1][1]
+    assert len(composed) == 4 + 1 + 2, composed  # jobs, the clean arm, a protected one per radius
 
 
 def test_jobs_do_not_try_again_what_the_graph_could_not_do(
