@@ -1,7 +1,7 @@
-"""Pictures of what collect.py kept: the differences with their intervals, and what models drew.
+"""Pictures of what was kept: the differences with their intervals, and what models drew.
 
-python experiments/attacks/picture.py             # differences.png and .svg
-python experiments/attacks/picture.py FOLDER ...  # and gallery.png, a row each
+python -m experiments.attacks.picture             # differences.png and .svg
+python -m experiments.attacks.picture FOLDER ...  # and gallery.png, a row each
 """
 
 import json
@@ -9,11 +9,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from collect import DEFENSES, SHOWN, differences, kept
-
 from diffshortcut.data import portraits
 from diffshortcut.report import figures, gallery
 from diffshortcut.statistics import Estimate
+from experiments.attacks.differences import DEFENSES, Found, differences
+from experiments.kept import SHOWN, read_kept
 
 HERE = Path(__file__).parent
 COLUMNS = ("original", "protected", "generated")
@@ -24,7 +24,7 @@ LINE = 0.34  # inches of an attack
 
 def main(*folders: str) -> None:
     """Draw both, the second only of results that are there."""
-    found = differences(kept())
+    found = differences(read_kept("attacks"))
     found = dict(sorted(found.items(), key=lambda item: -item[1][""]["overall"].value))
     size = (8.4, 1.2 + LINE * len(found))
     figures.save(plot(found), "differences", HERE, size, kinds=("svg", "png"))
@@ -32,7 +32,7 @@ def main(*folders: str) -> None:
         gallery.draw(dict(map(row, map(Path, folders))), COLUMNS).save(HERE / "gallery.png")
 
 
-def plot(found: dict[str, dict[str, dict[str, Estimate]]]) -> figures.Draw:
+def plot(found: Found) -> figures.Draw:
     """A panel per score, a line per attack, a mark with its interval per defense."""
 
     def draw(figure: Any) -> None:

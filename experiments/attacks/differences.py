@@ -1,0 +1,71 @@
+"""What each protection takes, and what a blur or a JPEG leaves of it, of all that was kept.
+
+python -m experiments.kept attacks FOLDER ...   # results of experiment=attacks: keep them
+python -m experiments.attacks.differences       # the tables, as markdown
+"""
+
+from statistics import fmean
+
+from diffshortcut.report import published
+from diffshortcut.report.sheet import interval
+from diffshortcut.statistics import Estimate
+from experiments.kept import SHOWN, Kept, difference, markdown, read_kept
+
+DEFENSES = ("", "+gaussian", "+jpeg")
+PICTURES = ("perceptual_protected", "psnr_protected")
+Found = dict[str, dict[str, dict[str, Estimate]]]  # attack -> defense -> score -> clean - protected
+
+
+def main() -> None:
+    """Print both tables."""
+    found = read_kept("attacks")
+    print(f"{arms(found)}\n\n{lost(found)}")
+
+
+def arms(found: Kept) -> str:
+    """The means of every arm."""
+    lines = [["arm", "people", *SHOWN.values(), "perceptual", "PSNR"]]
+    for (attack, arm), people in sorted(found.items()):
+        cells = [f"{fmean(p[m] for p in people.values()):.3f}" for m in (*SHOWN, *PICTURES)]
+        lines.append([arm.replace("protected", attack), str(len(people)), *cells])
+    return markdown(lines)
+
+
+def lost(found: Kept) -> str:
+    """clean - protected, undefended, after a blur, after a JPEG."""
+    lines = [["clean - protected", "people", *SHOWN.values(), "the paper (Table 1), IMS / Q"]]
+    for attack, defenses in differences(found).items():
+        for defense, scores in defenses.items():
+            cells = [interval(scores[m], "+") for m in SHOWN]
+            people = str(scores["overall"].people)
+            lines.append([attack + defense, people, *cells, _reported(attack, defense)])
+    return markdown(lines)
+
+
+def differences(found: Kept) -> Found:
+    """Of the attacks whose clean arm of equal defense is there."""
+    made: Found = {}
+    for attack, arm in sorted(found):
+        base = "random" if attack == "random" else "protected"
+        defense = arm.removeprefix(base)
+        if attack != "none" and defense in DEFENSES:
+            pair = ("none", f"clean{defense}"), (attack, arm)
+            scores = {metric: difference(found, *pair, metric) for metric in SHOWN}
+            there = {metric: value for metric, value in scores.items() if value}
+            if there:
+                made.setdefault(attack, {})[defense] = there
+    return made
+
+
+def _reported(attack: str, defense: str) -> str:
+    """What the paper's clean arm has more than the attack's arm, which is its only clean one."""
+    table = published.tables()["table1"].get(attack)
+    if table is None:
+        return "-"
+    there = table[defense.removeprefix("+") or "perturbed"]
+    pairs = zip(table["clean"], there, strict=True)
+    return " / ".join(f"{clean - protected:.2f}" for clean, protected in pairs)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""The record in which experiments of many sittings meet."""
+
+import json
+from pathlib import Path
+
+import pytest
+from result_folders import GAIN, LEVEL, Arm, Folder
+
+from experiments import kept
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(kept, "HERE", tmp_path)
+    (tmp_path / "table1").mkdir()
+    return tmp_path
+
+
+def result(root: Path, attack: str, people: list[str]) -> str:
+    arms = [Arm("none", called="clean"), Arm(attack, called="perturbed")]
+    arms.append(Arm(attack, "jpeg", called="jpeg"))
+    return str(Folder(root, f"{attack}-{people[0]}", arms, people=people).write())
+
+
+def test_people_of_many_runs_come_together(place: Path) -> None:
+    """Equal arms of two attacks stay apart; equal people are not counted twice."""
+    for attack, people in (("aspl", ["a", "b"]), ("aspl", ["b", "c"]), ("advdm", ["a"])):
+        kept.main("table1", result(place, attack, people))
+    found = kept.read_kept("table1")
+    assert {at: sorted(people) for at, people in found.items()} == {
+        ("none", "clean"): ["a", "b", "c"],
+        ("aspl", "perturbed"): ["a", "b", "c"],
+        ("aspl", "jpeg"): ["a", "b", "c"],
+        ("advdm", "perturbed"): ["a"],
+        ("advdm", "jpeg"): ["a"],
+    }
+    lost = kept.difference(found, ("aspl", "jpeg"), ("aspl", "perturbed"), "ims")
+    assert lost is not None and lost.people == 3
+    assert lost.value == pytest.approx(GAIN["jpeg"], abs=0.02)
+
+
+def test_an_undefended_arm_is_called_alike_under_every_attack(place: Path) -> None:
+    kept.main("table1", str(Folder(place, "x", [Arm("none"), Arm("aspl")]).write()))
+    assert list(kept.read_kept("table1")) == [("none", "clean"), ("aspl", "protected")]
+
+
+def test_the_table_sets_the_paper_beside_and_says_from_how_many(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept.main("table1", result(place, "aspl", ["a", "b"]))
+    kept.main("table1")
+    lines = [line.split(" | ") for line in capsys.readouterr().out.splitlines()]
+    [perturbed] = [line for line in lines if line[1:2] == ["perturbed"]]
+    assert perturbed[0] == "| aspl" and perturbed[2] == "2"
+    mean = LEVEL["aspl"] - 0.11 + 0.01 + 0.005  # of radius 11, two people, two samples
+    assert float(perturbed[3]) == pytest.approx(mean, abs=1e-3)
+    assert (perturbed[4], perturbed[6]) == ("-0.04", "-0.62")  # Table 1
+
+
+def test_what_is_kept_is_a_line_per_attack_arm_and_person(place: Path) -> None:
+    kept.main("table1", result(place, "aspl", ["a", "b"]))
+    lines = (place / "table1" / "means.jsonl").read_text().splitlines()
+    assert len(lines) == 6
+    assert {"attack", "arm", "person", "ims", "q", "overall"} <= json.loads(lines[0]).keys()
