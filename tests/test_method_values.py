@@ -8,7 +8,7 @@ import pytest
 
 from diffshortcut import config
 
-README = Path(__file__).parent.parent / "README.md"
+TABLE = Path(__file__).parent.parent / "docs" / "mini.md"
 PROMPTS = {"instance_prompt": "a photo of sks person", "class_prompt": "a photo of person"}
 BALL = {"radius": 11, "step": 1, "eot": None, "micro_batch": None}
 SURROGATES = {**PROMPTS, **BALL, "learning_rate": 5e-7}
@@ -342,9 +342,9 @@ def test_purifiers(purifier: str, expected: dict[str, Any]) -> None:
     assert list(links) == list(expected)
 
 
-def test_the_readme_names_both_zoos_schedules() -> None:
-    """Every value of `scale`, in the README's table."""
+def test_the_docs_name_both_zoos_schedules() -> None:
+    """Every value of `scale`, in the table of docs/mini.md."""
     mini = config.resolve(config.compose([]))["scale"]
-    rows = re.findall(r"^\| `(\w+)` \| (\S+) \| (\S+) \|$", README.read_text(), re.MULTILINE)
+    rows = re.findall(r"^\| `(\w+)` \| (\S+) \| (\S+) \|$", TABLE.read_text(), re.MULTILINE)
     found = {key: (float(small), float(large)) for key, small, large in rows}
     assert found == {key: (float(mini[key]), float(full()["scale"][key])) for key in mini}
