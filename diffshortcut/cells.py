@@ -128,7 +128,7 @@ def plan(cfg: Mapping[str, Any], person: Person) -> dict[str, Task]:
 def _asked(sampler: dict[str, Any], person: Person) -> dict[str, Any]:
     """The sampler with the person's own prompts, if there are any."""
     if isinstance(person, Prompted) and person.prompts:
-        return {**sampler, "prompts": list(person.prompts)}
+        return {**sampler, "prompts": list(dict.fromkeys(person.prompts))}
     return sampler
 
 

@@ -13,11 +13,16 @@ GROUPS = ("purifier", "metric")
 
 
 def check(overrides: Sequence[str]) -> None:
-    """UserError for two options of a chain that share a link: links go by their names.
+    """UserError for a list of options of a group that is no chain, or for two that share a link.
 
-    Hydra would merge the two into one link that is neither.
+    Links go by their names: Hydra would merge the two into one that is neither.
     """
     for line, group, options in _given(overrides):
+        if group not in GROUPS:
+            each = f"{group}={','.join(options)}"
+            raise UserError(
+                f"{line}: only {' and '.join(GROUPS)} are chains; a run each: -m {each}"
+            )
         twice = [option for option in options if options.count(option) > 1]
         if twice:
             raise UserError(f"{line}: '{twice[0]}' is named twice")
@@ -47,7 +52,7 @@ def _given(overrides: Sequence[str]) -> Iterator[tuple[str, str, list[str]]]:
     """The chains of a command line: as they are written, their groups, their options."""
     for override in OverridesParser.create().parse_overrides(list(overrides)):
         value = override.value()
-        if isinstance(value, list) and override.key_or_group in GROUPS:
+        if isinstance(value, list) and override.key_or_group in config.groups():
             yield str(override.input_line), override.key_or_group, [str(each) for each in value]
 
 

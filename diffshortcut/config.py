@@ -165,6 +165,7 @@ def check(cfg: dict[str, Any]) -> None:
     frame.check(cfg, groups())
     check_node(cfg, "")
     _check_subject(cfg)
+    _check_surrogates(cfg)
     zoo = cfg["zoo"]["name"]
     if found := _nearest(cfg, lambda value: weights.scheme(value) not in (None, "file", zoo)):
         raise UserError(f"{found[0]}={found[1]} cannot be used with zoo={zoo}")
@@ -182,6 +183,16 @@ def _check_subject(cfg: dict[str, Any]) -> None:
             f"metric.{where.partition('.')[0]} compares faces, and prompts.subject={subject} says"
             " that there are none: write such as metric=[style,quality], or"
             f" prompts.subject={FACE} if there are"
+        )
+
+
+def _check_surrogates(cfg: dict[str, Any]) -> None:
+    """UserError for a surrogate that an ensemble attack, which names its own, would not look at."""
+    ensemble = (cfg.get("attack") or {}).get("surrogates")
+    if ensemble and cfg.get("surrogate") != cfg.get("model"):
+        raise UserError(
+            f"surrogate=...: this attack trains attack.surrogates ({', '.join(ensemble)}) instead;"
+            f" leave one out by ~attack.surrogates.{next(iter(ensemble))}"
         )
 
 

@@ -104,7 +104,7 @@ class Training:
         self.draws = draws
         self.team = team
         self.step = 0
-        self.first: int | None = None  # the step from which images come in order, 0, 1, 2 ...
+        self.first: dict[str, int] = {}  # kind -> the step from which its images come in order
         self.scaler = model.precision.new_scaler(model.device)
         self.reset_optimizer()
 
@@ -116,9 +116,9 @@ class Training:
         rate = self.settings.learning_rate
         self.optimizer = self.model.precision.new_optimizer(parameters, rate)
 
-    def restart_order(self) -> None:
-        """From here on images come as they are listed, from the first, as in released attacks."""
-        self.first = self.step
+    def restart_order(self, *kinds: str) -> None:
+        """From here on `instance` or `prior` images come as they are listed, from the first."""
+        self.first |= dict.fromkeys(kinds, self.step)
 
     def train(self, instances: Instances, steps: int, log: Log | None = None) -> None:
         """Minimize L_db on `instances` for some steps; UserError if the loss is not finite."""
@@ -155,8 +155,8 @@ class Training:
         return self.model.reparameterize(mean, std, noise)
 
     def _order(self, what: str, count: int, batch: int) -> list[int]:
-        if self.first is not None:
-            start = (self.step - self.first) * batch
+        if what in self.first:
+            start = (self.step - self.first[what]) * batch
             return [position % count for position in range(start, start + batch)]
         positions = range(self.step * batch, (self.step + 1) * batch)
         passes = {p // count for p in positions}

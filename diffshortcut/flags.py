@@ -36,10 +36,10 @@ def _of_objective(*, clean: float, protected: float, random: float) -> dict[str,
 
 
 def of_purification(facts: Sequence[Mapping[str, Any]], *, unaware: bool) -> dict[str, str]:
-    """Of the facts of a cell's purify stages; `unaware`: an attack that took no expectation."""
+    """Of the facts of a cell's purify stages; `unaware`: the attack did not look through it."""
     found = {}
     if facts and all(link.get("unchanged") for link in facts):
         found["purifier_is_no_op"] = "no purified picture differs from the protected one"
     if any(link.get("random") for link in facts) and unaware:
-        found["purifier_is_random"] = "two purifications differ, and the attack averages over none"
+        found["purifier_is_random"] = "two purifications differ, and the attack looks through none"
     return found

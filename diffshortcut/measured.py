@@ -48,7 +48,7 @@ def flags_of(cell: Cell, store: Store) -> dict[str, str]:
     """What is suspicious about a cell, by the name of the flag (docs/flags.md)."""
     purified = [_facts(task, store) for task in cell.values() if task.stage == "purify"]
     made, attack = _facts(cell["protect"], store), cell["protect"].config["attack"]
-    unaware = bool(made.get("steps")) and attack.get("eot") is None
+    unaware = bool(made.get("steps")) and "target" not in attack
     return {**made.get("flags", {}), **flags.of_purification(purified, unaware=unaware)}
 
 

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from diffshortcut import config, frame
+from diffshortcut import chains, config, frame
 from diffshortcut.errors import UserError, listed
 
 CONFIG_ERRORS = (HydraException, OmegaConfBaseException)
@@ -81,6 +81,8 @@ def explain(error: Exception, overrides: Sequence[str]) -> str:
         return _wrong_key(found[1], overrides)
     if isinstance(error, OverrideParseException):
         return _unreadable(error)
+    if found := re.search(r"Ambiguous value for argument '([^=']+)=([^']*)'", message):
+        return _ambiguous(found[1], found[2])
     return f"{message.splitlines()[0]} ({' '.join(overrides)})"
 
 
@@ -109,6 +111,12 @@ def one_line(overrides: Sequence[str], *, traced: bool = False) -> Iterator[None
         if traced:
             raise
         sys.exit(f"error: {line(error, overrides)}")
+
+
+def _ambiguous(key: str, values: str) -> str:
+    """Several values without a word on whether they are a grid or a chain."""
+    chain = f", or {key}=[{values}] for a chain" if key in chains.GROUPS else ""
+    return f"{key}={values} are several values: add -m for a run with each{chain}"
 
 
 def _unreadable(error: OverrideParseException) -> str:

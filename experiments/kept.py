@@ -4,18 +4,21 @@
     python -m experiments.kept table1             # all that is kept, beside the paper, as markdown
 
 `means.jsonl` in the experiment's folder has a line per attack, arm and person: the means over the
-images, which is all that tables and tests by person need. A later result replaces an earlier one.
+images, which is all that tables and tests by person need, and a digest of what the arm is. A later
+result of equal content replaces an earlier one.
 """
 
 import json
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from diffshortcut.comparison import people_means
 from diffshortcut.disk import read_object
 from diffshortcut.report import published
+from diffshortcut.report.labels import Described
 from diffshortcut.report.sheet import interval
 from diffshortcut.rows import read
 from diffshortcut.statistics import Estimate, mean, mean_difference
@@ -24,79 +27,103 @@ HERE = Path(__file__).parent
 PICTURES = ("perceptual_protected", "psnr_protected", "perceptual_purified")
 METRICS = ("ims", "q", "overall", "liqe", "no_face", *PICTURES)
 SHOWN = {"ims": "IMS", "q": "Q", "overall": "overall"}
-CLEAN = ("none", "clean")  # its attack and arm
-Scores = dict[str, float]  # metric -> mean over a person's images
-Kept = dict[tuple[str, str], dict[str, Scores]]  # (attack, arm) -> person -> scores
+Place = tuple[str, str]  # attack, arm
+CLEAN = ("none", "clean")
+
+
+@dataclass
+class Arm:
+    """The scores of an arm by person; `content` says what it is, None if that is not known."""
+
+    content: str | None
+    people: dict[str, dict[str, float]] = field(default_factory=dict)
+
+
+Kept = dict[Place, Arm]
 
 
 def main(name: str, *folders: str) -> None:
-    """One of the two commands of the docstring."""
+    """One of the two commands of the docstring; ends with a message if it cannot keep a result."""
     found = read_kept(name)
     if not folders:
         print(table(name, found))
         return
     for folder in map(Path, folders):
-        for place, people in measured(folder).items():
-            found.setdefault(place, {}).update(people)
-    lines = [
-        json.dumps({"attack": attack, "arm": arm, "person": person, **people[person]})
-        for (attack, arm), people in found.items()
-        for person in sorted(people)
+        for place, arm in measured(folder).items():
+            known = found.setdefault(place, Arm(arm.content))
+            if known.content not in (None, arm.content):
+                sys.exit(
+                    f"error: {folder}: {' '.join(place)} is configured otherwise than the kept"
+                )
+            known.content = arm.content
+            known.people |= arm.people
+    kept = [
+        json.dumps({"attack": attack, "arm": name, "of": arm.content, "person": person, **scores})
+        for (attack, name), arm in found.items()
+        for person, scores in sorted(arm.people.items())
     ]
-    (HERE / name / "means.jsonl").write_text("".join(f"{line}\n" for line in lines))
+    (HERE / name / "means.jsonl").write_text("".join(f"{line}\n" for line in kept))
 
 
 def measured(folder: Path) -> Kept:
-    """The means per person of every arm of a result."""
-    choices = read_object(folder / "record.json")["choices"]
-    means = people_means(read(folder))
+    """The means per person of every arm of a result; ends with a message if it means nothing."""
+    record, means = read_object(folder / "record.json"), people_means(read(folder))
     found: Kept = {}
-    for arm, chosen in choices.items():
-        own = "protected" if arm == chosen["attack"] != "random" else arm
-        of_arm = found.setdefault((chosen["attack"], own), {})
+    for name, chosen in record["choices"].items():
+        if "debug" in chosen:
+            sys.exit(
+                f"error: {folder}: made with debug={chosen['debug']}, its numbers mean nothing"
+            )
+        content = Described(name, name, record["arms"][name]).content()
+        own = "protected" if name == chosen["attack"] != "random" else name
+        arm = found[chosen["attack"], own] = Arm(content and content[:12])
         for metric in METRICS:
-            for person, value in means.get((arm, metric), {}).items():
-                of_arm.setdefault(person, {})[metric] = value
+            for person, value in means.get((name, metric), {}).items():
+                arm.people.setdefault(person, {})[metric] = value
     return found
 
 
 def read_kept(name: str) -> Kept:
     """What the experiment's record holds."""
-    record = HERE / name / "means.jsonl"
     found: Kept = {}
-    for line in record.read_text().splitlines() if record.is_file() else []:
-        row = json.loads(line)
-        place = row.pop("attack"), row.pop("arm")
-        found.setdefault(place, {})[row.pop("person")] = row
+    for row in lines(HERE / name / "means.jsonl"):
+        arm = found.setdefault((row.pop("attack"), row.pop("arm")), Arm(row.pop("of", None)))
+        arm.people[row.pop("person")] = row
     return found
+
+
+def lines(record: Path) -> list[dict[str, Any]]:
+    """What a file of JSON lines holds; nothing if it is not there."""
+    text = record.read_text() if record.is_file() else ""
+    return [json.loads(line) for line in text.splitlines()]
 
 
 def table(name: str, found: Kept) -> str:
     """A line per arm: means, what the paper reports, and the distance from clean."""
     header = ["attack", "arm", "people", *(w for m in SHOWN for w in (SHOWN[m], "paper"))]
-    lines = [[*header, "clean - arm, overall"]]
-    for (attack, arm), people in found.items():
-        paper = _paper(name, attack, arm)
-        line = [attack, arm, str(len(people))]
+    shown = [[*header, "clean - arm, overall"]]
+    for place, arm in found.items():
+        paper = _paper(name, *place)
+        line = [*place, str(len(arm.people))]
         for metric in SHOWN:
-            line += [interval(mean([p[metric] for p in people.values()])), paper.get(metric, "")]
-        lost = difference(found, CLEAN, (attack, arm), "overall")
-        lines.append([*line, interval(lost, "+") if lost and arm != "clean" else ""])
-    return markdown(lines)
+            values = [scores[metric] for scores in arm.people.values()]
+            line += [interval(mean(values)), paper.get(metric, "")]
+        lost = difference(found, CLEAN, place, "overall") if place != CLEAN else None
+        shown.append([*line, interval(lost, "+") if lost else ""])
+    return markdown(shown)
 
 
-def difference(
-    found: Kept, place: tuple[str, str], against: tuple[str, str], metric: str
-) -> Estimate | None:
+def difference(found: Kept, place: Place, against: Place, metric: str) -> Estimate | None:
     """place - against over the people that both have; None if there are none."""
-    both = sorted(found.get(place, {}).keys() & found.get(against, {}).keys())
-    sides = ([found[at][person][metric] for person in both] for at in (place, against))
-    return mean_difference(*sides) if both else None
+    sides = [found[at].people if at in found else {} for at in (place, against)]
+    both = sorted(set.intersection(*(set(people) for people in sides)))
+    values = ([people[person][metric] for person in both] for people in sides)
+    return mean_difference(*values) if both else None
 
 
-def markdown(lines: Sequence[Sequence[str]]) -> str:
+def markdown(shown: Sequence[Sequence[str]]) -> str:
     """A table, its first line the header."""
-    head, *body = lines
+    head, *body = shown
     return "\n".join("| " + " | ".join(line) + " |" for line in (head, ["---"] * len(head), *body))
 
 

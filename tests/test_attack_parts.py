@@ -135,22 +135,32 @@ def test_pure_bfloat16_hardly_moves_at_the_papers_rate(
     assert moved["bfloat16"] < 0.02 < 0.9 < moved["float32"]
 
 
-def test_a_restarted_order_sees_only_the_first_images(model: LatentDiffusion, scene: Scene) -> None:
+@pytest.mark.parametrize(
+    ("kinds", "seen"),
+    [
+        (["instance", "prior"], {"instance": {0, 1, 2}, "prior": {0, 1, 2}}),  # the fourth never
+        (["prior"], {"instance": {0, 1, 2, 3}, "prior": {0, 1, 2}}),  # MetaCloak's release
+        ([], {"instance": {0, 1, 2, 3}, "prior": {0, 1, 2, 3}}),
+    ],
+)
+def test_a_restarted_order_sees_only_the_first_images(
+    model: LatentDiffusion, scene: Scene, kinds: list[str], seen: dict[str, set[int]]
+) -> None:
     settings = Settings(instance_prompt=PROMPT, class_prompt="a", learning_rate=1e-4)
     training = Training(model, settings, Posterior.of(model, scene.clean), DRAWS)
-    seen: list[int] = []
+    found: dict[str, set[int]] = {"instance": set(), "prior": set()}
     original = training._order
 
     def watched(what: str, count: int, batch: int) -> list[int]:
-        found = original(what, count, batch)
-        seen.extend(found if what == "instance" else [])
-        return found
+        order = original(what, count, batch)
+        found[what].update(order)
+        return order
 
     training._order = watched  # type: ignore[method-assign]
     for _ in range(3):
-        training.restart_order()
+        training.restart_order(*kinds)
         training.train(Posterior.of(model, scene.clean), 3)
-    assert seen == [0, 1, 2] * 3  # the fourth never
+    assert found == seen
 
 
 def test_a_lora_starts_as_no_change_and_is_all_that_is_trained(

@@ -140,6 +140,13 @@ def test_a_negative_radius_is_the_users_error(name: str, zoo: TinyZoo) -> None:
         config.check_values(attack, "attack")
 
 
+@pytest.mark.parametrize("name", WITH_RADIUS)
+def test_a_radius_of_0_to_1_is_told_its_levels(name: str, zoo: TinyZoo) -> None:
+    """11/255 as others write it; it would move no 8-bit level."""
+    with pytest.raises(UserError, match=r"moves none: did you mean 11\.22"):
+        config.check_values({**node(name, zoo), "radius": 0.044}, "attack")
+
+
 @pytest.mark.parametrize(
     ("name", "override", "message"),
     [

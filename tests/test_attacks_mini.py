@@ -58,6 +58,6 @@ def test_its_objective_rises_more_than_by_noise(name: str, scene: dict[str, Any]
     protected = images.quantize(attack(where, DRAWS))
     levels = ((protected - where.images) * 255).abs().max()
     assert 0 < levels <= attack.radius + 1e-3
-    found = own_objective(attack, where, protected, DRAWS.scope("held-out"))
+    found = own_objective(attack, where, protected, DRAWS, attack.radius)
     assert found["protected"] > found["random"], found
     assert where.record.never_steep() == []

@@ -215,6 +215,15 @@ def test_the_zoos_have_the_same_keys() -> None:
             "attack=adaptive attack.target=[noisy_upscale,codeformer_sr]",
             "noisy_upscale and codeformer_sr both have a link 'sr'",
         ),
+        (
+            "trainer=[dreambooth,cdl]",
+            "only purifier and metric are chains; a run each: -m trainer=dreambooth,cdl",
+        ),
+        ("attack=[aspl,mist]", "only purifier and metric are chains; a run each: -m attack=aspl"),
+        (
+            "attack=easpl surrogate=mini_b",
+            "trains attack.surrogates (mini_a, mini_b, mini_c) instead; leave one out by ~attack",
+        ),
         ("compare.claims=[3]", "compare.claims: 3 is not {metric: ..., arm: ..., rivals: [...]}"),
         (
             "attack=aspl +compare.worst={w:[clean,protecte]}",
@@ -562,6 +571,19 @@ def test_names_that_need_quotes_are_told_how(word: str, right: str) -> None:
         config.compose(["data=folder", word])
     assert right in usage.explain(caught.value, [word])
     config.compose(["data=folder", right.strip("'")])  # what is told can be read
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("purifier=jpeg,sr", "add -m for a run with each, or purifier=[jpeg,sr] for a chain"),
+        ("attack=aspl,mist", "attack=aspl,mist are several values: add -m for a run with each"),
+    ],
+)
+def test_several_values_without_m_are_told_how(word: str, said: str) -> None:
+    with pytest.raises(usage.CONFIG_ERRORS) as caught:
+        config.compose([word])
+    assert usage.explain(caught.value, [word]).endswith(said)
 
 
 def test_a_list_of_arms_without_quotes_is_told_what_it_lacks() -> None:

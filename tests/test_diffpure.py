@@ -10,6 +10,7 @@ import tiny_zoo
 import torch
 from torch import Tensor
 
+from diffshortcut.errors import UserError
 from diffshortcut.images import grown
 from diffshortcut.models import pixel_diffusion
 from diffshortcut.models.pixel_diffusion import PixelDiffusion
@@ -121,7 +122,7 @@ def walked(diffpure: DiffPure, t: int, monkeypatch: pytest.MonkeyPatch) -> list[
 def test_a_t_that_is_not_on_the_schedule_is_refused(
     model: PixelDiffusion, t: int, skip_last: bool
 ) -> None:
-    with pytest.raises(ValueError, match="t must be between"):
+    with pytest.raises(UserError, match="t must be between"):
         DiffPure(model=model, skip_last=skip_last)(IMAGES, t, normal(DRAWS, IMAGES))
 
 

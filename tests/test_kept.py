@@ -27,7 +27,7 @@ def test_people_of_many_runs_come_together(place: Path) -> None:
     for attack, people in (("aspl", ["a", "b"]), ("aspl", ["b", "c"]), ("advdm", ["a"])):
         kept.main("table1", result(place, attack, people))
     found = kept.read_kept("table1")
-    assert {at: sorted(people) for at, people in found.items()} == {
+    assert {at: sorted(arm.people) for at, arm in found.items()} == {
         ("none", "clean"): ["a", "b", "c"],
         ("aspl", "perturbed"): ["a", "b", "c"],
         ("aspl", "jpeg"): ["a", "b", "c"],
@@ -62,3 +62,21 @@ def test_what_is_kept_is_a_line_per_attack_arm_and_person(place: Path) -> None:
     lines = (place / "table1" / "means.jsonl").read_text().splitlines()
     assert len(lines) == 6
     assert {"attack", "arm", "person", "ims", "q", "overall"} <= json.loads(lines[0]).keys()
+
+
+def test_a_place_is_one_config(place: Path) -> None:
+    """An arm of the same name and another radius is refused, and what was kept stays."""
+    kept.main("table1", str(Folder(place, "x", [Arm("none"), Arm("aspl")]).write()))
+    other = str(Folder(place, "y", [Arm("none"), Arm("aspl", radius=4)]).write())
+    with pytest.raises(SystemExit, match="y: aspl protected is configured otherwise"):
+        kept.main("table1", other)
+    assert len((place / "table1" / "means.jsonl").read_text().splitlines()) == 4
+
+
+def test_a_debugged_result_is_not_kept(place: Path) -> None:
+    folder = Folder(place, "x", [Arm("none"), Arm("aspl")]).write()
+    record = json.loads((folder / "record.json").read_text())
+    record["choices"] = {arm: {**of, "debug": "tiny"} for arm, of in record["choices"].items()}
+    (folder / "record.json").write_text(json.dumps(record))
+    with pytest.raises(SystemExit, match="debug=tiny"):
+        kept.main("table1", str(folder))

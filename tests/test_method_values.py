@@ -66,7 +66,7 @@ ADAPTIVE = {
     "random_start": True,
 }
 HALF = {"radius": 0.05 * 255 / 2, "step": 0.005 * 255 / 2}  # 0.05 and 0.005 of [-1, 1]
-AS_RELEASED = {"weights_dtype": "bfloat16", "clip_gradients": False, "restart_order": True}
+AS_RELEASED = {"weights_dtype": "bfloat16", "clip_gradients": False, "restart_order": "all"}
 BLUR = {"kernel": 7, "sigma_min": 0.1, "sigma_max": 2.0}
 
 
@@ -99,7 +99,7 @@ def link_values(node: dict[str, Any]) -> dict[str, Any]:
         (
             "metacloak/official",
             METACLOAK
-            | {"normalize_surrogate": False, "weights_dtype": "bfloat16", "restart_order": True},
+            | {"normalize_surrogate": False, "weights_dtype": "bfloat16", "restart_order": "prior"},
         ),
         ("fsmg", FSMG),
         ("fsmg/official", FSMG | HALF),

@@ -111,7 +111,10 @@ def test_a_solver_costs_one_pass_per_step(model: LatentDiffusion, solver: str) -
     assert len(steps) == (6 if solver == "pndm" else 5)  # PNDM repeats its first step once
 
 
-@pytest.mark.parametrize("change", [{"steps": 0}, {"images": 0}, {"prompts": []}, {"guidance": -1}])
+@pytest.mark.parametrize(
+    "change",
+    [{"steps": 0}, {"images": 0}, {"prompts": []}, {"guidance": -1}, {"prompts": ["a", "a"]}],
+)
 def test_senseless_values_are_refused(change: dict, model: LatentDiffusion) -> None:
     with pytest.raises(ValueError):
         sampler(model, **change)

@@ -141,6 +141,20 @@ def test_the_base_model_is_not_changed(run: Callable, model: dict, class_images:
     assert any(not torch.equal(a, b) for a, b in zip(before, after, strict=True))
 
 
+def test_an_attacks_surrogate_knows_none_of_the_victims_draws(
+    run: Callable, model: dict, class_images: Path, person: Person, tmp_path: Path
+) -> None:
+    """On equal pictures it becomes another model: order, timesteps and noises are its own."""
+    photos = images.quantize(images.read_files(person.set_A, SIZE))
+    images.write_folder(tmp_path / "artifact" / "images", photos, ["B0.png", "B1.png"])
+    victim = run(personalize, trainer(model), images=tmp_path / "artifact", prior=class_images)
+    learned = ldm.load(weights=model["weights"]).with_weights(victim).trainable_parameters()
+    victim.rename(tmp_path / "victim")
+    surrogate = run(personalize, {**trainer(model), "resolution": SIZE}, prior=class_images)
+    others = ldm.load(weights=model["weights"]).with_weights(surrogate).trainable_parameters()
+    assert not all(map(torch.equal, learned, others))
+
+
 def test_no_radius_gives_the_clean_images_back(run: Callable, person: Person) -> None:
     protected = run(protect, random_attack(0))
     clean = images.quantize(images.read_files(person.set_B, SIZE))
@@ -176,7 +190,7 @@ def test_the_surrogates_loss_is_measured(
     facts = json.loads((out / "facts.json").read_text())
     base = ldm.load(weights=model["weights"])
     protected = images.read_folder(out / "images")
-    draws = Draws(0, "protect", "anna").scope("held-out")
+    draws = Draws(0, "protect", "anna")
     expected = protect.held_out(denoising_loss(base, PROMPTS[0], draws), protected, 4)
     assert facts["objective"].keys() == {"clean", "protected", "random"}
     assert facts["objective"]["protected"] == pytest.approx(expected)
@@ -189,6 +203,20 @@ def test_a_broken_bound_is_refused() -> None:
     moved[1, 0, 0, 0] += 12 / 255
     with pytest.raises(UserError, match=r"b\.png: changed by 12 levels, radius 11"):
         protect.perturbation(list(moved), list(clean), ["a.png", "b.png"], 11)
+
+
+def test_the_held_out_loss_takes_no_draw_of_an_attack_and_the_same_in_parts() -> None:
+    asked: list[tuple[range, int]] = []
+
+    def loss(x: torch.Tensor, part: range, step: int) -> torch.Tensor:
+        asked.append((part, step))
+        return x.flatten(1).sum(1)
+
+    x = Draws(0, "x", "").uniform("x", (3, 4, 4), 5)
+    whole = protect.held_out(loss, x, 2)
+    assert protect.held_out(loss, x, 2, micro_batch=2) == pytest.approx(whole)
+    assert [len(part) for part, _ in asked] == [5] * 2 + [2, 2, 1] * 2
+    assert min(step for _, step in asked) >= protect.UNSEEN
 
 
 def test_the_held_out_loss_is_pinned_by_its_draws(model: dict) -> None:

@@ -121,7 +121,7 @@ def test_options_do_what_they_say(
     assert torch.equal(*results) != differs
 
 
-@pytest.mark.parametrize(("fraction", "clean"), [(1.0, 0), (0.5, 2), (0.3, 2), (0.0, 4)])
+@pytest.mark.parametrize(("fraction", "clean"), [(1.0, 0), (0.75, 1), (0.5, 2), (0.3, 2), (0.0, 4)])
 def test_the_first_images_are_replaced_by_clean_ones(
     fraction: float, clean: int, model: LatentDiffusion
 ) -> None:
@@ -143,7 +143,24 @@ def test_augmentation_is_drawn_anew_each_step(model: LatentDiffusion) -> None:
     assert not torch.equal(first, second) and not torch.equal(first, plain)
 
 
-@pytest.mark.parametrize("change", [{"steps": -1}, {"learning_rate": 0}, {"protected_fraction": 2}])
+def test_a_fraction_that_floats_cannot_hold_is_not_cut_off(model: LatentDiffusion) -> None:
+    """1 - 0.8 is less than a fifth."""
+    x, originals = images("x", 5), images("clean", 5)
+    mixed = trainer(model, protected_fraction=0.8).mix(x, originals)
+    assert torch.equal(mixed[:1], originals[:1]) and torch.equal(mixed[1:], x[1:])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"steps": -1},
+        {"learning_rate": 0},
+        {"protected_fraction": 2},
+        {"flip_probability": 5},
+        {"blur_kernel": -3},
+        {"prior_weight": -1},
+    ],
+)
 def test_senseless_values_are_refused(change: dict[str, float], model: LatentDiffusion) -> None:
     with pytest.raises(ValueError):
         trainer(model, **change)

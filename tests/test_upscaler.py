@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 
+from diffshortcut.errors import UserError
 from diffshortcut.models import upscaler
 from diffshortcut.purifiers.sr import SuperResolution
 from diffshortcut.seeding import Draws
@@ -110,6 +111,14 @@ def test_the_own_loop_agrees_with_two_branches(prompt: str, net: upscaler.Upscal
     expected = branches[1] + 9.0 * (branches[0] - branches[1])
     found = net._guided(z, t, condition, 9.0)
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_more_noise_than_the_model_knows_is_refused(net: upscaler.Upscaler) -> None:
+    low, most = DRAWS.uniform("x", (3, 16, 16), 1), net.pipeline.config["max_noise_level"]
+    options = {**OPTIONS, "noise_level": most + 1, "draws": DRAWS}
+    for call in (net, net.unrolled):
+        with pytest.raises(UserError, match=f"noise_level must be at most {most}, not {most + 1}"):
+            call(low, **options)
 
 
 def test_no_column_is_dropped_whatever_the_size(net: upscaler.Upscaler) -> None:

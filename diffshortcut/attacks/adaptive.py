@@ -64,7 +64,7 @@ class Adaptive(FixedObjective):
         def loss(x: Tensor, images: range, step: int) -> Tensor:
             purified = x
             for link in self.target.values():
-                purified = _as_identity(link, purified, _at(draws, images, step))
+                purified = _as_identity(link, purified, _of(link, _at(draws, images, step)))
             return denoising(purified, images, step)
 
         return loss
@@ -77,7 +77,7 @@ class Adaptive(FixedObjective):
             here = _at(draws, images, step)
             reached = self._through(before, x, here)
             if isinstance(last, Sampling):
-                return last.trajectory_loss(reached, x, here)
+                return last.trajectory_loss(reached, x, _of(last, here))
             return denoising(self._through([last], reached, here), images, step)
 
         return loss
@@ -95,10 +95,11 @@ class Adaptive(FixedObjective):
 
     def _through(self, links: Iterable[Purifier], x: Tensor, draws: Draws) -> Tensor:
         for link in links:
+            own = _of(link, draws)
             if isinstance(link, Differentiable):
-                x = link.with_gradient(x, draws, steps=self.unrolled_steps)
+                x = link.with_gradient(x, own, steps=self.unrolled_steps)
             else:
-                x = _as_identity(link, x, draws)
+                x = _as_identity(link, x, own)
         return x
 
 
@@ -107,6 +108,11 @@ def _as_identity(link: Purifier, x: Tensor, draws: Draws) -> Tensor:
     with torch.no_grad():
         change = link(x, draws) - x
     return x + change
+
+
+def _of(link: Purifier, draws: Draws) -> Draws:
+    """A link's own: two of a chain add no equal noise."""
+    return draws.scope(type(link).__name__)
 
 
 def _at(draws: Draws, images: range, step: int) -> Draws:

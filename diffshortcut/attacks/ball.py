@@ -24,6 +24,11 @@ def random_start(clean: Tensor, radius: float, draws: Draws) -> Tensor:
 
 
 def check_budget(*, radius: float, step: float = 0) -> None:
-    """ValueError if a radius or a step is negative."""
+    """ValueError if a radius or a step is negative, or a radius moves no 8-bit level."""
     if radius < 0 or step < 0:
         raise ValueError(f"radius and step cannot be negative: {radius}, {step}")
+    if 0 < radius < 1:
+        meant = f"{radius * LEVELS:.4g}, which is {radius} of [0, 1]"
+        raise ValueError(
+            f"radius is in 8-bit levels, and {radius} moves none: did you mean {meant}?"
+        )

@@ -11,7 +11,7 @@ from diffshortcut.attacks.denoising import posterior_sample
 from diffshortcut.attacks.perturbation import FixedObjective
 from diffshortcut.attacks.pgd import Loss
 from diffshortcut.attacks.scene import Scene
-from diffshortcut.images import LEVELS
+from diffshortcut.images import LEVELS, batches
 from diffshortcut.models.ldm import LatentDiffusion
 from diffshortcut.models.perceptual import Perceptual
 from diffshortcut.samplers.img2img import ImageToImage
@@ -57,8 +57,8 @@ class Glaze(FixedObjective):
         """- mse(z, z_restyled) - weight relu(perceptual distance - visible), of unscaled z."""
         model, pictures = self.surrogate, scene.seen(scene.images)
         scaling = model.vae.config.scaling_factor
-        with torch.no_grad():
-            style = self.style(pictures, draws.scope("style"))
+        own, parts = draws.scope("style"), batches(len(pictures), self.micro_batch)
+        style = torch.cat([self.style(pictures[list(i)], own.from_image(i.start)) for i in parts])
         clean, restyled = self.beside(pictures, draws), self.beside(style, draws, model.encode)
 
         def loss(x: Tensor, images: range, step: int) -> Tensor:

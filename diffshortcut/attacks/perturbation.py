@@ -86,7 +86,8 @@ class Perturbation:
         eot = self.eot or EoT()
         if not eot.transforms:
             with torch.no_grad():
-                once = encode(pictures)
+                parts = pictures.split(self.micro_batch or max(len(pictures), 1))
+                once = torch.cat([encode(part) for part in parts])
             return lambda images, step: once[list(images)]
 
         @torch.no_grad()

@@ -85,5 +85,5 @@ def _require_finite(value: Tensor, direction: Tensor, step: int) -> None:
         image = int((~finite).nonzero()[0])
         raise UserError(
             f"attack step {step}, image {image}: loss {float(value[image])}, not finite or with a "
-            "gradient that is not; a smaller learning rate of the surrogate may help"
+            "gradient that is not; precision=float32 may help, or a smaller attack.learning_rate"
         )

@@ -1,6 +1,7 @@
 """PhotoGuard (Salman et al. 2023): the encoder attack and the diffusion attack."""
 
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -84,4 +85,5 @@ class DiffusionAttack(FixedObjective):
         for t, before in pairwise(times):
             step = (model, z, t, before, contexts, self.guidance)
             z = checkpoint(step_down, *step, use_reentrant=False)
-        return checkpoint(model.decode, z, use_reentrant=False)
+        decode = partial(model.decode, clip=False)  # a saturated pixel has a slope
+        return checkpoint(decode, z, use_reentrant=False)

@@ -11,6 +11,7 @@ from diffshortcut.attacks.perturbation import FixedObjective
 from diffshortcut.attacks.pgd import Gradient, Loss
 from diffshortcut.attacks.scene import Scene
 from diffshortcut.models.ldm import LatentDiffusion
+from diffshortcut.precision import gradients
 from diffshortcut.seeding import Draws
 
 
@@ -43,7 +44,8 @@ class SDS(FixedObjective):
             with torch.no_grad():
                 prediction = model.predict(model.add_noise(z, noise, t), t, context)
                 error = prediction - model.target(z, noise, t)
-            (direction,) = torch.autograd.grad(z, x, error)
+            with torch.enable_grad():
+                (direction,) = gradients((z * error).sum(), [x])
             return self._sign * error.square().mean((1, 2, 3)), self._sign * direction
 
         return pulled_back

@@ -12,14 +12,16 @@ from diffshortcut.dreambooth import Instances, Posterior, Settings, Training
 from diffshortcut.models.ldm import LatentDiffusion
 from diffshortcut.seeding import Draws
 
+RESTARTED = {None: (), "all": ("instance", "prior"), "prior": ("prior",)}
+
 
 @dataclass(frozen=True, kw_only=True)
 class WithSurrogates(Perturbation):
     """An attack that trains surrogates by DreamBooth, correctly or as it was released.
 
     Released attacks keep no float32 weights (`weights_dtype` bfloat16), clip gradients that they do
-    not see (`clip_gradients` false) and start every short training at the same first images
-    (`restart_order` true).
+    not see (`clip_gradients` false) and start every short training at the same first images of
+    the person and the class, or of the class alone (`restart_order` all, prior).
     """
 
     instance_prompt: str
@@ -27,7 +29,7 @@ class WithSurrogates(Perturbation):
     learning_rate: float
     weights_dtype: Literal["float32", "bfloat16"] = "float32"
     clip_gradients: bool = True
-    restart_order: bool = False
+    restart_order: Literal["all", "prior"] | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -51,8 +53,7 @@ class WithSurrogates(Perturbation):
         The order of the images goes on where the last call stopped, so that every image is seen.
         """
         training.reset_optimizer()
-        if self.restart_order:
-            training.restart_order()
+        training.restart_order(*RESTARTED[self.restart_order])
         training.train(instances, steps)
         training.reset_optimizer()  # the ascent that follows needs the memory
 

@@ -45,7 +45,7 @@ def _protect(task: Task, draws: Draws) -> None:
     attack = configs.build(task.config["attack"], "attack")
     perturbed = attack(scene, draws)
     if hasattr(attack, "objective") and attack.radius > 0:
-        protect_stage.own_objective(attack, scene, quantize(perturbed), draws)
+        protect_stage.own_objective(attack, scene, quantize(perturbed), draws, attack.radius)
 
 
 def _purify(task: Task, draws: Draws) -> None:

@@ -13,6 +13,7 @@ from diffshortcut.attacks.pgd import Loss, ascend
 from diffshortcut.cost.answers import tell
 from diffshortcut.cost.ledger import Ledger
 from diffshortcut.dreambooth import Instances, Training
+from diffshortcut.images import batches
 from diffshortcut.models.ldm import LatentDiffusion
 from diffshortcut.precision import Precision
 from diffshortcut.seeding import Draws, Images
@@ -120,10 +121,11 @@ def ascents(ledger: Ledger) -> Callable[..., Tensor]:
 def held_out(ledger: Ledger) -> Callable[..., float]:
     """In the place of `stages.protect.held_out`: one draw stands for all."""
 
-    def counted(loss: Loss, images: Tensor, count: int) -> float:
+    def counted(loss: Loss, images: Tensor, count: int, micro_batch: int | None) -> float:
         flops = ledger.book.flops
         with torch.no_grad():
-            loss(images, range(len(images)), 0)
+            for part in batches(len(images), micro_batch):
+                loss(images[part.start : part.stop], part, 0)
         ledger.book.flops += (count - 1) * (ledger.book.flops - flops)
         return 0.0
 

@@ -11,6 +11,7 @@ from diffusers.utils.logging import disable_progress_bar
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from diffshortcut.errors import UserError
 from diffshortcut.images import batches
 from diffshortcut.models.remembered import remembered
 from diffshortcut.precision import Precision
@@ -47,6 +48,7 @@ class Upscaler:
         the low-resolution images (at most 350 for the released model). An empty prompt needs no
         guidance: both branches would be the same.
         """
+        self._check(noise_level)
         generators = [draws.generator("upscale", image=i) for i in range(len(images))]
         parts = []
         for some in batches(len(images), micro_batch):
@@ -119,12 +121,18 @@ class Upscaler:
             z = checkpoint(step, z, t, use_reentrant=False)
         return checkpoint(self._decode, z, use_reentrant=False)
 
+    def _check(self, noise_level: int) -> None:
+        """UserError for more noise than the model was trained on."""
+        if noise_level > (most := self.pipeline.config["max_noise_level"]):
+            raise UserError(f"noise_level must be at most {most}, not {noise_level}")
+
     def _solver(self, steps: int) -> DDIMScheduler:
         solver = DDIMScheduler.from_config(self.pipeline.scheduler.config)
         solver.set_timesteps(steps)
         return solver
 
     def _condition(self, low: Tensor, prompt: str, draws: Draws, noise_level: int) -> "Condition":
+        self._check(noise_level)
         level = torch.full((len(low),), noise_level, device=low.device)
         noise = draws.normal("low resolution", low.shape[1:], len(low)).to(low)
         noised = self.pipeline.low_res_scheduler.add_noise(low * 2 - 1, noise, level)

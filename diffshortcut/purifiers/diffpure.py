@@ -13,6 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from diffshortcut.errors import UserError
 from diffshortcut.images import resize
 from diffshortcut.models.pixel_diffusion import PixelDiffusion
 from diffshortcut.seeding import Draws
@@ -49,7 +50,7 @@ class DiffPure:
         model = self._schedule
         last = len(model.alpha_bar) - self.skip_last
         if not 1 <= t <= last:
-            raise ValueError(f"t must be between 1 and {last}, not {t}")
+            raise UserError(f"t must be between 1 and {last}, not {t}")
         start, end = (t, 1) if self.skip_last else (t - 1, 0)
         x = images.to(model.device)
         x = model.q_sample(x if self.unit_range else model.to_model(x), start, noise("diffuse", 0))

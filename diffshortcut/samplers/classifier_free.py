@@ -44,6 +44,8 @@ class ClassifierFree:
     def __post_init__(self) -> None:
         if min(self.images, self.steps, len(self.prompts)) < 1 or self.guidance < 0:
             raise ValueError("needs a prompt, an image and a step, and guidance >= 0")
+        if len(set(self.prompts)) < len(self.prompts):  # scores go by the prompt's text
+            raise ValueError("two prompts are the same: their images could not be told apart")
 
     @property
     def conditions(self) -> list[str]:

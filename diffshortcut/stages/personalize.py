@@ -16,8 +16,9 @@ def run(*, config: dict[str, Any], inputs: Inputs, out: Path, draws: Draws) -> d
 
     That is unet/ and text_encoder/, or the small files of `models/adapters.py`.
 
-    The victim's model learns the artifact `images`; without one it is an attack's surrogate and
-    learns set_A at `resolution`. UserError if training has ended in weights that are not finite.
+    The victim's model learns the artifact `images`; without one it is an attack's surrogate, which
+    learns set_A at `resolution` and knows none of the victim's draws. UserError if training has
+    ended in weights that are not finite.
     """
     assert inputs.person is not None
     trainer = build(config["trainer"], "trainer")
@@ -26,6 +27,7 @@ def run(*, config: dict[str, Any], inputs: Inputs, out: Path, draws: Draws) -> d
         clean = quantize(read_files(inputs.person.set_B, images.shape[-1]))
     else:
         images = clean = quantize(read_files(inputs.person.set_A, config["resolution"]))
+        draws = draws.scope("surrogate")
     classes = inputs.artifacts.get("prior")
     prior = read_folder(classes / "images", images.shape[-1]) if classes else None
     losses: list[dict[str, float]] = []

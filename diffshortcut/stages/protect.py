@@ -17,12 +17,21 @@ from diffshortcut.attacks.random_noise import RandomNoise
 from diffshortcut.attacks.scene import Scene, View
 from diffshortcut.config import build
 from diffshortcut.errors import UserError
-from diffshortcut.images import LEVELS, quantize, read, read_files, read_folder, write_folder
+from diffshortcut.images import (
+    LEVELS,
+    batches,
+    quantize,
+    read,
+    read_files,
+    read_folder,
+    write_folder,
+)
 from diffshortcut.seeding import Draws
 from diffshortcut.stages.inputs import Inputs
 
 log = logging.getLogger(__name__)
-HELD_OUT = 64  # draws per image, never used by an attack
+HELD_OUT = 64  # draws per image
+UNSEEN = 10**6  # the first of the steps that they are of; no attack takes as many
 COPIES = 11  # of the batch that an ascent holds at once, as measured
 MUCH = 4e9  # bytes of memory
 
@@ -43,10 +52,12 @@ def run(*, config: dict[str, Any], inputs: Inputs, out: Path, draws: Draws) -> d
     perturbed = squares.put_back(attack(scene, draws), photos)
     paths = write_folder(out / "images", perturbed, scene.names)
     protected = [read(path) for path in paths]
-    facts = perturbation(protected, photos, scene.names, getattr(attack, "radius", None))
+    radius = getattr(attack, "radius", None)
+    ball = None if radius is None or radius >= LEVELS else radius
+    facts = perturbation(protected, photos, scene.names, ball)
     if hasattr(attack, "objective") and attack.radius > 0:
-        seen = squares.stack(protected)
-        facts["objective"] = own_objective(attack, scene, seen, draws.scope("held-out"))
+        seen, size_of_noise = squares.stack(protected), facts["max"] if ball is None else ball
+        facts["objective"] = own_objective(attack, scene, seen, draws, size_of_noise)
     facts["steps"] = scene.record.steps
     facts["no_slope"] = [scene.names[i] for i in scene.record.never_steep()]
     facts["no_set_A"] = inputs.person.set_A == inputs.person.set_B
@@ -100,22 +111,35 @@ def _warn_of_memory(batch: Tensor) -> None:
         )
 
 
-def own_objective(attack: Any, scene: Scene, protected: Tensor, draws: Draws) -> dict[str, float]:
-    """What the attack raises, its transforms included, on held-out draws: of the clean images, the
-    protected ones and equally large noise."""
-    noisy = quantize(RandomNoise(radius=attack.radius)(scene, draws))
+def own_objective(
+    attack: Any, scene: Scene, protected: Tensor, draws: Draws, noise: float
+) -> dict[str, float]:
+    """What the attack raises, its transforms included, of clean images, protected ones and noise.
+
+    That is random, of `noise` levels. `draws` are the attack's own, so that it is asked about what
+    it pulled towards; the steps, and with them timesteps and noises, are held out.
+    """
+    noisy = quantize(RandomNoise(radius=noise)(scene, draws.scope("held-out")))
     eot = getattr(attack, "eot", None) or EoT()
     loss = eot.of(attack.objective(scene, draws), draws)
     versions = {"clean": scene.images, "protected": protected, "random": noisy}
     count = getattr(attack, "held_out_draws", HELD_OUT)
-    return {name: held_out(loss, scene.seen(images), count) for name, images in versions.items()}
+    return {
+        name: held_out(loss, scene.seen(images), count, attack.micro_batch)
+        for name, images in versions.items()
+    }
 
 
 @torch.no_grad()
-def held_out(loss: Loss, images: Tensor, count: int = HELD_OUT) -> float:
-    """The mean of a loss over images (n, 3, h, w) and the draws of `count` steps."""
-    values = [loss(images, range(len(images)), step) for step in range(count)]
-    return float(torch.stack(values).mean())
+def held_out(loss: Loss, images: Tensor, count: int, micro_batch: int | None = None) -> float:
+    """The mean of a loss over images (n, 3, h, w) and the draws of `count` steps.
+
+    `micro_batch` images are held in memory at once.
+    """
+    parts = list(batches(len(images), micro_batch))
+    steps = range(UNSEEN, UNSEEN + count)
+    values = [loss(images[i.start : i.stop], i, step) for step in steps for i in parts]
+    return float(torch.cat(values).mean())
 
 
 def _scene(inputs: Inputs, photos: list[Tensor], size: int, *, full_size: bool) -> Scene:

@@ -19,6 +19,7 @@ from diffshortcut.progress import track
 from diffshortcut.seeding import Draws
 from diffshortcut.transforms import Blur, Flip
 
+ROUNDING = 1e-9  # 5 images at 0.8: one of them is clean
 SIGMA = {"sigma_min": 0.1, "sigma_max": 2.0}  # of the augmentation's blur, in pixels at 512
 
 
@@ -55,6 +56,10 @@ class DreamBooth:
             raise ValueError("protected_fraction and learning_rate_decay must be in [0, 1]")
         if self.instance_batch < 1 or self.prior_batch < 0:
             raise ValueError("instance_batch must be at least 1 and prior_batch at least 0")
+        if not 0 <= self.flip_probability <= 1 or min(self.blur_kernel, self.prior_weight) < 0:
+            raise ValueError(
+                "flip_probability must be in [0, 1], blur_kernel and prior_weight >= 0"
+            )
 
     def start(self, draws: Draws) -> LatentDiffusion:
         """A copy of the model that has a gradient for what is trained; `draws` initialize it."""
@@ -94,7 +99,7 @@ class DreamBooth:
 
     def mix(self, images: Tensor, clean: Tensor | None) -> Tensor:
         """The images with the first int(n (1 - protected_fraction)) replaced by clean ones."""
-        count = int(len(images) * (1 - self.protected_fraction))
+        count = int(len(images) * (1 - self.protected_fraction) + ROUNDING)
         if count == 0:
             return images
         if clean is None:

@@ -1,8 +1,8 @@
 """Does the adaptive attack hurt the purified picture more than ASPL of the same radius does?
 
-    python experiments/adaptive/measure.py people            # 8 people, all attacks and purifiers
-    python experiments/adaptive/measure.py strength FOLDER   # curves, on development people
-    python experiments/adaptive/measure.py table             # markdown of what was measured
+    python -m experiments.adaptive.measure people            # 8 people, all attacks and purifiers
+    python -m experiments.adaptive.measure strength FOLDER   # curves, on development people
+    python -m experiments.adaptive.measure table             # markdown of what was measured
 
 No victim is trained: the purified picture itself is measured against the clean one (perceptual
 distance, kept identity, PSNR), under draws of the purifier that the attack has not seen. Every
@@ -26,10 +26,12 @@ from diffshortcut.data import folder, portraits
 from diffshortcut.data.person import Person
 from diffshortcut.metrics.faithfulness import psnr
 from diffshortcut.metrics.identity import find, similarity
-from diffshortcut.report.table import interval
+from diffshortcut.report.sheet import interval
 from diffshortcut.schema import own
 from diffshortcut.seeding import Draws
+from diffshortcut.stages.purify import of_link
 from diffshortcut.statistics import mean_difference
+from experiments.kept import lines, markdown
 
 RECORD = Path(__file__).parent / "measured.jsonl"
 PURIFIERS = ("codeformer_sr", "sr", "codeformer")
@@ -75,7 +77,7 @@ def _cells(purifiers: tuple[str, ...]) -> Iterator[tuple[str, str, str, list[str
 
 def measure(people: list[Person], cells: list[tuple[str, str, str, list[str]]]) -> None:
     """Add a line to the record for everything that is not there yet."""
-    done = {_key(row) for row in rows()}
+    done = {_key(row) for row in lines(RECORD)}
     for person in people:
         for purifier, attack, variant, overrides in cells:
             if (person.name, purifier, attack, variant) in done:
@@ -94,9 +96,9 @@ def of(person: Person, cfg: dict[str, Any]) -> dict[str, float]:
     protected = images.quantize(
         build(own(cfg["attack"]), "attack")(seen, Draws(0, "protect", person.name))
     )
-    purified = protected
+    purified, draws = protected, Draws(0, "purify", person.name)
     for link in cfg["purifier"].values():
-        purified = images.quantize(build(link)(purified, Draws(0, "purify", person.name)))
+        purified = images.quantize(build(link)(purified, of_link(link, draws)))
     zoo = cfg["zoo"]
     detector, recognizer = build(zoo["detector"]), build(zoo["recognizer_a"])
     clean = find(detector, seen.images)
@@ -110,27 +112,19 @@ def of(person: Person, cfg: dict[str, Any]) -> dict[str, float]:
     }
 
 
-def rows() -> list[dict[str, Any]]:
-    """All measurements."""
-    lines = RECORD.read_text().splitlines() if RECORD.is_file() else []
-    return [json.loads(line) for line in lines]
-
-
 def table() -> str:
     """Means over people, and the worst of A, B, C against ASPL with its interval."""
-    head = "| purifier | attack | people | perceptual | identity kept | PSNR |"
-    lines = [head, "|---|---|---|---|---|---|"]
+    shown = [["purifier", "attack", "people", "perceptual", "identity kept", "PSNR"]]
     for purifier in PURIFIERS:
         found = _by_attack(purifier)
         found["worst of A, B, C"] = worst = _worst(found)
         for attack, people in found.items():
             if people:
                 means = [fmean(row[m] for row in people.values()) for m in _METRICS]
-                shown = " | ".join(f"{value:.3f}" for value in means)
-                lines.append(f"| {purifier} | {attack} | {len(people)} | {shown} |")
+                shown.append([purifier, attack, str(len(people)), *(f"{m:.3f}" for m in means)])
         if worst and found.get("aspl"):
-            lines.append(_difference(purifier, worst, found["aspl"]))
-    return "\n".join([*lines, "", *_curves()])
+            shown.append(_difference(purifier, worst, found["aspl"]))
+    return f"{markdown(shown)}\n\n{markdown(_curves())}"
 
 
 _METRICS = ("perceptual", "identity", "psnr")
@@ -139,7 +133,7 @@ People = dict[str, dict[str, Any]]
 
 def _by_attack(purifier: str) -> dict[str, People]:
     found: dict[str, People] = {attack: {} for attack in ATTACKS}
-    for row in rows():
+    for row in lines(RECORD):
         if row["purifier"] == purifier and not row["variant"]:
             found[row["attack"]][row["person"]] = row
     return found
@@ -154,28 +148,26 @@ def _worst(found: dict[str, People]) -> People:
     }
 
 
-def _difference(purifier: str, worst: People, aspl: People) -> str:
+def _difference(purifier: str, worst: People, aspl: People) -> list[str]:
     people = sorted(worst.keys() & aspl.keys())
     cells = []
     for metric in _METRICS:
         a, b = ([found[p][metric] for p in people] for found in (worst, aspl))
         found = mean_difference(a, b)
         cells.append(interval(found, sign="+"))
-    return f"| {purifier} | worst - aspl | {len(people)} | " + " | ".join(cells) + " |"
+    return [purifier, "worst - aspl", str(len(people)), *cells]
 
 
-def _curves() -> list[str]:
-    variants = [row for row in rows() if row["variant"]]
-    lines = ["| attack | strength | people | perceptual | identity kept |", "|---|---|---|---|---|"]
+def _curves() -> list[list[str]]:
+    variants = [row for row in lines(RECORD) if row["variant"]]
+    shown = [["attack", "strength", "people", "perceptual", "identity kept"]]
     for attack in "ABC":
         for curve in CURVES:
             of_it = [r for r in variants if (r["attack"], r["variant"]) == (attack, curve)]
             if of_it:
-                perceptual, identity = (fmean(r[m] for r in of_it) for m in _METRICS[:2])
-                lines.append(
-                    f"| {attack} | {curve} | {len(of_it)} | {perceptual:.3f} | {identity:.3f} |"
-                )
-    return lines
+                means = [f"{fmean(r[m] for r in of_it):.3f}" for m in _METRICS[:2]]
+                shown.append([attack, curve, str(len(of_it)), *means])
+    return shown
 
 
 def _mean(values: Tensor) -> float:

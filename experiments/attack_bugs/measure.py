@@ -6,7 +6,6 @@ On the mini zoo and people of the package. The bfloat16 bug cannot show at the m
 rates, which are hundreds of times larger: it is measured on weights at 5e-7.
 """
 
-import sys
 from statistics import fmean
 from typing import Any
 
@@ -19,7 +18,7 @@ from diffshortcut.dreambooth import Posterior, Settings, Training
 from diffshortcut.models.ldm import LatentDiffusion, load
 from diffshortcut.schema import own
 from diffshortcut.seeding import Draws
-from diffshortcut.stages.protect import held_out
+from diffshortcut.stages.protect import HELD_OUT, held_out
 
 PEOPLE = ["person_000", "person_001"]
 SHORT = ["scale.aspl_rounds=20", "scale.greedy_steps=20"]
@@ -39,7 +38,7 @@ PAIRS = {  # bug -> (without it, with it)
     ),
     "ASPL restarts at the first images": (
         ["attack=aspl"],
-        ["attack=aspl", "+attack.restart_order=true"],
+        ["attack=aspl", "+attack.restart_order=all"],
     ),
     "ASPL's clipping sees no gradient": (
         ["attack=aspl"],
@@ -107,8 +106,8 @@ def of_person(attack: Any, person: str) -> Measured:
     """Loss on held-out draws, how much it was raised, size of the perturbation."""
     scene, draws = read(person), Draws(0, "protect", person)
     protected = images.quantize(attack(scene, draws))
-    loss = attack.objective(scene, draws.scope("held-out"))
-    clean, raised = held_out(loss, scene.images), held_out(loss, protected)
+    loss = attack.objective(scene, draws)
+    clean, raised = (held_out(loss, x, HELD_OUT) for x in (scene.images, protected))
     delta = ((protected - scene.images) * 255).round().abs()
     return {
         "loss": raised,
@@ -136,4 +135,4 @@ def shown(found: Measured) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -25,9 +25,10 @@ def main() -> None:
 def arms(found: Kept) -> str:
     """The means of every arm."""
     lines = [["arm", "people", *SHOWN.values(), "perceptual", "PSNR"]]
-    for (attack, arm), people in sorted(found.items()):
-        cells = [f"{fmean(p[m] for p in people.values()):.3f}" for m in (*SHOWN, *PICTURES)]
-        lines.append([arm.replace("protected", attack), str(len(people)), *cells])
+    for attack, name in sorted(found):
+        people = found[attack, name].people.values()
+        cells = [f"{fmean(p[m] for p in people):.3f}" for m in (*SHOWN, *PICTURES)]
+        lines.append([name.replace("protected", attack), str(len(people)), *cells])
     return markdown(lines)
 
 

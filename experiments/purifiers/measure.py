@@ -1,7 +1,7 @@
 """How faithful are the purifiers to a protected picture, and to the clean one? (Table 2)
 
-    python experiments/purifiers/measure.py people [ATTACK ...]   # 8 people; aspl and metacloak
-    python experiments/purifiers/measure.py table                 # markdown of what was measured
+    python -m experiments.purifiers.measure people [ATTACK ...]   # 8 people; aspl and metacloak
+    python -m experiments.purifiers.measure table                 # markdown of what was measured
 
 No victim is trained. Every measurement is a line of faithfulness.jsonl beside this file; what
 stands there is not repeated.
@@ -24,11 +24,12 @@ from diffshortcut.data.person import Person
 from diffshortcut.images import quantize
 from diffshortcut.metrics.faithfulness import psnr, ssim
 from diffshortcut.metrics.identity import find, similarity
-from diffshortcut.report.table import interval
+from diffshortcut.report.sheet import interval
 from diffshortcut.schema import own
 from diffshortcut.seeding import Draws
 from diffshortcut.stages.purify import of_link
 from diffshortcut.statistics import mean
+from experiments.kept import lines, markdown
 
 RECORD = Path(__file__).parent / "faithfulness.jsonl"
 PURIFIERS = [name for name in config.groups()["purifier"] if name not in ("ours", "noise")]
@@ -56,7 +57,7 @@ def main(what: str, *attacks: str) -> None:
 
 def measure(person: Person, attack: str) -> None:
     """Add a line to the record for every purifier that is not there yet."""
-    done = {(row["person"], row["attack"], row["purifier"]) for row in rows()}
+    done = {(row["person"], row["attack"], row["purifier"]) for row in lines(RECORD)}
     todo = [name for name in PURIFIERS if (person.name, attack, name) not in done]
     if not todo:
         return
@@ -98,19 +99,12 @@ def score(
     return {name: float(torch.as_tensor(value).float().mean()) for name, value in found.items()}
 
 
-def rows() -> list[dict[str, Any]]:
-    """All measurements."""
-    lines = RECORD.read_text().splitlines() if RECORD.is_file() else []
-    return [json.loads(line) for line in lines]
-
-
 def table() -> str:
     """A line per attack and purifier, with intervals over people; nearest to clean first."""
-    header = ["attack", "purifier", "people", *METRICS.values()]
-    lines = [header, ["---"] * len(header)]
+    shown = [["attack", "purifier", "people", *METRICS.values()]]
     for attack in ATTACKS:
         found = {
-            name: [r for r in rows() if (r["attack"], r["purifier"]) == (attack, name)]
+            name: [r for r in lines(RECORD) if (r["attack"], r["purifier"]) == (attack, name)]
             for name in PURIFIERS
         }
         there = {name: of_it for name, of_it in found.items() if of_it}
@@ -118,8 +112,8 @@ def table() -> str:
             of_it = there[name]
             cells = [interval(mean([r[m] for r in of_it])) for m in METRICS if m != "seconds"]
             seconds = f"{fmean(r['seconds'] for r in of_it):.2f}"
-            lines.append([attack, name, str(len(of_it)), *cells, seconds])
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+            shown.append([attack, name, str(len(of_it)), *cells, seconds])
+    return markdown(shown)
 
 
 if __name__ == "__main__":
