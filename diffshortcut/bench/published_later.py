@@ -52,7 +52,7 @@ def photoguard(attack: DiffusionAttack, scene: Scene, draws: Draws) -> Tensor:
                 away = model.predict(z, t, empty)
                 guided = away + (1 + attack.guidance) * (model.predict(z, t, context) - away)
                 z = model.previous(z, guided, t, before)
-            return -(model.decode(z) - target).norm()
+            return -(model.decode(z, clip=False) - target).norm()
 
         x = x.detach().requires_grad_()
         for i in range(len(x)):
