@@ -43,5 +43,5 @@ def _with_squares(person: Person, task: Task, store: Store) -> Person:
     set_A, set_B, set_C = (
         tuple(folder / name / f"{path.stem}.png" for path in getattr(person, name)) for name in SETS
     )
-    alike = person.set_A == person.set_B  # is there once, and stays alike
-    return replace(person, set_A=set_B if alike else set_A, set_B=set_B, set_C=set_C)
+    # what is alike is there once, and stays alike
+    return replace(person, set_A=set_B if person.one_set else set_A, set_B=set_B, set_C=set_C)

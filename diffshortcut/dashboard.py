@@ -7,13 +7,12 @@ The second needs a login and has not been tested.
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from diffshortcut.comparison import PRIMARY
-from diffshortcut.errors import UserError
+from diffshortcut.errors import UserError, told
 from diffshortcut.report.sheet import titled
 from diffshortcut.rows import read
 
@@ -90,7 +89,7 @@ def main() -> None:
     parser.add_argument("--out", default="outputs/dashboard.json", help="(%(default)s)")
     parser.add_argument("--save", action="store_true", help="make it on the server")
     asked = parser.parse_args()
-    try:
+    with told():
         rows = [row for folder in asked.folders for row in read(Path(folder))]
         arms = list(dict.fromkeys(row["arm"] for row in rows))
         workspace = build(arms, entity=asked.entity, project=asked.project)
@@ -100,8 +99,6 @@ def main() -> None:
         print(f"{out}: {len(workspace.sections)} sections, {len(arms)} arms")
         if asked.save:
             _save(workspace)
-    except UserError as error:
-        sys.exit(f"error: {error}")
 
 
 def _save(workspace: Any) -> None:

@@ -129,8 +129,8 @@ class Training:
             self.step += 1
         if steps and not torch.isfinite(loss):
             raise UserError(
-                f"DreamBooth step {self.step - 1}: the loss is {float(loss)}; "
-                "a smaller learning rate may help"
+                f"DreamBooth steps {self.step - steps} to {self.step - 1}: the loss is"
+                f" {float(loss)}; a smaller learning rate may help"
             )
 
     def _step(self, instances: Instances) -> Tensor:

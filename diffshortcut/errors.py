@@ -1,11 +1,24 @@
 """Errors that are the user's to mend."""
 
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 
 
 class UserError(Exception):
     """A one-line message for the user; no traceback is shown."""
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """End the program with one line for a mistake of the user's, or when it is interrupted."""
+    try:
+        yield
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("interrupted")
 
 
 def suggest(word: str, choices: Iterable[str]) -> str:

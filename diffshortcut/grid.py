@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from diffshortcut import plan, usage
-from diffshortcut.errors import UserError
+from diffshortcut.errors import UserError, told
 from diffshortcut.launch.board import sheet
 from diffshortcut.launch.record import GRID, Record
 from diffshortcut.lease import STALE
@@ -32,19 +32,19 @@ def main() -> None:
     if usage.FOR_HELP & set(words):
         print(f"usage: {USAGE}")
         return
-    try:
+    with told():
         if words[:1] != ["status"] or len(words) > 2:
             raise UserError(USAGE)
         show(_newest(Path(words[1] if words[1:] else "outputs")))
-    except UserError as error:
-        sys.exit(f"error: {error}")
 
 
 def show(record: Record) -> None:
     """Print a table of the states, then what failed."""
     from rich.console import Console
 
-    store = Store(record.folder.parents[1])
+    store = Store(record.folder.absolute().parents[1])
+    if not isinstance(record.content.get("tasks"), dict):
+        raise UserError(f"{record.folder / GRID}: not as this version writes it")
     tasks = [Told(t["stage"], t["config"], key) for key, t in record.content["tasks"].items()]
     states = {task.key: _state(task, store, record.failures) for task in tasks}
     ended = sum(state in ("done", "failed") for state in states.values())

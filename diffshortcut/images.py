@@ -42,7 +42,8 @@ def files(folder: Path) -> list[Path]:
     """The image files of a folder, sorted by name; UserError if it is missing or has none."""
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder")
-    found = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
+    visible = (p for p in folder.iterdir() if not p.name.startswith("."))
+    found = sorted(p for p in visible if p.suffix.lower() in SUFFIXES)
     if not found:
         raise UserError(f"{folder}: no images ({', '.join(sorted(SUFFIXES))})")
     return found

@@ -173,9 +173,13 @@ def _files(tasks: Iterable[Task], store: Store, folder: Path) -> Iterator[Path]:
 
 
 def _tree(root: Path) -> Iterator[Path]:
-    """A file, or a folder with all in it: a folder's time tells of a new file."""
+    """A file, or a folder with all in it, behind links too: a folder's time tells of a new file."""
     yield root
-    yield from root.rglob("*")
+    passed: set[Path] = set()  # a link may lead back
+    for place, folders, files in os.walk(root, followlinks=True):
+        passed.add(Path(place).resolve())
+        folders[:] = [name for name in folders if Path(place, name).resolve() not in passed]
+        yield from (Path(place, name) for name in (*folders, *files))
 
 
 def _state(path: str) -> State | None:

@@ -15,6 +15,7 @@ from typing import Any
 from diffshortcut.disk import read_object
 
 HEARTBEAT = 10.0  # seconds between two signs of life
+GUARD = ".guard"
 STALE = 90.0  # seconds without one after which another host may take a lease over
 
 
@@ -26,7 +27,7 @@ class LeaseLostError(Exception):
 def guard(folder: Path) -> Iterator[None]:
     """Inside, no other process is in the guard of the same folder; for moments only."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".guard").open("w") as stream:
+    with (folder / GUARD).open("w") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
         yield
 
@@ -99,13 +100,16 @@ class Lease:
             return silent > STALE
 
     def _silence(self, beat: float) -> float:
-        """Seconds since a sign of life: by the clock, or as long as we have watched if it is wrong.
+        """Seconds since a sign of life: by the file system's clock, or as long as we have watched.
 
-        A clock that was set back shows the owner's last beat in the future.
+        Our own clock may be ahead of the owner's; one that was set back shows the owner's last beat
+        in the future.
         """
         if beat != self._seen[0]:
             self._seen = (beat, time.monotonic())
-        return max(time.time() - beat, time.monotonic() - self._seen[1])
+        here = self.path.parent / GUARD  # the system that stamps the beats stamps this one too
+        os.utime(here)
+        return max(here.stat().st_mtime - beat, time.monotonic() - self._seen[1])
 
     def _heartbeat(self) -> None:
         while not self._stop.wait(HEARTBEAT):

@@ -48,7 +48,7 @@ ALONE = Team()
 
 def launched() -> bool:
     """Whether a launcher has started several processes."""
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in os.environ
 
 
 def in_charge() -> bool:

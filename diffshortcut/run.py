@@ -62,20 +62,17 @@ def main() -> None:
         sys.argv.remove(VERIFY)
         os.environ[index.VERIFY] = "1"  # for the jobs of a sweep too, wherever they run
     overrides: list[str] = []
-    try:
-        with usage.one_line(overrides, traced=traced):
-            sys.argv[1:] = sweep.flags_first(config.adopt(sys.argv[1:]))
-            overrides += trusted.words(sys.argv[1:])
-            config.refuse_null(overrides)  # before Hydra does in its own words
-            sweep.refuse_too_many(overrides)
-            launch_plugin.register()
-            if not _answered(sys.argv[1:]):
-                trusted.check(overrides)  # before Hydra imports it
-                first = next((i for i, word in enumerate(sys.argv) if "=" in word), 1)
-                sys.argv[first:first] = config.search_path()
-                _app()
-    except KeyboardInterrupt:
-        sys.exit("interrupted: the same command goes on from here")
+    with usage.one_line(overrides, traced=traced):
+        sys.argv[1:] = sweep.flags_first(config.adopt(sys.argv[1:]))
+        overrides += trusted.words(sys.argv[1:])
+        config.refuse_null(overrides)  # before Hydra does in its own words
+        sweep.refuse_too_many(overrides)
+        launch_plugin.register()
+        if not _answered(sys.argv[1:]):
+            trusted.check(overrides)  # before Hydra imports it
+            first = next((i for i, word in enumerate(sys.argv) if "=" in word), 1)
+            sys.argv[first:first] = config.search_path()
+            _app()
 
 
 def _answered(words: Sequence[str]) -> bool:
@@ -147,8 +144,12 @@ def launch(overrides: Sequence[str]) -> list[cells.Failure]:
         store = Store(Path(comparison.runtime["store"]))
         execute.train_along(comparison.tasks, store, comparison.runtime)
         return []
-    failures = _launch(overrides, comparison)
-    parallel.call(None)  # an error ends this process instead, and the launcher then the others
+    try:
+        failures = _launch(overrides, comparison)
+    except UserError:  # a sweep goes on, and the others with it
+        parallel.call(None)
+        raise
+    parallel.call(None)  # another error ends this process, and the launcher then the others
     return failures
 
 

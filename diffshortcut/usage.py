@@ -101,7 +101,7 @@ def line(error: BaseException, overrides: Sequence[str]) -> str:
 
 @contextmanager
 def one_line(overrides: Sequence[str], *, traced: bool = False) -> Iterator[None]:
-    """End the program with one line for a mistake in its command line, config or files.
+    """End the program with one line for a mistake in its words or files, or when it is interrupted.
 
     `traced`: the error itself is raised.
     """
@@ -111,6 +111,8 @@ def one_line(overrides: Sequence[str], *, traced: bool = False) -> Iterator[None
         if traced:
             raise
         sys.exit(f"error: {line(error, overrides)}")
+    except KeyboardInterrupt:
+        sys.exit("interrupted: the same command goes on from here")
 
 
 def _ambiguous(key: str, values: str) -> str:

@@ -128,6 +128,30 @@ def test_jobs_do_not_try_again_what_the_graph_could_not_do(
     assert Record.of(swept, Store(world.root / "store")).failures == {}
 
 
+def test_what_lies_behind_a_link_is_watched_too(tmp_path: Path) -> None:
+    """Weights and people are often linked into their folders; a link may lead back."""
+    (tmp_path / "kept" / "unet").mkdir(parents=True)
+    (tmp_path / "kept" / "unet" / "w.bin").write_bytes(b"1")
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "unet").symlink_to(tmp_path / "kept" / "unet")
+    (tmp_path / "model" / "back").symlink_to(tmp_path / "model")
+    found = [path.relative_to(tmp_path).as_posix() for path in index._tree(tmp_path / "model")]
+    assert sorted(found) == ["model", "model/unet", "model/unet/w.bin"]
+
+
+def test_the_status_of_a_place_without_a_readable_grid_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "store" / "grids" / "a"
+    place.mkdir(parents=True)
+    (place / grid.GRID).write_text('{"jobs": []}')
+    monkeypatch.chdir(place)
+    for name in (".", str(tmp_path)):
+        monkeypatch.setattr(sys, "argv", ["grid", "status", name])
+        with pytest.raises(SystemExit, match="not as this version writes it"):
+            grid.main()
+
+
 def test_the_status_names_what_a_grid_stopped_at(world: World) -> None:
     world.failing = {("personalize", "bob")}
     swept = [[*job, "runtime.fail_fast=true"] for job in jobs(world, ("random",))]
@@ -199,7 +223,9 @@ def test_batches_of_a_sweep_keep_what_failed(world: World, caplog: Any) -> None:
 def test_the_graph_is_not_for_processes_that_train_together(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("WORLD_SIZE", "2")  # alone: some job scripts export it for themselves
+    prepared(jobs(world, ("random",)))
+    monkeypatch.setenv("RANK", "0")
     with pytest.raises(UserError, match="without accelerate launch"):
         prepared(jobs(world, ("random",)))
 

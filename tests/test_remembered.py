@@ -1,11 +1,14 @@
 """Models that stay loaded, and the room that they give up."""
 
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
-from diffshortcut import cells, config, execute
+from diffshortcut import cells, config, execute, weights
 from diffshortcut.data import portraits
 from diffshortcut.models import faces, perceptual, remembered
 
@@ -35,3 +38,15 @@ def test_a_stage_with_other_models_has_the_device_to_itself() -> None:
     assert config.build(cell["purify.sr"].config["link"]).upscaler is upscaler
     execute._make_room(cell["personalize"])
     assert config.build(cell["purify.sr"].config["link"]).upscaler is not upscaler
+
+
+def test_what_has_changed_on_the_disk_is_loaded_anew(tmp_path: Path) -> None:
+    """A key that is told by the new weights must not hold what the old ones computed."""
+    folder = tmp_path / "net"
+    shutil.copytree(weights.locate("mini:recognizer_b"), folder)
+    first = faces.load_recognizer_b(weights=f"file:{folder}").net
+    assert faces.load_recognizer_b(weights=f"file:{folder}").net is first
+    file = folder / "model.safetensors"
+    save_file({name: 0 * value for name, value in load_file(file).items()}, file)
+    second = faces.load_recognizer_b(weights=f"file:{folder}").net
+    assert all((value == 0).all() for value in second.state_dict().values())

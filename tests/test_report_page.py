@@ -367,3 +367,39 @@ def test_the_command_imports_no_torch(tmp_path):
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_values_that_change_rounding_only_are_no_other_arm(tmp_path):
+    """Micro-batches of two machines: their people are pooled."""
+    sizes = {"a": None, "b": 4}
+    folders = [
+        Folder(tmp_path, p, [Arm("aspl", more={"trainer": {"micro_batch": n}})], people=[p]).write()
+        for p, n in sizes.items()
+    ]
+    [entry] = loaded.load(folders).entries
+    assert entry.folders == folders
+
+
+def test_figures_of_another_report_do_not_stay(tmp_path):
+    folder = Folder(tmp_path, "table", ARMS).write()
+    old = tmp_path / "out" / "figures" / "curve-of-before.pdf"
+    old.parent.mkdir(parents=True)
+    old.write_bytes(b"old")
+    write([folder], tmp_path / "out", megabytes=1)
+    assert not old.exists() and list(old.parent.glob("*.pdf"))
+
+
+def test_a_picture_is_called_by_the_prompt_that_its_person_has(tmp_path):
+    folder = Folder(tmp_path, "table", [Arm("aspl")], people=["ann"]).write()
+    [entry] = loaded.load([folder]).entries
+    own = {"sampler": {"prompts": ["at the beach", "asleep"]}}
+    entry.stages["ann"]["generate"]["config"] = own
+    found = pictures._files(entry, entry.stages["ann"], [tmp_path / "store"])
+    assert found["generated"][0][1] == "at the beach"
+
+
+def test_no_whole_photo_stands_beside_a_part_of_it():
+    cfg = {"data": {"_target_": "diffshortcut.data.portraits.people", "people": 1}}
+    named = pictures._originals({**cfg, "crop": None})
+    assert len(named) == 16  # all, whichever folder they are of
+    assert pictures._originals({**cfg, "crop": {"_target_": "x"}}) == {}

@@ -5,6 +5,7 @@ import json
 import sys
 
 import pytest
+from result_folders import Arm, Folder
 
 from diffshortcut.comparison import direction
 from diffshortcut.errors import UserError
@@ -167,6 +168,9 @@ def test_a_claim_without_people_in_common_is_left_out_and_counts():
     said = "left out, nobody in common: a, b, ours"
     assert found[2].rows == [["jpeg", "q", said, "-", "-", "-", "0", ""]]
     style = [{**line, "metric": "style"} for line in lines()]
+    [unmeasured, _] = list(tables([*lines(), *strangers, *style], claims=["ours"]))[2].rows
+    assert unmeasured[:3] == ["ours", "style", "left out, nobody in common: jpeg"]
+    style += [{**line, "arm": "jpeg"} for line in style if line["arm"] == "a"]
     [kept, missed] = list(tables([*lines(), *strangers, *style], claims=["ours"]))[2].rows
     assert kept == ["ours", "style", "a", "0.002", "0.0039", "0.002", "9", "*"]  # Holm over both
     assert missed[:3] == ["ours", "q", "left out, nobody in common: jpeg"]
@@ -213,3 +217,17 @@ def test_a_mistyped_arm_is_answered_with_the_closest(file, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["statistics", str(file), "--against", "our"])
     with pytest.raises(SystemExit, match="Did you mean 'ours'"):
         main()
+
+
+def test_equal_names_of_other_arms_are_not_pooled(tmp_path, monkeypatch, capsys):
+    """`protected` is ASPL in one folder and AdvDM in the other; without a record it is alone."""
+    for attack, people in (("aspl", ["a", "b"]), ("advdm", ["c", "d"])):
+        arms = [Arm("none"), Arm(attack, called="protected")]
+        Folder(tmp_path, attack, arms, people=people).write()
+    places = [str(tmp_path / name) for name in ("aspl", "advdm")]
+    for _ in range(2):
+        monkeypatch.setattr(sys, "argv", ["statistics", *places, "--format", "csv"])
+        main()
+        means = capsys.readouterr().out.split("\n\n")[0]
+        assert "protected (aspl),2," in means and "protected (advdm),2," in means
+        (tmp_path / "advdm" / "record.json").unlink(missing_ok=True)

@@ -215,6 +215,17 @@ def test_a_dead_owner_is_replaced_and_a_living_one_is_not(
     assert Lease(path).acquire() is (free == "always" or (free == "when old" and age > 0))
 
 
+def test_a_clock_that_is_ahead_takes_nothing_from_a_living_owner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of another machine, which has just given a sign of life."""
+    path = tmp_path / "lease"
+    path.write_text(json.dumps({"host": "elsewhere"}))
+    now = time.time()
+    monkeypatch.setattr(lease.time, "time", lambda: now + 3600)
+    assert not Lease(path).acquire()
+
+
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="only Linux tells")
 def test_an_owner_that_nobody_waits_for_is_dead(tmp_path: Path) -> None:
     path = tmp_path / "lease"

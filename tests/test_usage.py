@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from diffshortcut import completion, config, usage
-from diffshortcut.errors import UserError
+from diffshortcut.errors import UserError, told
 
 
 def test_every_group_and_option_is_described_in_a_line():
@@ -71,3 +71,9 @@ def test_every_command_says_an_error_alike(error, said):
     assert str(stopped.value) == f"error: {said}"
     with pytest.raises(type(error)), usage.one_line([], traced=True):
         raise error
+
+
+@pytest.mark.parametrize("ended", [usage.one_line([]), told()])
+def test_an_interruption_is_no_traceback(ended):
+    with pytest.raises(SystemExit, match="^interrupted"), ended:
+        raise KeyboardInterrupt

@@ -19,15 +19,22 @@ class Person:
     set_B: tuple[Path, ...]  # noqa: N815  # to be protected
     set_C: tuple[Path, ...]  # noqa: N815  # references for the scores
 
+    @property
+    def one_set(self) -> bool:
+        """Whether set_A is set_B's originals, or copies of them: equal names and bytes."""
+        return self._contents("set_A") == self._contents("set_B")
+
     def digest(self, sets: Sequence[str]) -> str:
         """sha256 over the names and bytes of the pictures in `sets`, wherever they are."""
         total = hashlib.sha256()
         for name in sets:
-            for path in getattr(self, name):
-                state = path.stat()
-                content = _digest(path, state.st_size, state.st_mtime_ns)
-                total.update(f"{name}/{path.name}\0{content}\n".encode())
+            for file, content in self._contents(name):
+                total.update(f"{name}/{file}\0{content}\n".encode())
         return total.hexdigest()
+
+    def _contents(self, name: str) -> list[tuple[str, str]]:
+        states = ((path, path.stat()) for path in getattr(self, name))
+        return [(p.name, _digest(p, state.st_size, state.st_mtime_ns)) for p, state in states]
 
 
 @cache

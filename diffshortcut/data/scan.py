@@ -41,7 +41,7 @@ class Found:
         """As a row under HEADER."""
         person, sides = self.person, self.sides.values()
         low, high = min(sides), max(sides)
-        alike = "= set_B" if person.set_A == person.set_B else str(len(person.set_A))
+        alike = "= set_B" if person.one_set else str(len(person.set_A))
         sizes = str(low) if low == high else f"{low} to {high}"
         faceless = "-" if self.faceless is None else str(len(self.faceless))
         counts = [alike, str(len(person.set_B)), str(len(person.set_C))]

@@ -26,11 +26,11 @@ def load_net(kind: type[Net], folder: Path) -> Net:
 
     Equal calls give the same net.
     """
-    return _loaded(kind, folder, torch.get_default_device())
+    return _loaded(folder, kind, torch.get_default_device())
 
 
 @remembered
-def _loaded(kind: type[Net], folder: Path, device: torch.device) -> Net:
+def _loaded(folder: Path, kind: type[Net], device: torch.device) -> Net:
     net = kind(**json.loads((folder / "config.json").read_text()))
     net.load_state_dict(load_file(folder / "model.safetensors"))
     return net.to(device).eval().requires_grad_(False)

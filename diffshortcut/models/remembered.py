@@ -1,18 +1,30 @@
 """Loaded models, kept for the next stage of this process until room is needed."""
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, wraps
+from pathlib import Path
 from typing import Any, TypeVar
+
+from diffshortcut import weights
 
 Loader = TypeVar("Loader", bound=Callable[..., Any])
 _loaders: list[Any] = []
 
 
 def remembered(load: Loader) -> Loader:
-    """Loads once for equal arguments, of which the device is one."""
-    kept = cache(load)
+    """Loads once for equal arguments, of which the device is one, and unchanged files.
+
+    The first argument is the weights: their place or their reference.
+    """
+    kept = cache(lambda state, *arguments: load(*arguments))
+
+    @wraps(load)
+    def loaded(place: Path | str, *others: Any) -> Any:
+        found = weights.locate(place) if isinstance(place, str) else place
+        return kept(weights.state(found), place, *others)
+
     _loaders.append(kept)
-    return kept  # type: ignore[return-value]
+    return loaded  # type: ignore[return-value]
 
 
 def forget() -> None:

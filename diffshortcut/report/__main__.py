@@ -5,13 +5,12 @@ python -m diffshortcut.report outputs/aspl-ours-1a2b3c4d outputs/metacloak-ours-
 
 import argparse
 import logging
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from diffshortcut.comparison import people_means
 from diffshortcut.disk import check_writable, user_errors
-from diffshortcut.errors import UserError
+from diffshortcut.errors import UserError, told
 from diffshortcut.report import figures, loaded, page, paper, pictures, plots
 from diffshortcut.report.matrix import Matrix, matrices
 
@@ -22,15 +21,13 @@ def main() -> None:
     """Read the folders and write the report."""
     asked = _parser().parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
-    try:
+    with told():
         written = write(
             [Path(folder) for folder in asked.folders],
             Path(asked.out),
             stores=[Path(asked.store)] if asked.store else [],
             megabytes=asked.megabytes,
         )
-    except UserError as error:
-        sys.exit(f"error: {error}")
     for line in written:
         print(line)
 
@@ -71,6 +68,7 @@ def write(
         drawn = {"radius": list(radius), "cost": list(cost), "families": list(families)}
         text = page.render(results, means, found, drawn, album)
         (out / "report.html").write_text(text, encoding="utf-8")
+        _clear(out / "figures", ("*.pdf", "*.svg"))  # those of another report
         count = _save(found, [figure for of in drawn.values() for figure in of], out / "figures")
         tables = paper.write(found, out / "tables")
     return [
@@ -79,6 +77,12 @@ def write(
         f"{out / 'tables'}: {', '.join(tables)}",
         *results.remarks,
     ]
+
+
+def _clear(folder: Path, kinds: Sequence[str]) -> None:
+    for kind in kinds:
+        for file in folder.glob(kind):
+            file.unlink()
 
 
 def _save(found: Sequence[Matrix], drawn: Sequence[plots.Figure], folder: Path) -> int:

@@ -40,7 +40,8 @@ class Described:
         """What makes its rows, whatever the number of people and the seed; None if not known."""
         if not self.config:
             return None
-        return keys.digest([self.attack(), self.defense(), self.measured()])
+        made = leaves([self.attack(), self.defense(), self.measured()])
+        return keys.digest([at for at in made if at[0].rpartition(".")[2] not in keys.NEUTRAL])
 
     def attack(self) -> Any:
         """The attack's node."""

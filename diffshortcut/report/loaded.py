@@ -1,7 +1,7 @@
 """Results of runs, read from their folders and joined for a report. No torch."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -71,17 +71,15 @@ def _joined(folders: Sequence[Path]) -> Results:
     titles = named(folders)
     records = [_json(folder / RECORD) for folder in folders]
     comparisons = [_json(folder / COMPARISON) for folder in folders]
-    described = [
-        _described(record, found) for record, found in zip(records, comparisons, strict=True)
-    ]
+    known = [_described(record, found) for record, found in zip(records, comparisons, strict=True)]
     family = _declared(records, comparisons)
     verdicts = _judged_together(comparisons, family)
     parts = [
-        Part(title, _rows(folder, found), {arm.name: arm.content() for arm in arms.values()})
-        for title, folder, arms, found in zip(titles, folders, described, comparisons, strict=True)
+        as_part(title, _rows(folder, found), arms.values())
+        for title, folder, arms, found in zip(titles, folders, known, comparisons, strict=True)
     ]
     rows, names = join(parts)
-    entries = _entries(rows, names, dict(zip(titles, described, strict=True)))
+    entries = _entries(rows, names, dict(zip(titles, known, strict=True)))
     for title, folder, record, found in zip(titles, folders, records, comparisons, strict=True):
         for (part, arm), name in names.items():
             if part == title:
@@ -97,6 +95,17 @@ def _joined(folders: Sequence[Path]) -> Results:
         remarks=list(_remarks(titles, records, comparisons)),
         family=family,
     )
+
+
+def as_part(title: str, rows: Sequence[Row], arms: Iterable[Described]) -> Part:
+    """What a folder holds; an arm of which nothing else is known is this folder's own."""
+    content = {arm.name: arm.content() for arm in arms}
+    return Part(title, rows, {row["arm"]: content.get(row["arm"]) or title for row in rows})
+
+
+def described(folder: Path) -> dict[str, Described]:
+    """The arms of a folder by name, as its record says; none without one."""
+    return _described(_json(folder / RECORD), _json(folder / COMPARISON))
 
 
 def _json(file: Path) -> dict[str, Any]:

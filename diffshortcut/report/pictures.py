@@ -123,7 +123,8 @@ def _files(
     columns = {"protected": "protect", "generated": "generate"}
     columns |= {"purified": purify[-1]} if purify else {}
     images = {column: _images(entry, stages.get(name), stores) for column, name in columns.items()}
-    prompts = entry.config.get("sampler", {}).get("prompts", [])
+    told = stages.get("generate", {}).get("config", entry.config)
+    prompts = told.get("sampler", {}).get("prompts", [])  # a person may have prompts of its own
     found: dict[str, list[tuple[Path, str]]] = {
         column: [(path, column) for path in files[:1]]
         for column, files in images.items()
@@ -165,7 +166,9 @@ def _originals(cfg: Mapping[str, Any]) -> dict[str, Path]:
     """
     try:
         _check_reader(cfg["data"])
-        people = config.build(cfg["data"], "data")
+        if cfg.get("crop") is not None:  # what was protected is a part of the original
+            return {}
+        people = config.build({**cfg["data"], "people": None}, "data")  # those of all folders
         return {person.name: list(person.set_B)[0] for person in people}
     except (UserError, KeyError, *CONFIG_ERRORS) as error:
         log.warning("no original pictures: %s", error)

@@ -19,7 +19,7 @@ def run(*, config: dict[str, Any], inputs: Inputs, out: Path, draws: Draws) -> d
     person = inputs.person
     assert person is not None
     crop, no_face = build(config["crop"], "crop"), []
-    for name in SETS[1:] if person.set_A == person.set_B else SETS:
+    for name in SETS[1:] if person.one_set else SETS:
         for path in getattr(person, name):
             photo = read(path)
             if found := crop.find(photo):

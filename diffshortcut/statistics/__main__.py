@@ -24,7 +24,8 @@ from diffshortcut.comparison import (
     judge,
     person_means,
 )
-from diffshortcut.errors import UserError, listed
+from diffshortcut.errors import UserError, listed, told
+from diffshortcut.report.loaded import as_part, described
 from diffshortcut.report.sheet import Sheet, interval, number, significance
 from diffshortcut.rows import Part, join, named, read
 from diffshortcut.statistics import MIN_PEOPLE, fewest, holm
@@ -46,13 +47,10 @@ CLAIMS = ["claim", "metric", "hardest rival", "largest p", "Holm", "least p", "p
 def main() -> None:
     """Print means, differences and claims of the files' rows."""
     asked = _parser().parse_args()
-    try:
+    with told():
         places = [Path(place) for place in asked.files]
-        parts = zip(named(places), places, strict=True)
-        rows, _ = join(Part(name, read(place)) for name, place in parts)
+        rows, _ = join(_part(*each) for each in zip(named(places), places, strict=True))
         sheets = list(tables(rows, asked.metric, asked.against, asked.claim, asked.family))
-    except UserError as error:
-        sys.exit(f"error: {error}")
     _print([sheet for sheet in sheets if sheet.rows], asked.format, asked.family)
 
 
@@ -70,6 +68,12 @@ def _parser() -> argparse.ArgumentParser:
     formats = ["text", "markdown", "latex", "csv"]
     parser.add_argument("--format", choices=formats, default="text")
     return parser
+
+
+def _part(title: str, place: Path) -> Part:
+    """A folder's arms are what its record says; those of a file are taken at their word."""
+    rows = read(place)
+    return as_part(title, rows, described(place).values()) if place.is_dir() else Part(title, rows)
 
 
 def tables(
@@ -96,7 +100,7 @@ def tables(
     base = against or arms[0]
     pairs = [(m, arm) for arm in arms if arm != base for m in chosen]
     yield _differences([c for m, arm in pairs if (c := _compared(groups, m, arm, base))])
-    declared = [claim for arm in claims for m in chosen if (claim := against_all(rows, m, arm))]
+    declared = [against_all(arms, m, arm) for arm in claims for m in chosen if len(arms) > 1]
     _check_family(family, len(set(declared)))
     yield _claims(rows, groups, declared, family or 0)
 
@@ -139,7 +143,7 @@ def _strangers(groups: Groups, claim: Claim) -> list[str]:
     """The claim's rivals that were measured on none of its arm's people."""
 
     def people(arm: str) -> set[str]:
-        return {row["person"] for row in groups[arm, claim.metric]}
+        return {row["person"] for row in groups.get((arm, claim.metric), ())}
 
     return [rival for rival in claim.rivals if people(claim.arm).isdisjoint(people(rival))]
 

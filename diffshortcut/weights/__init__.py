@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,7 +16,7 @@ MINI = Path(__file__).parent.parent / "mini" / "weights"
 SUMS = "sha256.json"  # of every file of the mini zoo, as it was made
 SCHEMES = ("mini", "file", "full")
 _REFERENCE = re.compile(rf"({'|'.join(SCHEMES)}):(\S.*)")
-_memo: dict[Path, tuple[tuple[tuple[str, int, int], ...], str]] = {}
+_memo: dict[Path, tuple["State", str]] = {}
 _unfetched: dict[str, registry.Entry] | None = None
 
 
@@ -54,13 +54,25 @@ def digest(reference: str) -> str:
             return hashlib.sha256(reference.encode()).hexdigest()
     root = locate(reference).resolve()
     files = _files(root, reference) if root.is_dir() else [root]
-    state = tuple((str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in files)
-    if root not in _memo or _memo[root][0] != state:
+    now = _state(files)
+    if root not in _memo or _memo[root][0] != now:
         sums = {_name(path, root): sha256(path) for path in files}
         _check(reference, sums)
         lines = (f"{name}\0{content}\n" for name, content in sums.items())
-        _memo[root] = (state, hashlib.sha256("".join(lines).encode()).hexdigest())
+        _memo[root] = (now, hashlib.sha256("".join(lines).encode()).hexdigest())
     return _memo[root][1]
+
+
+State = tuple[tuple[str, int, int], ...]
+
+
+def state(place: Path) -> State:
+    """Sizes and times of a file, or of all in a folder: what tells that they are the same."""
+    return _state(_walked(place) if place.is_dir() else [place])
+
+
+def _state(files: Iterable[Path]) -> State:
+    return tuple((str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in files)
 
 
 @contextmanager
@@ -82,6 +94,10 @@ def _files(root: Path, reference: str) -> list[Path]:
     kind, _, name = reference.partition(":")
     if kind == "full":
         return sorted(root / file.path for file in registry.entry(name).files)
+    return _walked(root)
+
+
+def _walked(root: Path) -> list[Path]:
     walk = os.walk(root, followlinks=True)  # rglob stops at a link to a folder
     found = (Path(folder, name) for folder, _, names in walk for name in names)
     return sorted(path for path in found if path.is_file())

@@ -5,7 +5,7 @@ import sys
 
 from rich.console import Console
 
-from diffshortcut.errors import UserError
+from diffshortcut.errors import told
 from diffshortcut.report.sheet import Sheet
 from diffshortcut.weights import registry
 from diffshortcut.weights.registry import Entry
@@ -20,13 +20,11 @@ def main() -> None:
     asked = parser.parse_args()
     if asked.what == "fetch" and not (asked.names or asked.all):
         parser.error("fetch needs names, or --all")
-    try:
+    with told():
         entries = [registry.entry(name) for name in asked.names or registry.entries()]
         if asked.what == "verify" and not asked.names:  # what there is
             entries = [e for e in entries if len(e.missing()) < len(e.files)]
         wrong = {"fetch": _fetch, "verify": _verify}.get(asked.what, _show)(entries)
-    except UserError as error:
-        sys.exit(f"error: {error}")
     sys.exit(1 if wrong else 0)
 
 
