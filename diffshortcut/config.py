@@ -192,7 +192,7 @@ def _check_surrogates(cfg: dict[str, Any]) -> None:
     if ensemble and cfg.get("surrogate") != cfg.get("model"):
         raise UserError(
             f"surrogate=...: this attack trains attack.surrogates ({', '.join(ensemble)}) instead;"
-            f" leave one out by ~attack.surrogates.{next(iter(ensemble))}"
+            f" in its place leave one out by ~attack.surrogates.{next(iter(ensemble))}"
         )
 
 

@@ -25,7 +25,7 @@ class LeaseLostError(Exception):
 
 @contextmanager
 def guard(folder: Path) -> Iterator[None]:
-    """Inside, no other process is in the guard of the same folder; for moments only."""
+    """Inside, no other process is in the guard of the same folder; others wait."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / GUARD).open("w") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)

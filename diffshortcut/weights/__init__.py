@@ -16,7 +16,8 @@ MINI = Path(__file__).parent.parent / "mini" / "weights"
 SUMS = "sha256.json"  # of every file of the mini zoo, as it was made
 SCHEMES = ("mini", "file", "full")
 _REFERENCE = re.compile(rf"({'|'.join(SCHEMES)}):(\S.*)")
-_memo: dict[Path, tuple["State", str]] = {}
+State = tuple[tuple[str, int, int], ...]  # of each file path, bytes and time
+_memo: dict[Path, tuple[State, str]] = {}
 _unfetched: dict[str, registry.Entry] | None = None
 
 
@@ -61,9 +62,6 @@ def digest(reference: str) -> str:
         lines = (f"{name}\0{content}\n" for name, content in sums.items())
         _memo[root] = (now, hashlib.sha256("".join(lines).encode()).hexdigest())
     return _memo[root][1]
-
-
-State = tuple[tuple[str, int, int], ...]
 
 
 def state(place: Path) -> State:
