@@ -222,7 +222,7 @@ def test_the_zoos_have_the_same_keys() -> None:
         ("attack=[aspl,mist]", "only purifier and metric are chains; a run each: -m attack=aspl"),
         (
             "attack=easpl surrogate=mini_b",
-            "trains attack.surrogates (mini_a, mini_b, mini_c) instead; in its place leave one out by",
+            "(mini_a, mini_b, mini_c) instead; in its place leave one out by ~attack.surrogates",
         ),
         ("compare.claims=[3]", "compare.claims: 3 is not {metric: ..., arm: ..., rivals: [...]}"),
         (
