@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 from diffshortcut import config
 from diffshortcut.errors import UserError
 
-GROUPS = ("purifier", "metric")
+GROUPS = config.CHAINED
 
 
 def check(overrides: Sequence[str]) -> None:

@@ -24,6 +24,7 @@ from diffshortcut.schema import STAGE_REFERENCES, check_node, plugins
 
 PACKAGE = Path(__file__).parent
 SEARCHPATH = "DIFFSHORTCUT_SEARCHPATH"  # folders of configs, for this process and those it starts
+CHAINED = ("purifier", "metric")  # groups that take several options, one after the other
 FACE = "face"  # the subject of pictures whose identities can be compared
 
 

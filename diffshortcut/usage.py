@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from diffshortcut import chains, config, frame
+from diffshortcut import config, frame
 from diffshortcut.errors import UserError, listed
 
 CONFIG_ERRORS = (HydraException, OmegaConfBaseException)
@@ -117,7 +117,7 @@ def one_line(overrides: Sequence[str], *, traced: bool = False) -> Iterator[None
 
 def _ambiguous(key: str, values: str) -> str:
     """Several values without a word on whether they are a grid or a chain."""
-    chain = f", or {key}=[{values}] for a chain" if key in chains.GROUPS else ""
+    chain = f", or {key}=[{values}] for a chain" if key in config.CHAINED else ""
     return f"{key}={values} are several values: add -m for a run with each{chain}"
 
 

@@ -160,7 +160,7 @@ def test_small_learning_rates_move_the_weights() -> None:
 def test_a_diverged_run_names_the_step(model: LatentDiffusion, training: Training) -> None:
     images = posterior(model, 1, "x")
     broken = Posterior(images.mean * torch.nan, images.std)
-    with pytest.raises(UserError, match="step 0"):
+    with pytest.raises(UserError, match="steps 0 to 0"):
         training.train(broken, 1)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from diffshortcut import weights
+from diffshortcut.errors import UserError
 
 Loader = TypeVar("Loader", bound=Callable[..., Any])
 _loaders: list[Any] = []
@@ -20,11 +21,17 @@ def remembered(load: Loader) -> Loader:
 
     @wraps(load)
     def loaded(place: Path | str, *others: Any) -> Any:
-        found = weights.locate(place) if isinstance(place, str) else place
-        return kept(weights.state(found), place, *others)
+        return kept(_state(place), place, *others)
 
     _loaders.append(kept)
     return loaded  # type: ignore[return-value]
+
+
+def _state(place: Path | str) -> weights.State:
+    try:
+        return weights.state(weights.locate(place) if isinstance(place, str) else place)
+    except UserError:  # the loader says it, or first that a package is missing
+        return ()
 
 
 def forget() -> None:

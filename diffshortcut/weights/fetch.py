@@ -15,7 +15,6 @@ from huggingface_hub.file_download import http_get
 
 from diffshortcut.disk import NO_SPACE, replacing, sha256
 from diffshortcut.errors import UserError
-from diffshortcut.lease import guard
 from diffshortcut.weights.registry import NOTED, Entry, File, Source, size
 
 log = logging.getLogger(__name__)
@@ -30,14 +29,13 @@ class WrongFileError(Exception):
 
 def fetch(entry: Entry) -> None:
     """Bring what is missing; UserError naming every source and why it did not serve."""
-    with guard(entry.folder):  # another one waits, and then finds it there
-        for file in entry.files:
-            place = entry.path(file)
-            if not place.is_file() or (entry.expected(file) is None and defect(file, place)):
-                _bring(entry, file)
-        if entry.archive is not None:  # all that is wanted of it is there
-            for source in entry.sources:
-                _archive(source, entry).unlink(missing_ok=True)
+    for file in entry.files:
+        place = entry.path(file)
+        if not place.is_file() or (entry.expected(file) is None and defect(file, place)):
+            _bring(entry, file)
+    if entry.archive is not None:  # all that is wanted of it is there
+        for source in entry.sources:
+            _archive(source, entry).unlink(missing_ok=True)
 
 
 def verify(entry: Entry) -> dict[str, str]:
