@@ -236,5 +236,5 @@ def _choices(cfg: DictConfig) -> dict[str, str]:
     """Which option of each group; a chain of purifiers or metrics is written jpeg+sr."""
     chosen = cfg.hydra.runtime.choices
     found = {str(group): option for group, option in chosen.items() if group in config.groups()}
-    chained = {group: chains.name(cfg, group) for group in chains.GROUPS if cfg[group]}
+    chained = {group: chains.name(cfg, group) for group in config.CHAINED if cfg[group]}
     return {**chained, **{group: option for group, option in found.items() if option is not None}}

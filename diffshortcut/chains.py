@@ -9,8 +9,6 @@ from omegaconf import DictConfig
 from diffshortcut import config
 from diffshortcut.errors import UserError
 
-GROUPS = config.CHAINED
-
 
 def check(overrides: Sequence[str]) -> None:
     """UserError for a list of options of a group that is no chain, or for two that share a link.
@@ -18,10 +16,10 @@ def check(overrides: Sequence[str]) -> None:
     Links go by their names: Hydra would merge the two into one that is neither.
     """
     for line, group, options in _given(overrides):
-        if group not in GROUPS:
+        if group not in config.CHAINED:
             each = f"{group}={','.join(options)}"
             raise UserError(
-                f"{line}: only {' and '.join(GROUPS)} are chains; a run each: -m {each}"
+                f"{line}: only {' and '.join(config.CHAINED)} are chains; a run each: -m {each}"
             )
         twice = [option for option in options if options.count(option) > 1]
         if twice:
