@@ -101,7 +101,7 @@ def collect(entries: Sequence[Entry], stores: Sequence[Path], megabytes: float) 
             if not files:
                 album.absent += 1
                 continue
-            data = str(entry.config.get("data"))
+            data = str([entry.config.get("data"), entry.config.get("crop")])
             if data not in originals:
                 originals[data] = _originals(entry.config)
             if person in originals[data]:
