@@ -10,7 +10,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
-from diffshortcut import chains, config, keys, schema
+from diffshortcut import catalog, chains, config, keys, schema
 from diffshortcut.errors import UserError, listed
 
 SHARED = ("stages", "runtime", "checkpoint", "logger")  # what is one for all arms
@@ -185,7 +185,7 @@ def _with(overrides: Sequence[str], own: Sequence[str]) -> tuple[DictConfig, dic
     """
     parser = OverridesParser.create()
     named = {o.get_key_element() for o in parser.parse_overrides(list(own))}
-    chosen = named & config.groups().keys()
+    chosen = named & catalog.groups().keys()
     about: list[Override] = []
     kept: list[str] = []
     for override in parser.parse_overrides(list(overrides)):
@@ -194,9 +194,9 @@ def _with(overrides: Sequence[str], own: Sequence[str]) -> tuple[DictConfig, dic
             about.append(override)
         elif group not in chosen:
             kept.append(str(override.input_line))
-    composed = _composed((*kept, *own), config.roots())
+    composed = _composed((*kept, *own), catalog.roots())
     fitting = [line for override in about if (line := _fitted(override, composed[0]))]
-    return _composed((*kept, *own, *fitting), config.roots()) if fitting else composed
+    return _composed((*kept, *own, *fitting), catalog.roots()) if fitting else composed
 
 
 @lru_cache(maxsize=64)
@@ -235,6 +235,6 @@ def _name(overrides: Sequence[str], cfg: DictConfig) -> str:
 def _choices(cfg: DictConfig) -> dict[str, str]:
     """Which option of each group; a chain of purifiers or metrics is written jpeg+sr."""
     chosen = cfg.hydra.runtime.choices
-    found = {str(group): option for group, option in chosen.items() if group in config.groups()}
-    chained = {group: chains.name(cfg, group) for group in config.CHAINED if cfg[group]}
+    found = {str(group): option for group, option in chosen.items() if group in catalog.groups()}
+    chained = {group: chains.name(cfg, group) for group in catalog.CHAINED if cfg[group]}
     return {**chained, **{group: option for group, option in found.items() if option is not None}}

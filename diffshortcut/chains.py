@@ -6,7 +6,7 @@ from functools import cache
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
-from diffshortcut import config
+from diffshortcut import catalog, config
 from diffshortcut.errors import UserError
 
 
@@ -16,10 +16,10 @@ def check(overrides: Sequence[str]) -> None:
     Links go by their names: Hydra would merge the two into one that is neither.
     """
     for line, group, options in _given(overrides):
-        if group not in config.CHAINED:
+        if group not in catalog.CHAINED:
             each = f"{group}={','.join(options)}"
             raise UserError(
-                f"{line}: only {' and '.join(config.CHAINED)} are chains; a run each: -m {each}"
+                f"{line}: only {' and '.join(catalog.CHAINED)} are chains; a run each: -m {each}"
             )
         twice = [option for option in options if options.count(option) > 1]
         if twice:
@@ -50,13 +50,13 @@ def _given(overrides: Sequence[str]) -> Iterator[tuple[str, str, list[str]]]:
     """The chains of a command line: as they are written, their groups, their options."""
     for override in OverridesParser.create().parse_overrides(list(overrides)):
         value = override.value()
-        if isinstance(value, list) and override.key_or_group in config.groups():
+        if isinstance(value, list) and override.key_or_group in catalog.groups():
             yield str(override.input_line), override.key_or_group, [str(each) for each in value]
 
 
 @cache
 def _links(group: str, option: str) -> tuple[str, ...]:
     """The links that an option adds; none if there is no such option, which composing says."""
-    if option not in config.groups()[group]:
+    if option not in catalog.groups()[group]:
         return ()
     return tuple(str(link) for link in config.compose([f"{group}={option}"])[group])

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from hydra.plugins.completion_plugin import CompletionPlugin
 
-from diffshortcut import config
+from diffshortcut import catalog
 
 ASKED = ("-sc", "--shell-completion")
 _hydras = CompletionPlugin._query_config_groups  # the one place that all shells share
@@ -22,7 +22,7 @@ def extend() -> None:
 def options(word: str) -> list[str] | None:
     """What `group=...` may become, also within a chain or a sweep; None for other words."""
     begun = re.fullmatch(r"([+~]*)([\w/]+)(=)(\[?(?:[\w/]+,)*)([\w/]*)", word)
-    if not begun or begun[2] not in (groups := config.groups()):
+    if not begun or begun[2] not in (groups := catalog.groups()):
         return None
     said, last = "".join(begun.groups()[:4]), begun[5]
     chosen = set(re.findall(r"[\w/]+", begun[4]))
@@ -41,4 +41,4 @@ def _query(
     if found is not None:
         return found, True
     mark = word.removesuffix(begun)
-    return [f"{mark}{group}=" for group in config.groups() if group.startswith(begun)], False
+    return [f"{mark}{group}=" for group in catalog.groups() if group.startswith(begun)], False

@@ -1,132 +1,32 @@
-"""The config: where it is, what can be chosen, composing, checking, and building its nodes."""
+"""The config: composing, checking, and building its nodes."""
 
 import importlib
-import os
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import is_dataclass
-from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from diffshortcut import frame, keys, weights
+from diffshortcut import catalog, frame, keys, weights
 from diffshortcut.errors import UserError
-from diffshortcut.schema import STAGE_REFERENCES, check_node, plugins
+from diffshortcut.schema import STAGE_REFERENCES, check_node
 
-PACKAGE = Path(__file__).parent
-SEARCHPATH = "DIFFSHORTCUT_SEARCHPATH"  # folders of configs, for this process and those it starts
-CHAINED = ("purifier", "metric")  # groups that take several options, one after the other
 FACE = "face"  # the subject of pictures whose identities can be compared
-
-
-@cache
-def folder() -> Path:
-    """The config's folder: inside the wheel, or beside the package in a checkout."""
-    inside = PACKAGE / "_conf"
-    return inside if inside.is_dir() else PACKAGE.parent / "conf"
-
-
-def roots() -> tuple[Path, ...]:
-    """The folders of config groups: ours, `conf` of every plug-in, then what `adopt` was given."""
-    adopted = filter(None, os.environ.get(SEARCHPATH, "").split(os.pathsep))
-    return (folder(), *_of_plugins(), *map(Path, adopted))
-
-
-@cache
-def _of_plugins() -> tuple[Path, ...]:
-    specs = {name: find_spec(name) for name in plugins()}
-    if absent := [name for name, spec in specs.items() if spec is None]:
-        raise UserError(f"the plug-in {absent[0]} cannot be imported: is it on PYTHONPATH?")
-    packages = (Path(p) for s in specs.values() if s for p in s.submodule_search_locations or ())
-    return tuple(p / "conf" for p in packages if (p / "conf").is_dir())
-
-
-def adopt(words: Sequence[str]) -> list[str]:
-    """The words of a command line without hydra.searchpath, whose folders are `roots` from now on.
-
-    Hydra takes one such word only, and the jobs of a sweep, wherever they run, are not told of it.
-    UserError for what is no folder.
-    """
-    is_it = [word.partition("=")[0].lstrip("+") == "hydra.searchpath" for word in words]
-    named = [word for word, found in zip(words, is_it, strict=True) if found]
-    if named:
-        value = OverridesParser.create().parse_override(named[-1]).value()
-        places = [_searched(str(each)) for each in (value if isinstance(value, list) else [value])]
-        os.environ[SEARCHPATH] = os.pathsep.join(map(str, places))
-    return [word for word, found in zip(words, is_it, strict=True) if not found]
-
-
-def _searched(place: str) -> Path:
-    scheme, _, name = place.rpartition("://")
-    found = Path(os.path.abspath(Path(name).expanduser()))
-    if scheme not in ("", "file") or not found.is_dir():
-        raise UserError(f"hydra.searchpath: {place} is no folder, such as file://{Path.cwd()}/conf")
-    return found
-
-
-def groups() -> dict[str, list[str]]:
-    """Every config group with all its options, nested presets such as `gaussian/legacy` too.
-
-    A file whose name starts with _ is a part of options, not one. Files that are added later are
-    not seen: a sweep of hundreds of jobs would look through the folders ten thousand times.
-    """
-    return _groups(roots())
-
-
-@cache
-def _groups(roots: tuple[Path, ...]) -> dict[str, list[str]]:
-    found: dict[str, set[str]] = {}
-    for root in roots:
-        for file in root.glob("*/**/*.yaml"):
-            group, *option = file.relative_to(root).with_suffix("").parts
-            if group != "hydra" and not file.name.startswith("_"):
-                found.setdefault(group, set()).add("/".join(option))
-    return {group: sorted(options) for group, options in sorted(found.items())}
-
-
-def descriptions() -> dict[str, list[tuple[str, str]]]:
-    """Every group with its options, each with the first sentence of its yaml that is about it."""
-    return {
-        group: [(option, _description(group, option)) for option in options]
-        for group, options in groups().items()
-    }
-
-
-def _description(group: str, option: str) -> str:
-    """The first comment that is neither a package nor a command, as far as its line makes sense."""
-    files = (root / group / f"{option}.yaml" for root in roots())
-    lines = next(file for file in files if file.is_file()).read_text().splitlines()
-    for line, following in zip(lines, [*lines[1:], ""], strict=True):
-        said = line.removeprefix("# ").strip()
-        if line.startswith("# ") and not re.match(r"@package|python -m|[\w.]+=", said):
-            cut = following.startswith("# ") and said[-1] not in ".?"
-            # at the last comma or semicolon that is not one of an interval
-            return re.sub(r"[,;](?! \d+\])(?:[^,;]|, \d+\])*$", "", said) if cut else said
-    return ""
-
-
-def search_path() -> list[str]:
-    """The override that shows the config folders besides ours to Hydra."""
-    extra = [f"'file://{root}'" for root in roots()[1:]]
-    return [f"hydra.searchpath=[{','.join(extra)}]"] if extra else []
 
 
 def compose(overrides: Sequence[str] = (), *, hydra: bool = False) -> DictConfig:
     """The composed config of a command line; inside a Hydra application or outside."""
     refuse_null(overrides)
-    overrides = [*search_path(), *overrides]
+    overrides = [*catalog.search_path(), *overrides]
     if GlobalHydra.instance().is_initialized():
         return hydra_compose("config", overrides, return_hydra_config=hydra)
-    with initialize_config_dir(version_base="1.3", config_dir=str(folder())):
+    with initialize_config_dir(version_base="1.3", config_dir=str(catalog.folder())):
         return hydra_compose("config", overrides, return_hydra_config=hydra)
 
 
@@ -139,8 +39,8 @@ def given(overrides: Iterable[str]) -> dict[str, str]:
 def refuse_null(overrides: Iterable[str]) -> None:
     """UserError for an override `group=null`, at which Hydra fails."""
     for group, option in given(overrides).items():
-        if option == "null" and group in groups():
-            advice = frame.choice(group, groups()[group])
+        if option == "null" and group in catalog.groups():
+            advice = frame.choice(group, catalog.groups()[group])
             raise UserError(f"{group}=null: leave it out, or write {advice}")
 
 
@@ -163,7 +63,7 @@ def check(cfg: dict[str, Any]) -> None:
     """UserError for a wrong key, value or target anywhere, or for weights of another zoo."""
     if found := _nearest(cfg, lambda value: not frame.is_finite(value)):
         raise UserError(f"{found[0]} must be finite, not {found[1]}")
-    frame.check(cfg, groups())
+    frame.check(cfg, catalog.groups())
     check_node(cfg, "")
     _check_subject(cfg)
     _check_surrogates(cfg)

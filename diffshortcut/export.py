@@ -15,7 +15,7 @@ from pathlib import Path
 from shutil import rmtree
 from typing import TYPE_CHECKING, Any
 
-from diffshortcut import command, config, usage
+from diffshortcut import catalog, command, config, usage
 from diffshortcut.cells import Task
 from diffshortcut.disk import check_writable, user_errors
 from diffshortcut.errors import UserError
@@ -130,7 +130,7 @@ def main() -> None:
         usage.check_flags(words, [OVERWRITE, *sorted(usage.FOR_HELP)])
         if not words or "=" in words[-1]:
             sys.exit(USAGE)
-        for folder in export(config.adopt(words[:-1]), Path(words[-1]), overwrite=overwrite):
+        for folder in export(catalog.adopt(words[:-1]), Path(words[-1]), overwrite=overwrite):
             print(folder)
 
 

@@ -17,14 +17,14 @@ from pathlib import Path
 import yaml
 
 import diffshortcut
-from diffshortcut import config, keys, weights
+from diffshortcut import catalog, config, keys, weights
 from diffshortcut.cells import Task
 from diffshortcut.disk import read_object, replacing
 from diffshortcut.schema import plugins
 from diffshortcut.store import MARKER, Store
 
 VERIFY = "DIFFSHORTCUT_VERIFY"  # in the environment: trust no entry, as --verify asks
-ENVIRONMENT = ("DIFFSHORTCUT_PLUGINS", "DIFFSHORTCUT_WEIGHTS", config.SEARCHPATH)
+ENVIRONMENT = ("DIFFSHORTCUT_PLUGINS", "DIFFSHORTCUT_WEIGHTS", catalog.SEARCHPATH)
 
 # of a file: size, times of the last change of content and of anything in nanoseconds: the former
 # can be set back, the latter cannot
@@ -79,8 +79,8 @@ def note(
     states = {str(path): list(state) for path in sorted(watched) if (state := _state(str(path)))}
     if not all(task.is_unchanged() for task in tasks) or changed():
         return
-    now = _conf.__wrapped__(config.roots()), _source.__wrapped__()
-    if now != (_conf(config.roots()), _source()):
+    now = _conf.__wrapped__(catalog.roots()), _source.__wrapped__()
+    if now != (_conf(catalog.roots()), _source()):
         return  # the words may mean something else by now
     stages = [[task.stage, keys.method(task.config), task.key] for task in tasks]
     entry = Entry(list(overrides), str(folder), kind, stages, states)
@@ -95,7 +95,7 @@ def _place(overrides: Sequence[str]) -> Path | None:
     """
     if any("${" in word for word in overrides):
         return None
-    roots = config.roots()
+    roots = catalog.roots()
     content = {
         "overrides": sorted(overrides) if _any_order(overrides) else list(overrides),
         "config": _conf(roots),
@@ -113,7 +113,7 @@ def _any_order(overrides: Sequence[str]) -> bool:
 
     Options of groups are chosen before any value is set, wherever they stand.
     """
-    groups = config.groups()
+    groups = catalog.groups()
     named = [word.partition("=")[0].lstrip("+~") for word in overrides]
     is_choice = [
         key in groups and "{" not in word for key, word in zip(named, overrides, strict=True)
@@ -125,7 +125,7 @@ def _any_order(overrides: Sequence[str]) -> bool:
 
 @cache
 def _default_store() -> str:
-    return yaml.safe_load((config.folder() / "config.yaml").read_text())["runtime"]["store"]
+    return yaml.safe_load((catalog.folder() / "config.yaml").read_text())["runtime"]["store"]
 
 
 @cache

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from diffshortcut import cells, command, config, index, keys, launch, past, sweep, usage, weights
+from diffshortcut import catalog, cells, command, index, keys, launch, past, sweep, usage, weights
 from diffshortcut.cells import STAGES, Task
 from diffshortcut.cost import columns
 from diffshortcut.cost.columns import Told
@@ -152,7 +152,7 @@ def main() -> None:
     header = HEADER if cost else HEADER[: -len(columns.HEADER)]
     with usage.one_line(words), weights.unfetched() as absent:
         usage.check_flags(words, [*sorted(sweep.FLAGS), QUICK, VERIFY, *sorted(usage.FOR_HELP)])
-        words = config.adopt(words)
+        words = catalog.adopt(words)
         title, found, runtime = _planned(words, verify=VERIFY in asked)
         if cost:
             found = roughly(found, runtime)

@@ -14,6 +14,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from diffshortcut import (
+    catalog,
     cells,
     command,
     completion,
@@ -63,7 +64,7 @@ def main() -> None:
         os.environ[index.VERIFY] = "1"  # for the jobs of a sweep too, wherever they run
     overrides: list[str] = []
     with usage.one_line(overrides, traced=traced):
-        sys.argv[1:] = sweep.flags_first(config.adopt(sys.argv[1:]))
+        sys.argv[1:] = sweep.flags_first(catalog.adopt(sys.argv[1:]))
         overrides += trusted.words(sys.argv[1:])
         config.refuse_null(overrides)  # before Hydra does in its own words
         sweep.refuse_too_many(overrides)
@@ -71,7 +72,7 @@ def main() -> None:
         if not _answered(sys.argv[1:]):
             trusted.check(overrides)  # before Hydra imports it
             first = next((i for i, word in enumerate(sys.argv) if "=" in word), 1)
-            sys.argv[first:first] = config.search_path()
+            sys.argv[first:first] = catalog.search_path()
             _app()
 
 
@@ -101,7 +102,7 @@ def _show(entry: index.Entry) -> None:
     module.show(Path(entry.folder), complete=True)
 
 
-@hydra.main(version_base="1.3", config_path=str(config.folder()), config_name="config")
+@hydra.main(version_base="1.3", config_path=str(catalog.folder()), config_name="config")
 def _app(cfg: DictConfig) -> None:
     overrides = list(HydraConfig.get().overrides.task)
     if HydraConfig.get().mode is RunMode.MULTIRUN:

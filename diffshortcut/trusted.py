@@ -17,7 +17,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Override
 from omegaconf import DictConfig, OmegaConf
 
-from diffshortcut import config, schema, sweep
+from diffshortcut import catalog, config, schema, sweep
 from diffshortcut.errors import UserError
 from diffshortcut.usage import CONFIG_ERRORS
 
@@ -73,7 +73,7 @@ def check(overrides: Sequence[str]) -> None:
 
 def _options(overrides: Iterable[Override]) -> Iterator[str]:
     """Each option of a group that a sweep varies, as an override."""
-    groups = config.groups()
+    groups = catalog.groups()
     for override in overrides:
         group, value = override.key_or_group, override.value()
         key = str(override.input_line).partition("=")[0]

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from diffshortcut import config, frame
+from diffshortcut import catalog, config, frame
 from diffshortcut.errors import UserError, listed
 
 CONFIG_ERRORS = (HydraException, OmegaConfBaseException)
@@ -35,10 +35,10 @@ SHOWN = ("data", "attack", "seed", "runtime")
 
 def help_text() -> str:
     """Every group with what it is, every option in a line, and the values one changes most."""
-    about = _remarks((config.folder() / "config.yaml").read_text())
+    about = _remarks((catalog.folder() / "config.yaml").read_text())
     groups = "\n\n".join(
         "\n".join([f"{group}: {about.get(group, '')}".rstrip(": "), *map(_option, options)])
-        for group, options in config.descriptions().items()
+        for group, options in catalog.descriptions().items()
     )
     cfg = config.resolve(config.compose(["attack=random", "data=portraits"]))
     shown = config.leaves({name: cfg[name] for name in SHOWN})
@@ -117,7 +117,7 @@ def one_line(overrides: Sequence[str], *, traced: bool = False) -> Iterator[None
 
 def _ambiguous(key: str, values: str) -> str:
     """Several values without a word on whether they are a grid or a chain."""
-    chain = f", or {key}=[{values}] for a chain" if key in config.CHAINED else ""
+    chain = f", or {key}=[{values}] for a chain" if key in catalog.CHAINED else ""
     return f"{key}={values} are several values: add -m for a run with each{chain}"
 
 
@@ -135,7 +135,7 @@ def _unreadable(error: OverrideParseException) -> str:
 
 
 def _wrong_option(group: str, option: str, known: Sequence[str]) -> str:
-    options = config.groups().get(group, known)  # Hydra knows its own
+    options = catalog.groups().get(group, known)  # Hydra knows its own
     return f"no {group} '{option}'.{listed(option, options)}"
 
 
@@ -147,7 +147,7 @@ def _wrong_key(key: str, overrides: Sequence[str]) -> str:
         cfg = config.compose([o for o in others if not o.startswith("hydra.")])
         node = OmegaConf.select(cfg, ".".join(above)) if above else cfg
         choices = [str(name) for name in node] if isinstance(node, DictConfig) else []
-    choices = sorted({*choices, *(() if above else config.groups())})
+    choices = sorted({*choices, *(() if above else catalog.groups())})
     place = ".".join(above) or "the config"
     if frame.TYPES.get(place, "").startswith("dict"):  # its keys are the user's
         return f"{place} has no key '{last}'. To add it: +{key}=..."

@@ -10,7 +10,7 @@ import torch
 from tiny_zoo import TinyZoo
 from torch import Tensor
 
-from diffshortcut import config
+from diffshortcut import catalog, config
 from diffshortcut.attacks.random_noise import RandomNoise
 from diffshortcut.attacks.record import Record
 from diffshortcut.attacks.scene import Scene
@@ -20,7 +20,7 @@ from diffshortcut.images import quantize
 from diffshortcut.models import ldm
 from diffshortcut.seeding import Draws
 
-ATTACKS = config.groups()["attack"]
+ATTACKS = catalog.groups()["attack"]
 CLIMBING = [name for name in ATTACKS if name not in ("none", "random")]
 WITH_RADIUS = [name for name in ATTACKS if name != "none"]
 DRAWS = Draws(seed=0, stage="protect", person="nobody")

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from diffshortcut import arms, config, images
+from diffshortcut import arms, catalog, config, images
 from diffshortcut.attacks.scene import Scene
 from diffshortcut.data.portraits import people
 from diffshortcut.schema import own
@@ -14,7 +14,7 @@ from diffshortcut.weights import MINI
 
 ATTACKS = [  # what stands beside a method's default is left to make test-long
     pytest.param(name, marks=pytest.mark.long if "/" in name else pytest.mark.slow)
-    for name in config.groups()["attack"]
+    for name in catalog.groups()["attack"]
     if name not in ("none", "random")
 ]
 SHORT = [  # enough steps to be better than noise, few enough to try them all

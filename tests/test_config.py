@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from diffshortcut import arms, config, keys, run, schema, usage
+from diffshortcut import arms, catalog, config, keys, run, schema, usage
 from diffshortcut.errors import UserError
 
 ROOTED = ("folder", "antidreambooth", "wikiart")  # data that are not in the package
 OPTIONS = [
     f"{group}={option}"
-    for group, options in config.groups().items()
+    for group, options in catalog.groups().items()
     for option in options
     if option not in ("full", *ROOTED) and not option.startswith("sd")
 ]
@@ -399,7 +399,7 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("DIFFSHORTCUT_PLUGINS", "shield_plugin")
     caches = (
         schema.plugins,
-        config._of_plugins,
+        catalog._of_plugins,
         schema.signature,
         keys.module_file,
         keys._package_root,
@@ -415,7 +415,7 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_a_plugin_is_one_file_and_one_yaml(plugin: str) -> None:
-    assert "shield" in config.groups()["attack"]
+    assert "shield" in catalog.groups()["attack"]
     *_, arm = arms.compose(["attack=shield", "attack.radius=4"])
     assert arm.name == "protected"
     assert config.build(arm.config["attack"]).radius == 4

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from diffshortcut import arms, cells, command, config, run, sweep
+from diffshortcut import arms, catalog, cells, command, config, run, sweep
 from diffshortcut.stages import protect
 
-NAMES = [name for name in config.groups()["experiment"]]
+NAMES = [name for name in catalog.groups()["experiment"]]
 ONE = ["data.people=1", "logger=none"]
 DEAR = ("attacks", "controls", "grid", "table1_cdl", "table3")  # the others take a minute at most
 LARGE = ("table1", "table1_cdl", "table3", "controls")  # a second for every few arms
@@ -69,7 +69,7 @@ def test_a_sweep_declares_the_claims_of_all_its_jobs() -> None:
 
 def test_no_experiment_says_again_what_ours_says() -> None:
     """It would win over ours in silence, should the two ever differ."""
-    for file in (config.folder() / "experiment").glob("*.yaml"):
+    for file in (catalog.folder() / "experiment").glob("*.yaml"):
         for arm in yaml.safe_load(file.read_text()).get("compare", {}).get("arms", ()):
             groups = config.given(arm["overrides"])
             if groups.get("purifier") == "ours":

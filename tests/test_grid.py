@@ -18,6 +18,7 @@ from world import World
 
 from diffshortcut import (
     arms,
+    catalog,
     cells,
     command,
     config,
@@ -327,9 +328,9 @@ def test_what_sweeps_by_itself_is_answered_too(
     )
     alone = ["compare.arms=[]", "compare.clean=null", "metric=ims", "data.people=1"]
     search = f"hydra.searchpath=['file://{world.root / 'my conf'}']"
-    monkeypatch.setenv(config.SEARCHPATH, "")  # is put back
-    words = config.adopt([*world.overrides("attack=random", *alone), "experiment=two", search])
-    assert search not in words and "two" in config.groups()["experiment"]
+    monkeypatch.setenv(catalog.SEARCHPATH, "")  # is put back
+    words = catalog.adopt([*world.overrides("attack=random", *alone), "experiment=two", search])
+    assert search not in words and "two" in catalog.groups()["experiment"]
     for job in sweep.expand(words).jobs:
         assert run.launch(job) == []  # arms are composed with the folder too
     first = capsys.readouterr().out
@@ -341,7 +342,7 @@ def test_what_sweeps_by_itself_is_answered_too(
     run.main()
     assert capsys.readouterr().out == ""
     with pytest.raises(UserError, match="nowhere is no folder"):
-        config.adopt(["hydra.searchpath=[file://nowhere]"])
+        catalog.adopt(["hydra.searchpath=[file://nowhere]"])
 
 
 @pytest.mark.parametrize("word", ["attack=glob(m*)", "hydra/sweeper=optuna"])
@@ -550,7 +551,7 @@ def test_jobs_are_those_that_hydra_launches(
     (tmp_path / "experiment" / "whole.yaml").write_text(
         "# @package _global_\nhydra: {mode: MULTIRUN, sweeper: {params: {attack: 'aspl,pid'}}}\n"
     )
-    monkeypatch.setenv(config.SEARCHPATH, str(tmp_path))
+    monkeypatch.setenv(catalog.SEARCHPATH, str(tmp_path))
     assert sweep.expand(["experiment=whole"]).jobs == [
         ["attack=aspl", "experiment=whole"], ["attack=pid", "experiment=whole"],
     ]  # fmt: skip

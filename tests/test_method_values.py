@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from diffshortcut import config
+from diffshortcut import catalog, config
 
 TABLE = Path(__file__).parent.parent / "docs" / "mini.md"
 PROMPTS = {"instance_prompt": "a photo of sks person", "class_prompt": "a photo of person"}
@@ -157,12 +157,12 @@ def test_attacks(attack: str, expected: dict[str, Any]) -> None:
 
 def test_every_attack_stands_here() -> None:
     (mark,) = (m for m in test_attacks.pytestmark if m.name == "parametrize")
-    assert {name for name, _ in mark.args[1]} == set(config.groups()["attack"])
+    assert {name for name, _ in mark.args[1]} == set(catalog.groups()["attack"])
 
 
 def test_every_purifier_stands_here() -> None:
     (mark,) = (m for m in test_purifiers.pytestmark if m.name == "parametrize")
-    assert {name for name, _ in mark.args[1]} == set(config.groups()["purifier"])
+    assert {name for name, _ in mark.args[1]} == set(catalog.groups()["purifier"])
 
 
 def test_metacloak_transforms() -> None:
@@ -193,7 +193,7 @@ def test_eot_is_a_wrapper_that_any_attack_takes() -> None:
     assert strong == full("attack=metacloak", "eot=strong")["attack"]["eot"]
     assert full("attack=metacloak", "eot=none")["attack"]["eot"] is None
     assert full("attack=metacloak/official")["attack"]["eot"]["transforms"][0]["kernel"] == 7
-    climbing = set(config.groups()["attack"]) - {"none", "random"}
+    climbing = set(catalog.groups()["attack"]) - {"none", "random"}
     assert all("eot" in full(f"attack={name}")["attack"] for name in climbing)
 
 

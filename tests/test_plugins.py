@@ -59,7 +59,7 @@ FILES = {
 }
 CHECK = """
 import json, sys
-from diffshortcut import config, keys
+from diffshortcut import catalog, config, keys
 from diffshortcut.errors import UserError
 
 try:
@@ -70,7 +70,7 @@ except UserError as error:
     sys.exit()
 found = {
     "links": list(cfg["purifier"]),
-    "groups": config.groups(),
+    "groups": catalog.groups(),
     "key": keys.stage_key(stage="protect", config=cfg["attack"], parents={}),
 }
 assert "torch" not in sys.modules

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from diffshortcut import command, config, links, sweep
+from diffshortcut import catalog, command, config, links, sweep
 from diffshortcut.report import published, purification
 from diffshortcut.report.facts import Baselines, Facts, Published
 
@@ -30,7 +30,7 @@ def test_the_papers_figures_stand_beside_those_that_were_measured() -> None:
 @pytest.mark.parametrize("name", sorted(published.tables()))
 def test_every_arm_that_the_paper_has_is_an_arm_of_the_experiment(name: str) -> None:
     listed = sweep.expand([f"experiment={name}", "data.people=1"]).jobs
-    assert name in config.groups()["experiment"]
+    assert name in catalog.groups()["experiment"]
     cfg = config.compose([f"experiment={name}"])
     arms = {arm["name"] for arm in cfg.compare.arms} | set(cfg.compare.worst)
     table = published.tables()[name]

@@ -12,7 +12,7 @@ from PIL import Image, ImageFilter
 from tiny_zoo import TinyZoo
 from torch import Tensor
 
-from diffshortcut import config
+from diffshortcut import catalog, config
 from diffshortcut.errors import UserError
 from diffshortcut.images import quantize, resize, write_folder
 from diffshortcut.models import codeformer, ldm, pixel_diffusion, upscaler
@@ -24,7 +24,7 @@ from diffshortcut.seeding import Draws
 from diffshortcut.stages import purify as stage
 from diffshortcut.stages.inputs import Inputs
 
-PURIFIERS = config.groups()["purifier"]
+PURIFIERS = catalog.groups()["purifier"]
 DRAWS = Draws(seed=0, stage="purify", person="nobody")
 IMAGES = tiny_zoo.pictures(3, seed=1)
 

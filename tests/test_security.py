@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 from safetensors import SafetensorError
 
-from diffshortcut import config
+from diffshortcut import catalog
 from diffshortcut.checkpoint import Checkpoint, Variables
 from diffshortcut.errors import UserError
 from diffshortcut.weights import fetch, registry
@@ -298,7 +298,7 @@ def test_nothing_is_reached_by_a_walk_nor_by_an_option_of_a_sweep(
 
     monkeypatch.syspath_prepend(evil)
     monkeypatch.setattr(schema, "plugins", lambda: ("mine",))
-    monkeypatch.setattr(config, "roots", lambda: (config.folder(), evil / "mine" / "conf"))
+    monkeypatch.setattr(catalog, "roots", lambda: (catalog.folder(), evil / "mine" / "conf"))
     with pytest.raises(UserError, match="import|no folder|no such function"):
         trusted.check([word])
 
@@ -338,7 +338,7 @@ def test_a_picture_is_not_unpickled(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(stream.getvalue())
     with pytest.raises(UserError):
         rgb(tmp_path / "a.png")
-    assert not (tmp_path / "woken").exists() and config.folder().is_dir()
+    assert not (tmp_path / "woken").exists() and catalog.folder().is_dir()
 
 
 @pytest.mark.parametrize(

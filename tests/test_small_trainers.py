@@ -8,7 +8,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file
 
-from diffshortcut import config
+from diffshortcut import catalog, config
 from diffshortcut.dreambooth import Posterior, Settings, Training, descend
 from diffshortcut.errors import UserError
 from diffshortcut.export import pipeline
@@ -268,7 +268,7 @@ def test_contrastive_decoupling_is_a_choice_of_prompts(name: str) -> None:
 
 def test_parts_of_options_are_no_options() -> None:
     expected = {"dreambooth", "cdl", *NAMES, *(f"{name}/cdl" for name in NAMES)}
-    assert set(config.groups()["trainer"]) == expected
+    assert set(catalog.groups()["trainer"]) == expected
 
 
 SMALL = {

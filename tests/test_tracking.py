@@ -16,7 +16,7 @@ from hydra.types import RunMode
 from PIL import Image
 from result_folders import Arm, Folder
 
-from diffshortcut import config
+from diffshortcut import catalog
 from diffshortcut.report import tracked, tracking
 from diffshortcut.report.facts import Baselines, Facts
 from diffshortcut.report.worst import Worst
@@ -330,7 +330,7 @@ def test_a_proxy_that_never_answers_costs_15_seconds_at_most(result, monkeypatch
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
     for name in ("HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy"):
         monkeypatch.setenv(name, silent_server)
-    shipped = yaml.safe_load((config.folder() / "logger" / "wandb.yaml").read_text())
+    shipped = yaml.safe_load((catalog.folder() / "logger" / "wandb.yaml").read_text())
     seconds, runs = result[1](timeout=shipped["timeout"])
     assert shipped["timeout"] - 1 < seconds < 15  # it tried to upload, and gave up
     assert len(runs) == 2

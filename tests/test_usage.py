@@ -7,13 +7,13 @@ import sys
 import pytest
 import yaml
 
-from diffshortcut import completion, config, usage
+from diffshortcut import catalog, completion, usage
 from diffshortcut.errors import UserError, told
 
 
 def test_every_group_and_option_is_described_in_a_line():
     text = usage.help_text()
-    for group, options in config.descriptions().items():
+    for group, options in catalog.descriptions().items():
         assert f"\n{group}: " in text
         for option, description in options:
             assert len(description) > 5 and f"  {option:<30} {description}\n" in text

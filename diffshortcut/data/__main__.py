@@ -8,7 +8,7 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from diffshortcut import config, crops, usage
+from diffshortcut import catalog, config, crops, usage
 from diffshortcut.data.people import PeopleError, shown
 from diffshortcut.data.scan import HEADER, Found, Told, finder, look
 from diffshortcut.errors import UserError
@@ -53,7 +53,7 @@ def main() -> None:
         sys.exit("usage: python -m diffshortcut.data scan data=folder data.root=PHOTOS")
     with usage.one_line(words[1:]):
         usage.check_flags(words[1:], sorted(usage.FOR_HELP))
-        found, lines = scan(config.adopt(words[1:]))
+        found, lines = scan(catalog.adopt(words[1:]))
     from rich.console import Console
 
     if found:

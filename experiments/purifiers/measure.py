@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffshortcut import config
+from diffshortcut import catalog, config
 from diffshortcut.bench.scenes import scene
 from diffshortcut.data import portraits
 from diffshortcut.data.person import Person
@@ -32,7 +32,7 @@ from diffshortcut.statistics import mean
 from experiments.kept import lines, markdown
 
 RECORD = Path(__file__).parent / "faithfulness.jsonl"
-PURIFIERS = [name for name in config.groups()["purifier"] if name not in ("ours", "noise")]
+PURIFIERS = [name for name in catalog.groups()["purifier"] if name not in ("ours", "noise")]
 ATTACKS = ("aspl", "metacloak")
 METRICS = {
     "perceptual": "perceptual to clean",
