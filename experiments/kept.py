@@ -24,7 +24,7 @@ from diffshortcut.rows import read
 from diffshortcut.statistics import Estimate, mean, mean_difference
 
 HERE = Path(__file__).parent
-PICTURES = ("perceptual_protected", "psnr_protected", "perceptual_purified")
+PICTURES = ("perceptual_protected", "psnr_protected", "ssim_protected", "perceptual_purified")
 METRICS = ("ims", "q", "overall", "liqe", "no_face", *PICTURES)
 SHOWN = {"ims": "IMS", "q": "Q", "overall": "overall"}
 Place = tuple[str, str]  # attack, arm

@@ -92,6 +92,7 @@ def link_values(node: dict[str, Any]) -> dict[str, Any]:
         ("random", {"radius": 11}),
         ("aspl", ASPL),
         ("aspl/official", ASPL | HALF | AS_RELEASED),
+        ("aspl/strong", ASPL | {"learning_rate": 5e-6}),
         ("aspl/targeted", ASPL),
         ("easpl", ASPL | {"combine": "sequential"}),
         ("easpl/official", ASPL | HALF | AS_RELEASED | {"combine": "average"}),
@@ -258,7 +259,7 @@ DDS = {
     "storage": "float",
 }
 LATENT = {
-    "prompt": "a photo of a person, high quality, highres",
+    "prompt": "a photo of person, high quality, highres",
     "t": 300,
     "guidance": 6.5,
     "steps": 301,

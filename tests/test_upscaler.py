@@ -8,6 +8,7 @@ import torch
 
 from diffshortcut.errors import UserError
 from diffshortcut.models import upscaler
+from diffshortcut.precision import Precision
 from diffshortcut.purifiers.sr import SuperResolution
 from diffshortcut.seeding import Draws
 
@@ -125,3 +126,28 @@ def test_no_column_is_dropped_whatever_the_size(net: upscaler.Upscaler) -> None:
     """The pipeline itself shrinks small pictures to multiples of four."""
     sr = SuperResolution(upscaler=net, prompt="a face", steps=2, guidance=1.0, noise_level=0)
     assert sr.enlarged(DRAWS.uniform("odd", (3, 18, 9), 1), DRAWS).shape == (1, 3, 72, 36)
+
+
+def test_it_decodes_in_float32_whatever_else_is_narrow(
+    tiny_upscaler_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    narrow = upscaler.load(
+        weights=f"file:{tiny_upscaler_folder}", precision=Precision(autocast="bfloat16")
+    )
+    seen: dict[str, torch.dtype] = {}
+    for name, layer in (
+        ("unet", narrow.pipeline.unet.conv_in),
+        ("vae", narrow.pipeline.vae.decoder.conv_in),
+    ):
+        monkeypatch.setattr(layer, "forward", _told(layer.forward, name, seen))
+    narrow(DRAWS.uniform("x", (3, 16, 16), 1), draws=DRAWS, **OPTIONS)
+    assert seen == {"unet": torch.bfloat16, "vae": torch.float32}
+
+
+def _told(forward: Any, name: str, seen: dict[str, torch.dtype]) -> Any:
+    def told(x: torch.Tensor) -> torch.Tensor:
+        found = forward(x)
+        seen[name] = found.dtype
+        return found
+
+    return told

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from diffshortcut.attacks.adapted import cross_attention
 from diffshortcut.attacks.denoising import denoising_loss
+from diffshortcut.attacks.eot import EoT
 from diffshortcut.attacks.perturbation import FixedObjective
 from diffshortcut.attacks.pgd import Loss, gradient_of
 from diffshortcut.attacks.scene import Scene
@@ -34,11 +35,12 @@ class CAAT(FixedObjective):
         loss = denoising_loss(attention.model, self.prompt, draws)
         # that for the projections is kept until they descend
         gradient = gradient_of(loss, also=attention.weights, told=attention.add_slopes)
+        passes = (self.eot or EoT()).samples  # whose gradients are added up
         start = self.start(scene, draws, random=self.random_start)
         state = scene.variables(x=start, attention=attention)
         for number in scene.checkpoint.track(range(self.steps), "caat", state):
             state.x = self.ascend(state.x, scene, gradient, draws, steps=1, first_step=number)
-            attention.descend(scale=1 / len(state.x))
+            attention.descend(scale=1 / len(state.x) / passes)
         return state.x
 
     def objective(self, scene: Scene, draws: Draws) -> Loss:

@@ -3,7 +3,7 @@
 A function per method: the same purifier object, images and draws as ours and float32, so that the
 images are equal but for rounding. Only what is on record about a release is wasted; numbers in
 brackets are the sections of the notes on the releases, ALGORITHMS.md. Ours batched from the start;
-nothing has been optimized against this file since it was written, and it stays as it is.
+its kernels' layout (channels last) was chosen after this file was written, which stays as it is.
 """
 
 import copy

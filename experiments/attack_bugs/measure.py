@@ -61,7 +61,8 @@ def main() -> None:
     print("\n| bug | without: loss, mean change, at bound | with | ratio of loss raised |")
     print("|---|---|---|---|")
     for bug, (right, wrong) in PAIRS.items():
-        a, b = (measure(overrides) for overrides in (right, wrong))
+        judge = attack_of(right)
+        a, b = (measure(attack_of(overrides), judge) for overrides in (right, wrong))
         print(f"| {bug} | {shown(a)} | {shown(b)} | {b['raised'] / a['raised']:.2f} |", flush=True)
 
 
@@ -95,18 +96,25 @@ def displacement(model: LatentDiffusion, dtype: Any, steps: int) -> torch.Tensor
     return torch.cat([(p.detach().float() - b).flatten() for p, b in pairs])
 
 
-def measure(overrides: list[str]) -> Measured:
-    """The mean over people of what an attack does; the loss is that of the pretrained model."""
+def attack_of(overrides: list[str]) -> Any:
+    """The attack that a command line describes, made short."""
     node = arms.compose([*overrides, *SHORT, "compare.arms=[]"])[-1].config["attack"]
-    found = [of_person(config.build(own(node), "attack"), person) for person in PEOPLE]
+    return config.build(own(node), "attack")
+
+
+def measure(attack: Any, judge: Any) -> Measured:
+    """The mean over people of what an attack does to the objective of another, the one without
+    the bug: the bug may have changed the attack's own. Its model is the pretrained one.
+    """
+    found = [of_person(attack, judge, person) for person in PEOPLE]
     return {key: fmean(each[key] for each in found) for key in found[0]}
 
 
-def of_person(attack: Any, person: str) -> Measured:
+def of_person(attack: Any, judge: Any, person: str) -> Measured:
     """Loss on held-out draws, how much it was raised, size of the perturbation."""
     scene, draws = read(person), Draws(0, "protect", person)
     protected = images.quantize(attack(scene, draws))
-    loss = attack.objective(scene, draws)
+    loss = judge.objective(scene, draws)
     clean, raised = (held_out(loss, x, HELD_OUT) for x in (scene.images, protected))
     delta = ((protected - scene.images) * 255).round().abs()
     return {

@@ -6,30 +6,45 @@ python -m experiments.attacks.differences       # the tables, as markdown
 
 from statistics import fmean
 
-from diffshortcut.report import published
+from diffshortcut import arms
+from diffshortcut.report import published, threat
 from diffshortcut.report.sheet import interval
 from diffshortcut.statistics import Estimate
 from experiments.kept import SHOWN, Kept, difference, markdown, read_kept
 
 DEFENSES = ("", "+gaussian", "+jpeg")
-PICTURES = ("perceptual_protected", "psnr_protected")
+PICTURES = {
+    "perceptual_protected": "perceptual",
+    "psnr_protected": "PSNR",
+    "ssim_protected": "SSIM",
+}
 Found = dict[str, dict[str, dict[str, Estimate]]]  # attack -> defense -> score -> clean - protected
 
 
 def main() -> None:
     """Print both tables."""
     found = read_kept("attacks")
-    print(f"{arms(found)}\n\n{lost(found)}")
+    print(f"{means(found)}\n\n{lost(found)}")
 
 
-def arms(found: Kept) -> str:
+def means(found: Kept) -> str:
     """The means of every arm."""
-    lines = [["arm", "people", *SHOWN.values(), "perceptual", "PSNR"]]
+    lines = [["arm", "people", *SHOWN.values(), *PICTURES.values(), "attack knows"]]
     for attack, name in sorted(found):
         people = found[attack, name].people.values()
-        cells = [f"{fmean(p[m] for p in people):.3f}" for m in (*SHOWN, *PICTURES)]
-        lines.append([name.replace("protected", attack), str(len(people)), *cells])
+        cells = [_mean([p[m] for p in people if m in p]) for m in (*SHOWN, *PICTURES)]
+        lines.append([name.replace("protected", attack), str(len(people)), *cells, knows(attack)])
     return markdown(lines)
+
+
+def _mean(values: list[float]) -> str:
+    return f"{fmean(values):.3f}" if values else "-"
+
+
+def knows(attack: str) -> str:
+    """What the attack, as configured today, knows of the victim of these tables."""
+    words = [f"attack={attack}", "purifier=none", "compare.arms=[]"]
+    return ", ".join(threat.known(arms.compose(words)[-1].config))
 
 
 def lost(found: Kept) -> str:

@@ -1,0 +1,83 @@
+"""How E-ASPL combines its models: one after the other, the mean of results, the mean of slopes."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from diffshortcut.attacks.easpl import EnsembleASPL
+from diffshortcut.attacks.scene import Scene
+from diffshortcut.images import quantize
+from diffshortcut.models.ldm import LatentDiffusion, load
+from diffshortcut.seeding import Draws
+
+DRAWS = Draws(seed=0, stage="protect", person="nobody")
+MODES = ["sequential", "average", "gradient_mean"]
+
+
+@pytest.fixture
+def model(tiny_ldm_folder: Path) -> LatentDiffusion:
+    return load(weights=f"file:{tiny_ldm_folder}")
+
+
+@pytest.fixture
+def scene() -> Scene:
+    generator = torch.Generator().manual_seed(1)
+    b, a, prior = quantize(torch.rand(3, 2, 3, 32, 32, generator=generator))
+    return Scene(images=b, clean=a, prior=prior, names=("0.png", "1.png"))
+
+
+def attack(model: LatentDiffusion, models: str, combine: str, **changes: int) -> EnsembleASPL:
+    schedule = {"rounds": 1, "clean_steps": 1, "pgd_steps": 4, "adversarial_steps": 1} | changes
+    return EnsembleASPL(
+        surrogates=dict.fromkeys(models, model),
+        combine=combine,
+        instance_prompt="a photo of sks person",
+        class_prompt="a photo of person",
+        radius=11,
+        step=3,
+        learning_rate=1e-3,
+        **schedule,
+    )
+
+
+@pytest.mark.parametrize("combine", MODES[1:])
+def test_of_one_model_all_ways_are_one(model: LatentDiffusion, scene: Scene, combine: str) -> None:
+    expected = attack(model, "a", "sequential", rounds=2)(scene, DRAWS)
+    found = attack(model, "a", combine, rounds=2)(scene, DRAWS)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
+
+
+def test_the_average_is_that_of_each_models_result(model: LatentDiffusion, scene: Scene) -> None:
+    a, b = (attack(model, name, "sequential")(scene, DRAWS) for name in "ab")
+    assert not torch.equal(a, b)  # they draw apart
+    found = attack(model, "ab", "average")(scene, DRAWS)
+    torch.testing.assert_close(found, (a + b) / 2, rtol=0, atol=1e-6)
+
+
+def test_in_sequence_a_model_goes_on_where_the_one_before_ended(
+    model: LatentDiffusion, scene: Scene
+) -> None:
+    """Two ascents go further than the mean of two."""
+    both = attack(model, "ab", "sequential")(scene, DRAWS)
+    mean = attack(model, "ab", "average")(scene, DRAWS)
+    assert (both - scene.images).abs().mean() > 1.1 * (mean - scene.images).abs().mean()
+
+
+def test_the_mean_slope_is_that_of_each_models_slope(model: LatentDiffusion, scene: Scene) -> None:
+    def first_slope(models: str, combine: str) -> Tensor:
+        slopes: list[Tensor] = []
+        watched = replace(scene, record=lambda values, direction: slopes.append(direction))
+        attack(model, models, combine, pgd_steps=1)(watched, DRAWS)
+        return slopes[0]
+
+    a, b = (first_slope(name, "sequential") for name in "ab")
+    torch.testing.assert_close(first_slope("ab", "gradient_mean"), (a + b) / 2)
+
+
+@pytest.mark.parametrize("combine", MODES)
+def test_no_way_leaves_the_ball(model: LatentDiffusion, scene: Scene, combine: str) -> None:
+    protected = attack(model, "ab", combine, rounds=2)(scene, DRAWS)
+    assert 2 < ((protected - scene.images) * 255).abs().max() <= 11 + 1e-3
