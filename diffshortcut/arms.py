@@ -1,5 +1,6 @@
 """The arms of a comparison: the command line itself, and the same with other overrides."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -13,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from diffshortcut import catalog, chains, config, keys, schema
 from diffshortcut.errors import UserError, listed
 
+OF_CELL = re.compile(r"[+~]*(attack|purifier)\b")  # words about what a named target is not
 SHARED = ("stages", "runtime", "checkpoint", "logger")  # what is one for all arms
 
 
@@ -98,8 +100,7 @@ def _aimed_at(
     """
     if isinstance(target, str | list):
         name = target if isinstance(target, str) else f"[{','.join(map(str, target))}]"
-        said = ("purifier=", "attack.target=", "attack=")
-        others = [override for override in overrides if not override.startswith(said)]
+        others = [word for word in overrides if not OF_CELL.match(word)]
         chains.check([f"purifier={name}"])
         target = config.resolve(config.compose([*others, f"purifier={name}"]))["purifier"]
     if not (target or defense):

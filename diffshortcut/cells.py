@@ -81,51 +81,79 @@ class Failure:
 
 
 def plan(cfg: Mapping[str, Any], person: Person) -> dict[str, Task]:
-    """The cell of one arm and person as tasks by name: protect, purify.jpeg, score.ims ..."""
-    seed, size = cfg["seed"], cfg["zoo"]["resolution"]
+    """The cell of one arm and person as tasks by name: protect, purify.jpeg, score.ims ...
 
-    def task(stage: str, node: dict[str, Any], **inputs: Task) -> Task:
-        return Task(stage=stage, config=node, seed=seed, person=person, inputs=inputs)
-
-    def prior(node: dict[str, Any]) -> dict[str, Task]:
-        found = node.get("prior")
-        return {"prior": Task(stage="prior", config=found, seed=seed)} if found else {}
-
-    attack, trainer = cfg["attack"], cfg["trainer"]
-    before = prior(attack)
-    if node := attack.get("personalized"):  # a surrogate that set_A has made
-        personal = {"trainer": own(node), "resolution": size}
-        before["personalized"] = task("personalize", personal, **prior(node))
-    whole = cfg["stages"] == "all"  # else photos keep their size
-    size_of = {} if whole else {"full_size": True}
-    protected = task("protect", {"attack": own(attack), "resolution": size, **size_of}, **before)
-    cell = {f"{found.stage}.surrogate": found for found in before.values()}
-    metrics = cfg.get("metric") or {}
-    trained = not metrics or any(OF_MODEL & set(_reads(node)) for node in metrics.values())
-    trained &= whole
-    class_images = prior(trainer) if trained else {}
-    cell |= {**class_images, "protect": protected}
+    What an attack reads is called prior.surrogate and personalize.surrogate. Photos keep their
+    size unless all stages run.
+    """
+    whole, make = cfg["stages"] == "all", _Maker(cfg["seed"], person, cfg["zoo"]["resolution"])
+    cell = make.protected(cfg["attack"], full_size=not whole)
+    images = protected = cell["protect"]
     if cfg["stages"] == "protect":
         return cell
-    images = protected
-    seen = {} if whole else {"resolution": size}
     for name, link in (cfg.get("purifier") or {}).items():
-        images = cell[f"purify.{name}"] = task("purify", {"link": link, **seen}, images=images)
+        images = cell[f"purify.{name}"] = make.purified(link, images, full_size=not whole)
     if not whole:
         return cell
+    metrics = cfg.get("metric") or {}
     evidence = {"purified": images, "protected": protected}
-    if trained:
-        model = task("personalize", {"trainer": own(trainer)}, images=images, **class_images)
-        generated = task("generate", {"sampler": _asked(cfg["sampler"], person)}, model=model)
-        cell |= {"personalize": model, "generate": generated}
-        evidence = {"generated": generated, "model": model, **evidence}
-    for name, metric in metrics.items():
+    if not metrics or any(OF_MODEL & set(_reads(node)) for node in metrics.values()):
+        victim = make.victim(cfg["trainer"], cfg["sampler"], images)
+        evidence |= {"generated": victim["generate"], "model": victim["personalize"]}
+        cell |= victim
+    scores = {f"score.{name}": make.score(metric, evidence) for name, metric in metrics.items()}
+    return cell | scores
+
+
+@dataclass(frozen=True)
+class _Maker:
+    """The tasks of one arm and person, from the nodes of its config."""
+
+    seed: int
+    person: Person
+    resolution: int
+
+    def protected(self, attack: Mapping[str, Any], *, full_size: bool) -> dict[str, Task]:
+        """The protection, after what its surrogates are made of."""
+        read = self._prior(attack)
+        if node := attack.get("personalized"):  # a surrogate that set_A has made
+            told = {"trainer": own(node), "resolution": self.resolution}
+            read["personalized"] = self._task("personalize", told, **self._prior(node))
+        told = {"attack": own(attack), "resolution": self.resolution}
+        told |= {"full_size": True} if full_size else {}
+        surrogates = {f"{task.stage}.surrogate": task for task in read.values()}
+        return {**surrogates, "protect": self._task("protect", told, **read)}
+
+    def purified(self, link: Mapping[str, Any], images: Task, *, full_size: bool) -> Task:
+        told = {"link": link, **({"resolution": self.resolution} if full_size else {})}
+        return self._task("purify", told, images=images)
+
+    def victim(
+        self, trainer: Mapping[str, Any], sampler: Mapping[str, Any], images: Task
+    ) -> dict[str, Task]:
+        """The class pictures if the trainer needs some, the model, and what it is asked for."""
+        prior = self._prior(trainer)
+        model = self._task("personalize", {"trainer": own(trainer)}, images=images, **prior)
+        asked = {"sampler": _asked(sampler, self.person)}
+        return {
+            **prior,
+            "personalize": model,
+            "generate": self._task("generate", asked, model=model),
+        }
+
+    def score(self, metric: Mapping[str, Any], evidence: Mapping[str, Task]) -> Task:
         read = {role: evidence[role] for role in _reads(metric)}
-        cell[f"score.{name}"] = task("score", {"metric": own(metric)}, **read)
-    return cell
+        return self._task("score", {"metric": own(metric)}, **read)
+
+    def _prior(self, node: Mapping[str, Any]) -> dict[str, Task]:
+        found = node.get("prior")
+        return {"prior": Task(stage="prior", config=found, seed=self.seed)} if found else {}
+
+    def _task(self, stage: str, told: dict[str, Any], **inputs: Task) -> Task:
+        return Task(stage=stage, config=told, seed=self.seed, person=self.person, inputs=inputs)
 
 
-def _asked(sampler: dict[str, Any], person: Person) -> dict[str, Any]:
+def _asked(sampler: Mapping[str, Any], person: Person) -> Mapping[str, Any]:
     """The sampler with the person's own prompts, if there are any."""
     if isinstance(person, Prompted) and person.prompts:
         return {**sampler, "prompts": list(dict.fromkeys(person.prompts))}
@@ -142,8 +170,15 @@ def _reads(metric: Mapping[str, Any]) -> Sequence[str]:
 
 
 def merge(cells: Iterable[Mapping[str, Task]]) -> list[Task]:
-    """Every distinct task once, after all it reads; the same stage and method stand together."""
-    found = {task.key: task for cell in cells for task in cell.values()}
+    """Every distinct task, and all that one reads, once; the same stage and method stand together.
+
+    What a task reads stands before it.
+    """
+    found: dict[str, Task] = {}
+    for cell in cells:
+        for task in cell.values():
+            if task.key not in found:
+                found |= {each.key: each for each in task.ancestry() if each.key not in found}
     return sorted(found.values(), key=_order)
 
 

@@ -46,7 +46,10 @@ def test_it_aims_at_what_is_named() -> None:
         "jpeg"
     ]
     assert cfg["attack"]["target"]["sr"]["steps"] == 7
-    chain = arm("attack=adaptive", "attack.target=[jpeg,sr]")
+    chain = arm("attack=adaptive", "attack.target=[jpeg,sr]", "attack.radius=8")
+    assert chain["attack"]["radius"] == 8
+    other = arm("attack=adaptive", "attack.target=sr", "purifier=jpeg", "purifier.jpeg.quality=50")
+    assert list(other["attack"]["target"]) == ["sr"]
     assert list(chain["attack"]["target"]) == ["jpeg", "sr"]
 
 

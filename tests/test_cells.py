@@ -60,6 +60,24 @@ def test_equal_stages_of_arms_are_one(world: World) -> None:
         done.add(task.key)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["stages=protect"],
+        ["trainer=textual_inversion"],
+        ["metric=faithfulness"],
+        ["surrogate=mini_b"],
+    ],
+)
+def test_a_surrogate_reads_a_prior_that_the_victim_may_not_have(
+    world: World, words: list[str]
+) -> None:
+    tasks = cells.merge(plan(world, "attack=fsmg", *words))
+    keys_of = {task.key for task in tasks}
+    assert "prior" in {task.stage for task in tasks}
+    assert all(parent.key in keys_of for task in tasks for parent in task.inputs.values())
+
+
 def test_a_prior_is_an_input_and_not_a_value(world: World) -> None:
     ours = plan(world, "attack=aspl")[-1]
     assert "prior" not in ours["protect"].config["attack"]
