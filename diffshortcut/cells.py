@@ -37,6 +37,7 @@ class Task:
     seed: int
     person: Person | None = None
     inputs: Mapping[str, "Task"] = field(default_factory=dict)
+    link: str = ""  # what a command line calls a purifier; no part of the key
 
     @cached_property
     def key(self) -> str:
@@ -92,7 +93,7 @@ def plan(cfg: Mapping[str, Any], person: Person) -> dict[str, Task]:
     if cfg["stages"] == "protect":
         return cell
     for name, link in (cfg.get("purifier") or {}).items():
-        images = cell[f"purify.{name}"] = make.purified(link, images, full_size=not whole)
+        images = cell[f"purify.{name}"] = make.purified(name, link, images, full_size=not whole)
     if not whole:
         return cell
     metrics = cfg.get("metric") or {}
@@ -124,9 +125,11 @@ class _Maker:
         surrogates = {f"{task.stage}.surrogate": task for task in read.values()}
         return {**surrogates, "protect": self._task("protect", told, **read)}
 
-    def purified(self, link: Mapping[str, Any], images: Task, *, full_size: bool) -> Task:
+    def purified(
+        self, name: str, link: Mapping[str, Any], images: Task, *, full_size: bool
+    ) -> Task:
         told = {"link": link, **({"resolution": self.resolution} if full_size else {})}
-        return self._task("purify", told, images=images)
+        return replace(self._task("purify", told, images=images), link=name)
 
     def victim(
         self, trainer: Mapping[str, Any], sampler: Mapping[str, Any], images: Task

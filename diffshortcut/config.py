@@ -63,6 +63,10 @@ def check(cfg: dict[str, Any]) -> None:
     """UserError for a wrong key, value or target anywhere, or for weights of another zoo."""
     if found := _nearest(cfg, lambda value: not frame.is_finite(value)):
         raise UserError(f"{found[0]} must be finite, not {found[1]}")
+    if found := _nearest(cfg, _is_no_micro_batch, of="micro_batch"):
+        raise UserError(
+            f"{found[0]} must be a number of images from 1, or null: all; not {found[1]}"
+        )
     frame.check(cfg, catalog.groups())
     check_node(cfg, "")
     _check_subject(cfg)
@@ -97,9 +101,20 @@ def _check_surrogates(cfg: dict[str, Any]) -> None:
         )
 
 
-def _nearest(cfg: dict[str, Any], wrong: Callable[[Any], bool]) -> tuple[str, Any] | None:
-    """The wrong value that stands least deep, for others are interpolations of it."""
-    found = [(where, value) for where, value in leaves(cfg) if wrong(value)]
+def _is_no_micro_batch(value: Any) -> bool:
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    return value is not None and not (is_number and value >= 1)
+
+
+def _nearest(
+    cfg: dict[str, Any], wrong: Callable[[Any], bool], *, of: str = ""
+) -> tuple[str, Any] | None:
+    """The wrong value that stands least deep, others interpolate it; `of` a key if one is named."""
+    found = [
+        (where, value)
+        for where, value in leaves(cfg)
+        if wrong(value) and of in ("", where.rpartition(".")[2])
+    ]
     return min(found, key=lambda item: item[0].count("."), default=None)
 
 

@@ -177,8 +177,8 @@ def _out_of_memory(error: Exception) -> bool:
 
 def _images(task: "Task") -> int:
     """How many images a stage works on when it is not told otherwise."""
-    sampler = task.config.get("sampler") or {}
-    return sampler.get("images") or len(task.person.set_B if task.person else ())
+    asked = {**task.config, **(task.config.get("sampler") or {})}.get("images")  # prior, sampler
+    return asked or len(task.person.set_B if task.person else ())
 
 
 def _limited(node: Any, size: int) -> Any:

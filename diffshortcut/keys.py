@@ -1,4 +1,7 @@
-"""Stage keys: same key = same result, on every machine."""
+"""Stage keys: what is equal in all that a result depends on has one key, on every machine.
+
+Rounding is not in it: device, threads, kernels and versions of libraries are recorded instead.
+"""
 
 import ast
 import hashlib
@@ -13,9 +16,17 @@ from diffshortcut import weights
 from diffshortcut.errors import UserError
 
 PACKAGE = Path(__file__).parent
-# change rounding at most; recorded instead
-NEUTRAL = {"device", "threads", "micro_batch", "attention", "gradient_checkpointing"}
-NEUTRAL |= {"recompute_encoder", "channels_last", "compiled"}
+# change rounding at most, so they are recorded instead: by the node that they are keys of
+NEUTRAL = {
+    "runtime": {"device", "threads"},
+    "precision": {
+        "attention",
+        "gradient_checkpointing",
+        "recompute_encoder",
+        "channels_last",
+        "compiled",
+    },
+}
 # modules that say nothing of what a stage computes
 STORING = {"disk", "store", "lease", "keys", "provenance"}
 INERT = {"errors", "progress", "config", "weights"} | STORING
@@ -48,6 +59,12 @@ def stage_key(
         "dtype": DTYPE,
     }
     return digest(content)[:32]
+
+
+def is_neutral(where: str) -> bool:
+    """Whether a value of a config, by its dotted name, changes rounding at most."""
+    *above, name = where.split(".")
+    return name == "micro_batch" or bool(above) and name in NEUTRAL.get(above[-1], ())
 
 
 def digest(content: Any) -> str:
@@ -140,9 +157,10 @@ def _imported(tree: ast.AST, module: str, is_package: bool) -> Iterator[str]:
             yield from (f"{base}.{alias.name}" for alias in node.names)
 
 
-def _content(node: Any) -> Any:
+def _content(node: Any, inside: str = "") -> Any:
     if isinstance(node, Mapping):
-        return {key: _content(value) for key, value in node.items() if key not in NEUTRAL}
+        counts = [key for key in node if not is_neutral(f"{inside}.{key}")]
+        return {key: _content(node[key], key) for key in counts}
     if isinstance(node, list):
         return [_content(value) for value in node]
     return f"sha256:{weights.digest(node)}" if weights.scheme(node) else node

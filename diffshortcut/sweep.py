@@ -8,11 +8,11 @@ from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import ChoiceSweep, Override, RangeSweep
+from hydra.core.override_parser.types import ChoiceSweep, Glob, Override, RangeSweep
 from hydra.errors import HydraException
 from hydra.types import RunMode
 
-from diffshortcut import config
+from diffshortcut import catalog, config
 from diffshortcut.errors import UserError
 
 FLAGS = {"-m", "--multirun"}
@@ -34,7 +34,7 @@ def expand(words: Sequence[str]) -> Sweep:
     Hydra's errors are raised, but for those of composing the jobs. UserError for a sweeper whose
     jobs are known only while it runs.
     """
-    overrides = _parsed(words)
+    overrides = _listed(_parsed(words))
     _check_number(overrides)
     fixed = [str(one.input_line) for one in overrides if not one.is_sweep_override()]
     hydra = config.compose(fixed, hydra=True).hydra
@@ -43,7 +43,7 @@ def expand(words: Sequence[str]) -> Sweep:
     if not str(hydra.sweeper.get("_target_")).endswith(f".{BasicSweeper.__name__}"):
         raise UserError("the jobs of this sweeper are known only while it runs")
     listed = (hydra.sweeper.get("params") or {}).items()
-    swept = _parsed([f"{key}={value}" for key, value in listed])
+    swept = _listed(_parsed([f"{key}={value}" for key, value in listed]))
     wanted = [one for one in [*swept, *overrides] if not _is_hydras(one)]
     [jobs] = BasicSweeper.split_arguments(wanted, None)
     return Sweep(jobs, True)
@@ -63,6 +63,21 @@ def refuse_too_many(words: Sequence[str]) -> None:
 def _parsed(words: Sequence[str]) -> list[Override]:
     """Of what is no flag."""
     return OverridesParser.create().parse_overrides([w for w in words if not w.startswith("-")])
+
+
+def _listed(overrides: Sequence[Override]) -> list[Override]:
+    """With the options that a glob stands for: only a running Hydra could look them up."""
+    found = []
+    for one in overrides:
+        if isinstance(pattern := one.value(), Glob) and one.key_or_group in catalog.groups():
+            there = catalog.groups()[one.key_or_group]
+            options = pattern.filter([name for name in there if "/" not in name])
+            if not options:
+                raise UserError(f"{one.input_line}: no option of {one.key_or_group} is like that")
+            found += _parsed([f"{one.input_line}".partition("=")[0] + f"={','.join(options)}"])
+        else:
+            found.append(one)
+    return found
 
 
 def _check_number(overrides: Sequence[Override]) -> None:

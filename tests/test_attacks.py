@@ -224,13 +224,6 @@ def test_a_stopped_attack_goes_on_to_the_same_bytes(
     assert torch.equal(torch.stack(course.values), torch.stack(after))
 
 
-@pytest.mark.parametrize("name", ATTACKS)
-@pytest.mark.parametrize("zoo_name", ["mini", "full"])
-def test_the_config_fits_the_signature(name: str, zoo_name: str) -> None:
-    overrides = [f"attack={name}", f"zoo={zoo_name}", "purifier=sr"]
-    config.check(config.resolve(config.compose(overrides)))
-
-
 def test_random_noise_is_a_fair_coin_per_sub_pixel() -> None:
     grey = replace(SCENE, images=torch.full((4, 3, 32, 32), 128 / 255))
     delta = (RandomNoise(radius=11)(grey, DRAWS) - grey.images) * 255

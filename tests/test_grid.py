@@ -67,6 +67,13 @@ def finish(world: World, monkeypatch: pytest.MonkeyPatch, *attacks: str) -> list
     return swept
 
 
+def test_a_glob_is_the_options_that_are_like_it() -> None:
+    found = [job for [job] in sweep.expand(["-m", "attack=glob(a*,exclude=as*)"]).jobs]
+    assert found == ["attack=adaptive", "attack=advdm"]
+    with pytest.raises(UserError, match=r"glob\(q\*\): no option of attack is like that"):
+        sweep.expand(["-m", "attack=glob(q*)"])
+
+
 def test_equal_stages_of_a_sweep_run_once(world: World) -> None:
     swept = jobs(world, ATTACKS, PURIFIERS)
     prepared(swept)

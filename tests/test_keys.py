@@ -34,8 +34,14 @@ def test_a_key_changes_with_everything_that_counts(change: dict[str, Any]) -> No
 
 def test_a_key_is_32_hex_and_ignores_order_and_neutral_keys() -> None:
     assert len(key()) == 32 and int(key(), 16) >= 0
-    ordered = {"a": 1, "b": {"c": 2, "micro_batch": 4}, "device": "cpu"}
-    assert key(config=ordered) == key(config={"b": {"micro_batch": 8, "c": 2}, "a": 1})
+    ordered = {"a": 1, "b": {"c": 2, "micro_batch": 4}, "precision": {"compiled": False}}
+    other = {"precision": {"compiled": True}, "b": {"micro_batch": 8, "c": 2}, "a": 1}
+    assert key(config=ordered) == key(config=other)
+
+
+@pytest.mark.parametrize("name", ["attention", "device", "compiled"])
+def test_a_methods_own_value_counts_whatever_it_is_called(name: str) -> None:
+    assert key(config={"attack": {name: 0.3}}) != key(config={"attack": {name: 0.9}})
 
 
 def test_weights_count_by_content_not_by_place(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The values of attacks and purifiers at full scale are the papers', and the releases'."""
 
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,9 @@ AS_RELEASED = {"weights_dtype": "bfloat16", "clip_gradients": False, "restart_or
 BLUR = {"kernel": 7, "sigma_min": 0.1, "sigma_max": 2.0}
 
 
+@cache
 def full(*overrides: str) -> dict[str, Any]:
+    """Composed once; nobody changes it."""
     return config.resolve(config.compose(["zoo=full", *overrides]))
 
 

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from diffshortcut import catalog, command, config, links, sweep
+from diffshortcut import catalog, config, links, sweep
 from diffshortcut.report import published, purification
 from diffshortcut.report.facts import Baselines, Facts, Published
 
@@ -36,7 +36,7 @@ def test_every_arm_that_the_paper_has_is_an_arm_of_the_experiment(name: str) -> 
     table = published.tables()[name]
     attacks = {word.partition("=")[2] for job in listed for word in job if "attack=" in word}
     assert set(table) - {"metrics", "any"} <= (
-        attacks or {command.comparison(listed[0]).arms[-1].choices["attack"]}
+        attacks or {config.compose([f"experiment={name}"], hydra=True).hydra.runtime.choices.attack}
     )
     for key in set(table) - {"metrics"}:
         assert set(table[key]) <= arms

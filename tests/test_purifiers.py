@@ -148,12 +148,6 @@ def test_without_a_model_a_constant_image_stays(name: str, zoo: TinyZoo) -> None
     torch.testing.assert_close(purify(links, images), images, atol=1.01 / 255, rtol=0)
 
 
-@pytest.mark.parametrize("name", PURIFIERS)
-@pytest.mark.parametrize("zoo_name", ["mini", "full"])
-def test_the_config_fits_the_signature(name: str, zoo_name: str) -> None:
-    config.check(config.resolve(config.compose([f"purifier={name}", f"zoo={zoo_name}"])))
-
-
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -31,6 +32,7 @@ class Pair:
 class Alternating(WithSurrogates):
     """How many rounds, and how many steps each part of a round has."""
 
+    learns_set_A: ClassVar[bool] = True  # noqa: N815
     rounds: int
     clean_steps: int
     pgd_steps: int

@@ -1,6 +1,7 @@
 """FSMG, fully trained surrogate model guidance (Anti-DreamBooth, Van Le et al. 2023)."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from diffshortcut.attacks.denoising import conditional_loss, latent_of
 from diffshortcut.attacks.perturbation import FixedObjective
@@ -19,6 +20,7 @@ class FSMG(FixedObjective):
     other pictures. With a `target_picture` it is T-FSMG.
     """
 
+    learns_set_A: ClassVar[bool] = True  # noqa: N815
     surrogate: LatentDiffusion
     instance_prompt: str
     target_picture: Target | None = None

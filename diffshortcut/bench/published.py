@@ -2,8 +2,8 @@
 
 A function per method: the same attack object, scene, draws, steps and images as ours and float32,
 so that the images are equal but for rounding. Only what is on record about a release is wasted, and
-each docstring says what; numbers in brackets are the sections of the notes on the releases,
-ALGORITHMS.md, that it was written from. Where no waste is on record there is none here. This file
+each docstring says what (in brackets the section of the notes on the releases that it was written
+from; they are not in this repository). Where no waste is on record there is none here. This file
 was written before anything was optimized against it; it follows corrections of a method alone.
 """
 

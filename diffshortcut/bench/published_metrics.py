@@ -2,8 +2,8 @@
 
 The same metric objects and files as ours, so that the scores are equal but for rounding. Every
 metric reads every picture for itself and calls its models for one picture after the other. Numbers
-in brackets are the sections of the notes on the releases, ALGORITHMS.md. This file was written
-before anything was measured with it, and stays as it is.
+in brackets are the sections of the notes on the releases, which are not in this repository. This
+file was written before anything was measured with it, and stays as it is.
 """
 
 from collections.abc import Mapping, Sequence

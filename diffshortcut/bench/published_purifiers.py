@@ -1,9 +1,9 @@
 """The published loops of the purifiers, plainly: what `make bench-purifiers` measures ours beside.
 
 A function per method: the same purifier object, images and draws as ours and float32, so that the
-images are equal but for rounding. Only what is on record about a release is wasted; numbers in
-brackets are the sections of the notes on the releases, ALGORITHMS.md. Ours batched from the start;
-its kernels' layout (channels last) was chosen after this file was written, which stays as it is.
+images are equal but for rounding. Only what is on record about a release is wasted (in brackets the
+section of the notes on the releases, which are not in this repository). Ours batched from the
+start; kernels in channels-last order came after this file was written; it stays as it is.
 """
 
 import copy

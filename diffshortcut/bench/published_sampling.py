@@ -2,8 +2,8 @@
 
 diffusers' own StableDiffusionPipeline, of the same weights, solver, steps and latents as ours, so
 that the pictures are equal but for rounding. With guidance it passes both branches at once. The
-number in brackets is the section of the notes on the releases, ALGORITHMS.md. This file was written
-before anything was measured with it, and stays as it is.
+number in brackets is the section of the notes on the releases, which are not in this repository.
+This file was written before anything was measured with it, and stays as it is.
 """
 
 from collections.abc import Iterator

@@ -2,8 +2,8 @@
 
 The loop of diffusers' DreamBooth example, which the releases have copied, from what is known of it;
 own code, the same trainer object, pictures and draws as ours and float32, so that the weights are
-equal but for rounding. Numbers in brackets are the sections of the notes on the releases,
-ALGORITHMS.md, and of ANCHORS.md. It was written before anything was measured with it, and stays as
+equal but for rounding. Numbers in brackets are the sections of the notes on the releases, which
+are not in this repository. It was written before anything was measured with it, and stays as
 it is.
 
 Left out, in favor of the published loop: reading, resizing and tokenizing in a loader, gradient

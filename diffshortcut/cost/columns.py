@@ -45,7 +45,8 @@ class Told:
         """Why nothing is known, or what does not fit. UserError if it never will."""
         unknown = {f"{self.name}: {cost.reason}" for cost in self.costs if cost.reason}
         largest = max(self.costs, key=lambda cost: cost.peak, default=Cost())
-        precision, micro_batch = _options(self.tasks[0].config if self.tasks else {})
+        precision = _options(self.tasks[0].config if self.tasks else {})
+        micro_batch = _micro_batch(self.tasks[0]) if self.tasks else None
         try:
             said = advice(largest, memory, precision, micro_batch)
         except UserError as error:
@@ -77,8 +78,8 @@ def device_memory(device: str) -> int:
     return machine_memory() or sys.maxsize
 
 
-def _options(config: Mapping[str, Any]) -> tuple[Mapping[str, Any], tuple[str, Any] | None]:
-    """The first precision in a stage's config; key and value of its micro_batch, if any."""
+def _options(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The first precision in a stage's config."""
     from diffshortcut.config import leaves
 
     found: dict[str, Any] = {}
@@ -86,9 +87,19 @@ def _options(config: Mapping[str, Any]) -> tuple[Mapping[str, Any], tuple[str, A
         *above, name = where.split(".")
         if above and above[-1] == "precision":
             found.setdefault(name, value)
-    parts = [(part, node) for part, node in config.items() if isinstance(node, dict)]
-    for part, node in [*parts, ("prior", config)]:
-        if "micro_batch" in node:
-            name = "purifier.NAME" if part == "link" else part
-            return found, (f"{name}.micro_batch", node["micro_batch"])
-    return found, None
+    return found
+
+
+def _micro_batch(task: Task) -> tuple[str, Any] | None:
+    """What a command line calls the number of images held at once, and its value, if there is one.
+
+    Of several the one that stands least deep: the stage's own and not one of a link that an
+    adaptive attack looks through.
+    """
+    from diffshortcut.config import leaves
+
+    found = [at for at in leaves(task.config) if at[0].rpartition(".")[2] == "micro_batch"]
+    where, value = min(found, key=lambda at: at[0].count("."), default=("", None))
+    part, _, _ = where.partition(".")
+    called = {"link": f"purifier.{task.link}", "micro_batch": "prior.micro_batch"}.get(part, part)
+    return (called + where.removeprefix(part), value) if where else None

@@ -114,7 +114,7 @@ def _told(task: Task) -> dict[str, Any]:
 def _changed(old: Any, new: Any) -> Iterator[str]:
     before, after = dict(config.leaves(old)), dict(config.leaves(new))
     for name in sorted(before.keys() | after.keys()):
-        if name.rpartition(".")[2] in keys.NEUTRAL or before.get(name) == after.get(name):
+        if keys.is_neutral(name) or before.get(name) == after.get(name):
             continue
         yield f"{name}: {before.get(name, 'not there')} -> {after.get(name, 'not there')}"
 

@@ -41,7 +41,7 @@ class Described:
         if not self.config:
             return None
         made = leaves([self.attack(), self.defense(), self.measured()])
-        return keys.digest([at for at in made if at[0].rpartition(".")[2] not in keys.NEUTRAL])
+        return keys.digest([at for at in made if not keys.is_neutral(at[0])])
 
     def attack(self) -> Any:
         """The attack's node."""
@@ -154,7 +154,7 @@ def _distinct(
 def _differing(own: Mapping[str, Any], alike: Iterable[Mapping[str, Any]]) -> list[str]:
     everyone = list(alike)
     where = [key for key in own if any(other.get(key) != own[key] for other in everyone)]
-    where = [key for key in where if key.rpartition(".")[2] not in keys.NEUTRAL]
+    where = [key for key in where if not keys.is_neutral(key)]
     said = [f"{key.rpartition('.')[2]} {own[key]}" for key in sorted(where, key=_depth)]
     return list(dict.fromkeys(said))[:MOST]
 

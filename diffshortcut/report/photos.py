@@ -42,7 +42,7 @@ def measure(original: Path, made: Path) -> dict[str, Any]:
 def show(report: Mapping[str, Any], console: Console) -> None:
     """Print a line per photo, then what there is to know about all."""
     title = f"{report['made']} by {report['by']}, changes in 8-bit levels"
-    table = Table(title=title, title_justify="left")
+    table = Table(title=Text(title), title_justify="left")
     for number, name in enumerate(HEADER):
         table.add_column(name, justify="right" if 0 < number < len(HEADER) - 1 else "left")
     for photo in report["photos"]:

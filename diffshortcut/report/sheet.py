@@ -70,8 +70,8 @@ class Sheet:
 
     def rich(self) -> Table:
         """For a console; nothing is cut: names that begin alike must stay apart."""
-        table = Table(title=self.title, title_justify="left")
-        first, *others = self.header
+        table = Table(title=escape(self.title), title_justify="left")
+        first, *others = map(escape, self.header)
         longest = max((len(row[0]) for row in self.rows), default=0)
         table.add_column(first, overflow="fold", no_wrap=longest <= NAME)
         for name in others:

@@ -15,7 +15,8 @@ def run(*, config: dict[str, Any], inputs: Inputs, out: Path, draws: Draws) -> d
     sampler = build(config["sampler"], "sampler")
     model = sampler.model.with_weights(inputs.artifacts["model"])
     for index, images in enumerate(sampler(model, draws)):
-        names = [f"{index}-{sample:02d}.png" for sample in range(len(images))]
+        digits = max(2, len(str(len(images) - 1)))  # in the order of the draws, sorted as text
+        names = [f"{index}-{sample:0{digits}d}.png" for sample in range(len(images))]
         write_folder(out / "images", images, names)
     texts = {
         "prompts": list(sampler.prompts),

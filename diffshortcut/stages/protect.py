@@ -60,7 +60,7 @@ def run(*, config: dict[str, Any], inputs: Inputs, out: Path, draws: Draws) -> d
         facts["objective"] = own_objective(attack, scene, seen, draws, size_of_noise)
     facts["steps"] = scene.record.steps
     facts["no_slope"] = [scene.names[i] for i in scene.record.never_steep()]
-    facts["no_set_A"] = inputs.person.one_set
+    facts["no_set_A"] = getattr(attack, "learns_set_A", False) and inputs.person.one_set
     facts["flags"] = flags.of_attack(facts)
     (out / "facts.json").write_text(json.dumps(facts, allow_nan=False, indent=1) + "\n")
     return facts

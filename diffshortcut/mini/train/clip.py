@@ -51,7 +51,7 @@ def text_config(tokens: CLIPTokenizer) -> CLIPTextConfig:
 
 
 def build(tokens: CLIPTokenizer) -> CLIPModel:
-    """The untrained model, 2.6 M parameters."""
+    """The untrained model, 2.4 M parameters."""
     vision = CLIPVisionConfig(**VISION)
     config = CLIPConfig(
         text_config=text_config(tokens).to_dict(),
