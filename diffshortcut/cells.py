@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from diffshortcut import execute, keys, parallel
-from diffshortcut.data.people import SETS, Prompted
-from diffshortcut.data.person import Person
+from diffshortcut.data.people import Prompted
+from diffshortcut.data.person import SETS, Person
 from diffshortcut.disk import StoreError
 from diffshortcut.errors import UserError, listed
 from diffshortcut.progress import track

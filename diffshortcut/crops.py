@@ -11,8 +11,7 @@ from typing import Any
 
 from diffshortcut import cells
 from diffshortcut.cells import Task
-from diffshortcut.data.people import SETS
-from diffshortcut.data.person import Person
+from diffshortcut.data.person import SETS, Person
 from diffshortcut.errors import UserError
 from diffshortcut.store import Store
 

@@ -19,7 +19,7 @@ ATTACKS = [  # what stands beside a method's default is left to make test-long
 ]
 SHORT = [  # enough steps to be better than noise, few enough to try them all
     "scale.fixed_steps=20",
-    "scale.encoder_steps=20",
+    "scale.photoguard_encoder_steps=20",
     "scale.glaze_steps=60",
     "scale.caat_steps=20",
     "scale.pid_steps=20",

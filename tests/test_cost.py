@@ -74,7 +74,9 @@ def test_replayed_nets_cost_what_nets_cost(work, more, times):
     told, real = books(work, times=times).book, books(work, "cpu", times).book
     assert told.flops == real.flops + times * more > 0
     if work is recomputed and times > 1:
-        pytest.xfail("told 17 % too much: beside gradients, recomputed values are held too long")
+        # beside gradients, recomputed values are held too long: 17 % too much is told
+        assert real.most < told.most <= 1.2 * real.most
+        return
     one = 32 * 8 * 4  # bytes of an output, which may be held a moment longer or shorter
     assert told.most == pytest.approx(real.most, abs=one)
     assert told.peak["weights"] == real.peak["weights"] > 0

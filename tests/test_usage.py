@@ -23,7 +23,10 @@ def test_every_group_and_option_is_described_in_a_line():
 @pytest.mark.parametrize(
     ("word", "offered"),
     [
-        ("attack=aspl", ["attack=aspl", "attack=aspl/official", "attack=aspl/targeted"]),
+        (
+            "attack=aspl",
+            ["attack=aspl", "attack=aspl/official", "attack=aspl/strong", "attack=aspl/targeted"],
+        ),
         ("attack=aspl/o", ["attack=aspl/official"]),
         ("purifier=[jpeg,jp", []),  # a link stands once
         ("purifier=[sr,jp", ["purifier=[sr,jpeg"]),

@@ -6,6 +6,7 @@ from typing import Any
 
 from diffshortcut import keys
 from diffshortcut.cells import Task
+from diffshortcut.data.person import SETS
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,7 @@ def estimate(task: Task) -> Cost:
 
 def _inputs(task: Task) -> dict[str, Any]:
     """What of a task's inputs its cost depends on."""
-    sets = ("set_A", "set_B", "set_C")
-    counts = {name: len(getattr(task.person, name)) for name in sets} if task.person else {}
+    counts = {name: len(getattr(task.person, name)) for name in SETS} if task.person else {}
     photos = task.person.digest(["set_B"]) if _full_size(task) and task.person else ""
     sides = [t.config["resolution"] for t in task.ancestry() if "resolution" in t.config]
     of = {role: {k: t.config.get(k) for k in READ} for role, t in task.inputs.items()}

@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 
 from diffshortcut.data.people import (
-    SETS,
     SPLIT,
     candidates,
     check_split,
@@ -17,7 +16,7 @@ from diffshortcut.data.people import (
     read_sets,
     root_folder,
 )
-from diffshortcut.data.person import Person
+from diffshortcut.data.person import SETS, Person
 from diffshortcut.decode import SUFFIXES
 from diffshortcut.errors import UserError
 

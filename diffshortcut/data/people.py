@@ -9,12 +9,11 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
-from diffshortcut.data.person import Person
+from diffshortcut.data.person import SETS, Person
 from diffshortcut.decode import SUFFIXES
 from diffshortcut.errors import UserError, listed
 
 log = logging.getLogger(__name__)
-SETS = ("set_A", "set_B", "set_C")
 LEAST = 8  # pixels a side: filters reflect what lies beside a border
 SPLIT = (4, 4, 4)  # Anti-DreamBooth's pictures in each of them
 SERIES = {".png", ".webp", ".tif", ".tiff"}  # may hold more than one picture; a .jpg's are copies

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+SETS = ("set_A", "set_B", "set_C")  # as in Anti-DreamBooth
+
 
 @dataclass(frozen=True)
 class Person:
-    """Who is in the pictures; the sets are named as in Anti-DreamBooth."""
+    """Who is in the pictures, in three sets."""
 
     name: str
     set_A: tuple[Path, ...]  # noqa: N815  # clean, for surrogates

@@ -8,8 +8,7 @@ from typing import Any
 
 from PIL import Image
 
-from diffshortcut.data.people import SETS
-from diffshortcut.data.person import Person
+from diffshortcut.data.person import SETS, Person
 
 HEADER = ["who", *SETS, "shorter side", "too small", "no face"]
 HasFace = Callable[[Path], bool]

@@ -4,11 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from diffshortcut.config import build
+from diffshortcut.data.person import SETS
 from diffshortcut.images import center_square, read, write_folder
 from diffshortcut.seeding import Draws
 from diffshortcut.stages.inputs import Inputs
-
-SETS = ("set_A", "set_B", "set_C")
 
 
 def run(*, config: dict[str, Any], inputs: Inputs, out: Path, draws: Draws) -> dict[str, Any]:

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from PIL import Image
 
+from diffshortcut.data.person import SETS
 from diffshortcut.mini.train.corpus import shoot
 from diffshortcut.progress import track
 
 SHIPPED, DEVELOPMENT = range(16), range(100, 132)
-SETS = ("set_A", "set_B", "set_C")
 DATA = Path(__file__).parent.parent / "portraits_data"
 
 
