@@ -11,7 +11,13 @@ from diffshortcut import keys
 from diffshortcut.disk import read_object
 from diffshortcut.store import MARKER
 
-Like = tuple[str, str]  # a stage, and its config's digest or its method
+# a stage, and the digest of its config or of what in it decides the work; in plans its method
+Like = tuple[str, str]
+# besides what keys call neutral: values that change a result, but hardly how long it takes
+SAME_WORK = {"radius", "step", "learning_rate"} | {
+    *("prompt", "prompts", "instance_prompt", "class_prompt", "negative_prompt"),
+    *("suffix", "inference_suffix"),
+}
 
 
 @dataclass(frozen=True)
@@ -39,9 +45,12 @@ class Staged(Protocol):
 
 
 def expected(task: Staged, known: Mapping[Like, list[Took]]) -> Took | None:
-    """The median of what stages of the same config took, else of the same method."""
+    """The median of what stages of the same config took, else of those with as much to do.
+
+    A debug preset's few steps tell nothing of a full run's: that has then never run.
+    """
     same = known.get((task.stage, keys.digest(task.config)))
-    like = same or known.get((task.stage, keys.method(task.config)))
+    like = same or known.get((task.stage, work(task.config)))
     if not like:
         return None
     columns = ((took.seconds, took.memory, took.disk) for took in like)
@@ -50,12 +59,26 @@ def expected(task: Staged, known: Mapping[Like, list[Took]]) -> Took | None:
 
 
 def read(root: Path) -> dict[Like, list[Took]]:
-    """What every stage of a store took, by its config and by its method."""
+    """What every stage of a store took, by its config and by its work."""
     found: dict[Like, list[Took]] = defaultdict(list)
     for stage, told, took in _records(root):
         found[stage, keys.digest(told)].append(took)
-        found[stage, keys.method(told)].append(took)
+        found[stage, work(told)].append(took)
     return found
+
+
+def work(config: Mapping[str, Any]) -> str:
+    """A digest of what in a config decides how much there is to do: its methods, models, counts."""
+    return keys.digest(_counted(config))
+
+
+def _counted(node: Any, name: str = "") -> Any:
+    """Without the values that do not count; of prompts their number does."""
+    if isinstance(node, Mapping):
+        return {key: _counted(child, key) for key, child in node.items()}
+    if isinstance(node, list):
+        return [_counted(child, name) for child in node]
+    return None if name in keys.NEUTRAL | SAME_WORK else node
 
 
 def _records(root: Path) -> Iterator[tuple[str, dict[str, Any], Took]]:

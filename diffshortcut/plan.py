@@ -1,9 +1,10 @@
 """`python -m diffshortcut.plan attack=metacloak purifier=ours`: what would run, what is there.
 
 Takes the arguments of `diffshortcut.run`, of a sweep too, and runs nothing but `crop`. Time, memory
-and disk are what like stages of this store took: of the same config for other people, else of the
-method. A time with a ~ is of stages like which none has run: their FLOPs by how fast this machine
-multiplies matrices, right within a factor of a few.
+and disk are what like stages of this store took: of the same config for other people, else of one
+with as much to do (equal steps, images, rounds, models). A time with a ~ is of stages like which
+none has run: their FLOPs by how fast this machine multiplies matrices, right within a factor of a
+few.
 FLOPs and needed memory are counted without running anything (`cost`), which takes seconds to
 minutes: `--quick` leaves them out. `--verify` composes what the index says to be finished.
 """

@@ -13,6 +13,7 @@ from diffshortcut import cells, command, grid, keys, plan, weights
 from diffshortcut.cost import columns, pace
 from diffshortcut.cost.estimate import Cost
 from diffshortcut.errors import UserError
+from diffshortcut.launch import board
 from diffshortcut.store import MARKER, Store
 
 COMMAND = ["attack=random", "purifier=jpeg", "data.people=2"]
@@ -91,14 +92,33 @@ def test_other_people_of_the_same_arm_tell_how_long_it_takes(tmp_path: Path) -> 
     assert found.cells()[2:7] == ["1", "5", "8 min", "2.0 GB", "5 MB"]
 
 
-def test_the_same_config_counts_before_the_same_method(tmp_path: Path) -> None:
+def test_the_same_config_counts_before_one_with_as_much_to_do(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    short = [task for task in tasks("scale.dreambooth_steps=4") if task.stage == "personalize"]
+    other = [task for task in tasks("scale.dreambooth_learning_rate=1e-5", "prompts=legacy")]
+    [tried, *_] = [task for task in other if task.stage == "personalize"]
     long = [task for task in tasks() if task.stage == "personalize"]
-    record(store, short[0], 3.0, key="a")
+    record(store, tried, 3.0, key="a")
     assert line(plan.lines(long, store), "personalize", "DreamBooth").seconds == 6 * 3
     record(store, long[0], 90.0, key="b")
     assert line(plan.lines(long, store), "personalize", "DreamBooth").seconds == 6 * 90
+
+
+@pytest.mark.parametrize("few", ["scale.dreambooth_steps=4", "model=mini_b", "debug=tiny"])
+def test_what_had_less_to_do_tells_nothing(tmp_path: Path, few: str) -> None:
+    """A debug preset in the same store would make a long job look short, and nobody be asked."""
+    store = Store(tmp_path)
+    for place, task in enumerate(tasks(few)):
+        record(store, task, 3.0, key=str(place))
+    trained = line(plan.lines(tasks(), store), "personalize", "DreamBooth")
+    assert trained.expected == [None] * 6
+    shown = board.Board(tasks(), store)
+    [done, *others] = [t for t in shown.tasks if t.stage == "personalize"]
+    short = [task for task in tasks("debug=tiny") if task.stage == "personalize"]
+    both = board.Board([done, *others, *short], Store(tmp_path / "new"))
+    both.tell(done, "running")
+    both.tell(done, "done")
+    assert all(both._expected[task.key] is not None for task in others)
+    assert all(both._expected[task.key] is None for task in short)
 
 
 def test_broken_records_are_passed_over(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from diffshortcut import keys, plan
+from diffshortcut import keys, past, plan
 from diffshortcut.cells import STAGES, Task
 from diffshortcut.past import Staged
 from diffshortcut.progress import console
@@ -33,6 +33,7 @@ class Board:
         self.workers = 1
         self.states = {task.key: "waiting" for task in tasks}
         self._expected = plan.expected_seconds(tasks, store)
+        self._like = {task.key: (task.stage, past.work(task.config)) for task in tasks}
         self._begun: dict[str, float] = {}
         self._live: Live | None = None
 
@@ -65,12 +66,9 @@ class Board:
 
     def _learn(self, task: Task, took: float) -> None:
         """What no stage of this store told, the first like it does."""
-        for other in self.tasks:
-            like = other.stage == task.stage and keys.method(other.config) == keys.method(
-                task.config
-            )
-            if like and self._expected[other.key] is None:
-                self._expected[other.key] = took
+        for key, like in self._like.items():
+            if like == self._like[task.key] and self._expected[key] is None:
+                self._expected[key] = took
 
     def _count(self) -> str:
         ended = sum(state in ("done", "failed") for state in self.states.values())
