@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from diffshortcut import cells, config, run, weights
+from diffshortcut.cost import stages  # noqa: F401  imports the stages before they are stand-ins
 from diffshortcut.stages.inputs import Inputs
 
 WEIGHTS = ("mini_a", "codeformer", "upscaler", "clip", "quality", "recognizer_a", "recognizer_b",
