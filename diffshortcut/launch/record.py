@@ -47,18 +47,33 @@ class Record:
         return _read(self.folder / FAILURES) or {}
 
     def write(self, planned: Planned) -> None:
-        """Note what there is to do; failures of an earlier run are forgotten."""
+        """Note what there is to do, beside the jobs that are finished; failures are forgotten."""
         self.logs.mkdir(parents=True, exist_ok=True)
-        tasks = {task.key: task for _, task in _places(planned)}
+        jobs, places, tasks = self._finished(planned)
+        here = dict(_places(planned))
         _write(
             self.folder / GRID,
             {
-                "jobs": [list(job) for job in planned],
-                "places": {place: task.key for place, task in _places(planned)},
-                "tasks": {key: _told(task) for key, task in tasks.items()},
+                "jobs": [*jobs, *(list(job) for job in planned)],
+                "places": places | {place: task.key for place, task in here.items()},
+                "tasks": tasks | {task.key: _told(task) for task in here.values()},
             },
         )
         _write(self.folder / FAILURES, {})
+
+    def _finished(self, planned: Planned) -> tuple[list[Any], dict[str, str], dict[str, Any]]:
+        """Jobs, places and tasks that the command noted before and that are not to do now.
+
+        The same jobs have the same folder, so what is not planned is finished, not given up.
+        """
+        try:
+            jobs = [job for job in self.content["jobs"] if tuple(job) not in planned]
+            kept = set(map(tuple, jobs))
+            noted = self.content["places"].items()
+            places = {place: key for place, key in noted if _job(place) in kept}
+            return jobs, places, {key: self.content["tasks"][key] for key in places.values()}
+        except (KeyError, TypeError, AttributeError, ValueError):  # none, or of another version
+            return [], {}, {}
 
     def write_workers(self, count: int) -> None:
         """Note how many work at once."""
@@ -100,6 +115,10 @@ def _places(planned: Planned) -> Iterator[tuple[str, Task]]:
         for arm, person, cell in comparison:
             for name, task in cell.items():
                 yield json.dumps([*job, arm, person, name]), task
+
+
+def _job(place: str) -> tuple[str, ...]:
+    return tuple(json.loads(place)[:-3])
 
 
 def _told(task: Task) -> dict[str, Any]:
