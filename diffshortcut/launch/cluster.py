@@ -65,7 +65,11 @@ class Cluster:
         self._calls: dict[Any, _Call] = {}
         self.shapes = shapes(self._ray.nodes(), self.options, self.runtime["threads"])
         if not self.shapes:
-            raise UserError("hydra/launcher=graph: the cluster has no room for a single worker")
+            self._ray.shutdown()
+            raise UserError(
+                f"hydra/launcher=graph: no machine has the {self.runtime['threads']} cores of a"
+                " worker: lower runtime.threads, or say hydra.launcher.workers=1"
+            )
         for shape, light in self.shapes:
             self._start(shape, light)
         return self
@@ -152,6 +156,8 @@ def shapes(
 
 
 def _begin(options: Mapping[str, Any], threads: int) -> ModuleType:
+    if (wanted := options["workers"]) is not None and wanted < 0:
+        raise UserError(f"hydra.launcher.workers={wanted}: 0 (no Ray), a number of workers or null")
     os.environ.update(QUIET)
     if options["address"] is None:
         os.environ.update(LOCAL)  # read when Ray is imported
