@@ -201,6 +201,28 @@ def test_a_job_whose_files_are_missing_stops_no_other(world: World) -> None:
     assert made.failures == {} and ("score", "ann") in world.calls
 
 
+def test_a_job_with_a_bad_value_stops_no_other(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    """It is judged before the work of the others begins, and said once more at the end."""
+
+    def judge(node: Any, where: str) -> None:
+        if isinstance(node, dict) and node.get("radius") == -1:
+            raise UserError(f"{where}: radius must be at least 0")
+
+    monkeypatch.setattr(config, "check_values", judge)
+    [job] = jobs(world, ("random",))
+    bad = [*job, "attack.radius=-1"]
+    made = prepared([bad, job])
+    assert made.failures == {} and world.calls.count(("score", "ann")) == 1
+    made.finish()
+    assert "attack.radius=-1: attack: radius must be at least 0" in caplog.text
+    caplog.clear()
+    made.prepare([job], HERE)
+    made.finish()
+    assert "not done" not in caplog.text
+
+
 def test_a_job_whose_results_are_there_needs_no_stage(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -257,6 +279,31 @@ def test_a_changed_config_says_what_is_different(world: World, caplog: Any) -> N
     assert "last ran: source, weights or pictures of score" in caplog.text
 
 
+def test_what_is_finished_stays_in_the_record(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    """A resumed grid has less to do, but is about as much, and its finished jobs may change too."""
+    swept = jobs(world, ("random", "pid"))
+    world.failing = {("score", "bob")}
+    monkeypatch.setattr(run, "_grid", prepared(swept))
+    world.failing = set()
+    assert run.launch([*swept[0]]) != []  # known to have failed
+    monkeypatch.setattr(run, "_grid", prepared(swept[:1]))
+    assert run.launch(swept[0]) == []  # one job is finished, and then the grid is resumed
+    before = Record.of(swept, Store(world.root / "store")).content
+    prepared(swept)
+    after = Record.of(swept, Store(world.root / "store")).content
+    assert after["places"] == before["places"] and after["tasks"] == before["tasks"]
+    assert sorted(after["jobs"]) == sorted(before["jobs"]) and len(after["jobs"]) == 2
+    Image.new("RGB", (8, 8), "white").save(world.root / "people" / "ann" / "11.png")
+    caplog.clear()
+    prepared(swept)
+    assert "last ran: source, weights or pictures of score" in caplog.text
+    changed = Record.of(swept, Store(world.root / "store")).content
+    assert len(changed["places"]) == len(before["places"])
+    assert set(changed["tasks"]) == set(changed["places"].values())  # the old ones are forgotten
+
+
 def test_an_hour_of_work_is_asked_for_on_a_terminal(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -266,10 +313,17 @@ def test_an_hour_of_work_is_asked_for_on_a_terminal(
     monkeypatch.setattr("builtins.input", lambda said: "n")
     with pytest.raises(UserError, match="not begun"):
         prepared(swept, {"workers": 0, "confirm": True})
+    monkeypatch.setattr("builtins.input", _ended)
+    with pytest.raises(UserError, match="not begun"):
+        prepared(swept, {"workers": 0, "confirm": True})
     assert world.calls == []
     monkeypatch.setattr("builtins.input", lambda said: "y")
     prepared(swept, {"workers": 0, "confirm": True})
     assert world.calls
+
+
+def _ended(said: str) -> str:
+    raise EOFError  # ^D
 
 
 REAL = ["attack=none", "compare.arms=[]", "compare.clean=null", "metric=ims",
@@ -301,6 +355,18 @@ def test_without_ray_the_extra_is_named(world: World, monkeypatch: pytest.Monkey
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UserError, match=r"pip install 'diffshortcut\[grid\]'"):
         prepared(jobs(world, ("random",)), {**HERE, "workers": None, "address": None})
+
+
+def test_a_cluster_without_a_worker_says_what_to_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"workers": None, "light_gpu": 0, "address": None}
+    store = Store(tmp_path)
+    with pytest.raises(UserError, match="hydra.launcher.workers=-1: "):
+        cluster.Cluster(store, {"threads": 1}, {**options, "workers": -1}, tmp_path).__enter__()
+    monkeypatch.setattr(cluster, "_begin", lambda options, threads: Starved())  # of one core
+    with pytest.raises(UserError, match=r"the 2 cores .* runtime.threads, .*workers=1"):
+        cluster.Cluster(store, {"threads": 2}, options, tmp_path).__enter__()
 
 
 def test_all_jobs_share_one_store(world: World) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from diffshortcut import cells, command, index, parallel, plan, results, usage
+from diffshortcut import cells, command, execute, index, parallel, plan, results, usage
 from diffshortcut.cells import Failure, Task
 from diffshortcut.disk import check_writable
 from diffshortcut.errors import UserError
@@ -34,6 +34,8 @@ class Grid:
         self._planned: dict[tuple[str, ...], Comparison] = {}
         self._record: Record | None = None  # of the jobs that were last prepared
         self._failed: list[Failure] = []  # of these
+        self._refused: dict[tuple[str, ...], Exception] = {}  # of these, what cannot begin
+        self._judged: set[str] = set()  # keys of tasks whose values are sound
         self.failures: dict[str, Failure] = {}  # by stage key: not to be tried again by the jobs
 
     def comparison(self, overrides: Sequence[str]) -> Comparison:
@@ -54,16 +56,13 @@ class Grid:
         if parallel.launched():
             raise UserError("hydra/launcher=graph: without accelerate launch, as it starts workers")
         self._planned.clear()
+        self._refused.clear()
         self._record, self._failed = None, []
         for job in track([job for job in jobs if not index.find(job)], "composing"):
             try:
-                found = self._compose(job)
-                command.require_weights(found)
-                if _is_to_do(job, found) and command.lacking(found.tasks):
-                    continue
-            except (UserError, OSError, *usage.CONFIG_ERRORS):
-                continue  # the job itself will say it
-            self._planned[tuple(job)] = found
+                self._planned[tuple(job)] = self._judge(job)
+            except Exception as error:  # the job itself will say it, with a traceback if need be
+                self._refused[tuple(job)] = error
         if not self._planned:
             return
         store, runtime = self._runtime()
@@ -88,11 +87,28 @@ class Grid:
 
     def finish(self) -> None:
         """Say what could not be done, why, and where more is said."""
+        for job, error in self._refused.items():
+            reason = usage.line(error, job) or type(error).__name__
+            log.error("not done: %s: %s", " ".join(job), reason)
         for failure in self._failed:
             where = f" ({failure.log})" if failure.log else ""
             log.error("not done: %s: %s%s", failure.task.title, failure.reason, where)
         if self._failed and self._record:
             log.error("not done: %d stages of %s", len(self._failed), self._record.folder)
+
+    def _judge(self, job: Sequence[str]) -> Comparison:
+        """A job composed; an error if it cannot begin: now, as another job's work may take days."""
+        found = self._compose(job)
+        command.require_weights(found)
+        if not _is_to_do(job, found):
+            return found
+        if missing := command.lacking(found.tasks):
+            raise UserError(missing)
+        for task in found.tasks:
+            if task.key not in self._judged:
+                execute.load(task)
+                self._judged.add(task.key)
+        return found
 
     def _runtime(self) -> tuple[Store, dict[str, Any]]:
         """Of all jobs: UserError unless they agree."""
@@ -117,8 +133,17 @@ def _announce(todo: list[Task], store: Store, runtime: Mapping[str, Any], *, ask
     found = plan.roughly(plan.lines(todo, store), runtime)
     log.info(plan.summary(found))
     long = sum(line.seconds for line in found) > LONG
-    if long and ask and sys.stdin.isatty() and input("Begin? [y/N] ").lower() not in ("y", "yes"):
+    if long and ask and sys.stdin.isatty() and not _agreed():
         raise UserError("not begun: python -m diffshortcut.plan says what there is to do")
+
+
+def _agreed() -> bool:
+    """What whoever sits at the terminal says; ^D is a no."""
+    try:
+        return input("Begin? [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError:
+        print(file=sys.stderr)  # the question's line has not ended
+        return False
 
 
 def _run(

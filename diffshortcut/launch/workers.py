@@ -39,12 +39,10 @@ def run(
     board: Board,
     record: Record,
 ) -> list[Failure]:
-    """Do all tasks on Ray's workers; what could not be done is returned.
+    """Do all tasks, which have been judged, on Ray's workers; what could not be done is returned.
 
     UserError if Ray is not installed, if no worker starts, or with fail_fast for the first failure.
     """
-    for task in tasks:
-        execute.load(task)
     with Cluster(store, runtime, options, record.logs) as cluster:
         board.workers = len(cluster.shapes)
         record.write_workers(board.workers)
