@@ -403,3 +403,77 @@ def test_no_whole_photo_stands_beside_a_part_of_it():
     named = pictures._originals({**cfg, "crop": None})
     assert len(named) == 16  # all, whichever folder they are of
     assert pictures._originals({**cfg, "crop": {"_target_": "x"}}) == {}
+
+
+def test_attacks_at_several_purifiers_are_rows_of_their_own():
+    """The links of the one are the first of the other's; whose class it is nobody wants to read."""
+    restorer = {"_target_": "x.CodeFormer", "fidelity": 0.5}
+    targets = {"codeformer": {}, "codeformer_sr": {"sr": {"_target_": "x.Sr", "guidance": 9.0}}}
+    strong = {"codeformer": {**restorer, "fidelity": 0.1}}
+
+    def arm(name, target):
+        attack = {"_target_": "x.Adaptive", "target": target, "radius": 16}
+        config = {"attack": attack, "purifier": {}, "trainer": {}, "sampler": {}}
+        return Described(name, name, config, {"attack": "adaptive", "purifier": "none"})
+
+    arms = [arm(name, {"codeformer": restorer, **more}) for name, more in targets.items()]
+    assert [place.attack for place in places(arms).values()] == [
+        "adaptive, at codeformer",
+        "adaptive, at codeformer_sr",
+    ]
+    found = places([*arms, arm("strong", strong)])
+    assert [place.attack for place in found.values()] == [
+        "adaptive, at codeformer, fidelity 0.5",
+        "adaptive, at codeformer_sr, fidelity 0.5",
+        "adaptive, at codeformer, fidelity 0.1",
+    ]
+
+
+def described(name, attack, choices=None, **config):
+    given = {"attack": attack, "purifier": {}, "trainer": {}, "sampler": {}, **config}
+    return Described(name, name, given, {"attack": "aspl", **(choices or {})})
+
+
+def test_a_name_has_as_many_values_as_tell_it_from_all_others():
+    nodes = [{"a": a, "b": b, "c": c} for a in (0, 1) for b in (0, 1) for c in (0, 1)]
+    found = places([described(f"arm {n}", node) for n, node in enumerate(nodes)])
+    rows = [place.attack for place in found.values()]
+    assert len(set(rows)) == 8 and rows[0] == "aspl, a 0, b 0, c 0"
+    same = {"b": 1, "c": 1}
+    found = places([described(f"arm {n}", {"a": n, **same}) for n in (0, 1)])
+    assert [place.attack for place in found.values()] == ["aspl, a 0", "aspl, a 1"]
+
+
+def test_what_no_value_tells_apart_has_the_name_of_its_first_arm():
+    arms = [described(n, {"_target_": t}) for n, t in (("a", "x.One"), ("b", "x.Two"))]
+    arms.append(described("c", {"_target_": "x.Two"}, purifier={"jpeg": {"quality": 75}}))
+    found = [(place.attack, place.defense) for place in places(arms).values()]
+    assert found == [
+        ("aspl [a]", "none"),
+        ("aspl [b]", "none"),
+        ("aspl [b]", "none, quality 75"),
+    ]
+
+
+def test_defenses_that_differ_in_their_words_are_called_by_the_noise_token():
+    def arm(token):
+        sampler = {"negative_prompt": f"{token}, noisy, abstract, pattern, low quality"}
+        prompts = {"noise_token": token, "instance": "a photo"}
+        return described(token, {}, {"purifier": "ours"}, sampler=sampler, prompts=prompts)
+
+    found = places([arm("UNKNOWN degraded quality"), arm("XX noisy pattern")])
+    assert [place.defense for place in found.values()] == [
+        "ours, UNKNOWN degraded quality",
+        "ours, XX noisy pattern",
+    ]
+
+
+def test_a_long_value_is_cut_and_its_name_has_the_next_that_differs():
+    words = "a photo of a person, high quality, highres, sharp, of a camera"
+    arms = [described(n, {}, sampler={"prompts": [f"{words} {n}"], "w": n}) for n in "ab"]
+    found = [place.defense for place in places(arms).values()]
+    assert found == ["none, w a", "none, w b"]
+    arms = [described(n, {}, sampler={"prompts": [f"{n} {words}"]}) for n in "ab"]
+    found = [place.defense for place in places(arms).values()]
+    assert found[0].startswith("none, prompts a a photo of") and found[0].endswith(" ...")
+    assert all(len(name) < 60 for name in found)

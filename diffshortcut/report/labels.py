@@ -1,7 +1,8 @@
 """Where an arm stands in a matrix: its attack and its defense, named by what was chosen."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from textwrap import shorten
 from typing import Any
 
 from diffshortcut import keys
@@ -12,16 +13,23 @@ PROTECTED = "protected"  # what an undefended arm is called beside a command lin
 USUAL = {"dreambooth", "plain"}  # conf/config.yaml's trainer and sampler go without saying
 METHOD = ("purifier", "trainer", "sampler")
 SCORES = ("ims", "quality", "style")  # of the metrics: what others say stands under other names
-MOST = 2  # differing values that a name takes
+RADIUS, TARGET = "radius", "target"  # of an attack
+TOKEN = "noise_token"  # of the prompts
+MOST = 40  # letters of a value
+Values = Mapping[str, Any]  # by dotted name
 
 
 @dataclass(frozen=True)
 class Place:
-    """An arm's row and column; `radius` is its attack's, in 8-bit levels."""
+    """An arm's row and column; `radius` is its attack's, in 8-bit levels.
+
+    `curve` is what attacks that differ in nothing but the radius have in common.
+    """
 
     attack: str
     defense: str
     radius: float | None = None
+    curve: str = ""
 
 
 @dataclass(frozen=True)
@@ -72,55 +80,64 @@ def together(name: str, members: Sequence[Described]) -> Described:
 def places(arms: Sequence[Described]) -> dict[str, Place]:
     """The place of each arm by name, no two alike.
 
-    Options that are configured in several ways get what differs between them behind their names.
-    An arm without choices is taken at its word: attack+defense.
+    Attack and defense have a word each: the option that was chosen, else a part of the arm's own
+    name. Behind words that are alike of different configs stand the values that tell them apart.
+    Of BPDA at two purifiers, and of ours with two noise tokens,
+
+        adaptive/bpda, at codeformer        ours, UNKNOWN degraded quality
+        adaptive/bpda, at codeformer_sr     ours, XX noisy pattern
+
+    and of ASPL `aspl, radius 4` and `aspl, radius 11`; the radius comes last, so that attacks which
+    differ in nothing else have the same `curve`. Arms that differ in something else, such as their
+    crop, have their own names behind their defenses.
     """
-    words = _words(arms)
-    attacks = _distinct(arms, lambda arm: words[arm.name], Described.attack)
-    defenses = _distinct(_told_apart(arms), lambda arm: arm.name, Described.defense)
-    found = {
-        arm.name: Place(attack, defense, _radius(arm))
-        for arm, attack, defense in zip(arms, attacks, defenses, strict=True)
-    }
-    taken = [(place.attack, place.defense) for place in found.values()]
+    names = [arm.name for arm in arms]
+    attacks = [_values(arm.attack()) for arm in arms]
+    without = [{key: of[key] for key in of if key != RADIUS} for of in attacks]
+    curves = _told_apart(_attack_words(arms), without, names)
+    rows = _told_apart(curves, attacks, names)
+    defenses = [_token(arm) | _values(arm.defense()) for arm in arms]
+    columns = _told_apart(_defense_words(arms), defenses, names)
+    at = list(zip(rows, columns, strict=True))
     return {
-        name: place
-        if taken.count((place.attack, place.defense)) == 1
-        else replace(place, defense=f"{place.defense} [{name}]")
-        for name, place in found.items()
+        arm.name: Place(
+            attack=row,
+            defense=column if at.count((row, column)) == 1 else f"{column} [{arm.name}]",
+            radius=_radius(arm),
+            curve=curve,
+        )
+        for arm, curve, row, column in zip(arms, curves, rows, columns, strict=True)
     }
 
 
-def _words(arms: Sequence[Described]) -> dict[str, str]:
-    """The attack's name of each arm: what was chosen, else the first word of the arm's own name.
+def _attack_words(arms: Sequence[Described]) -> list[str]:
+    """What was chosen, else the first word of the arm's own name.
 
     An arm called `protected` is called as one that has the same attack.
     """
-    words: dict[str, str] = {}
-    alike: dict[str, str] = {}
-    for arm in arms:
-        word = arm.choices.get("attack") or arm.said.partition("+")[0]
-        words[arm.name] = CLEAN if word == NONE else word
+    words = [arm.choices.get("attack") or arm.said.partition("+")[0] for arm in arms]
+    words = [CLEAN if word == NONE else word for word in words]
+    known: dict[str, str] = {}
+    for arm, word in zip(arms, words, strict=True):
         if word != PROTECTED and arm.config:
-            alike.setdefault(keys.digest(arm.attack()), words[arm.name])
-    for arm in arms:
-        if words[arm.name] == PROTECTED and arm.config:
-            words[arm.name] = alike.get(keys.digest(arm.attack()), PROTECTED)
-    return words
+            known.setdefault(keys.digest(arm.attack()), word)
+    return [
+        known.get(keys.digest(arm.attack()), word) if word == PROTECTED and arm.config else word
+        for arm, word in zip(arms, words, strict=True)
+    ]
 
 
-def _told_apart(arms: Sequence[Described]) -> list[Described]:
-    """The arms under the names of their defenses: trainer and sampler only where they differ."""
+def _defense_words(arms: Sequence[Described]) -> list[str]:
+    """The purifier, and trainer and sampler if arms of that purifier differ in them."""
     victims: dict[str, set[tuple[str, ...]]] = {}
     for arm in arms:
         victims.setdefault(_purifier(arm), set()).add(_victim(arm))
-    named = []
+    words = []
     for arm in arms:
         purifier = _purifier(arm)
-        words = [purifier, *(_victim(arm) if len(victims[purifier]) > 1 else ())]
-        name = "+".join(word for word in words if word != NONE) or NONE
-        named.append(replace(arm, name=name))
-    return named
+        chosen = [purifier, *(_victim(arm) if len(victims[purifier]) > 1 else ())]
+        words.append("+".join(word for word in chosen if word != NONE) or NONE)
+    return words
 
 
 def _purifier(arm: Described) -> str:
@@ -134,35 +151,66 @@ def _victim(arm: Described) -> tuple[str, ...]:
     return tuple(option for option in chosen if option and option not in USUAL)
 
 
-def _distinct(
-    arms: Sequence[Described],
-    name: Callable[[Described], str],
-    node: Callable[[Described], Any],
-) -> list[str]:
-    """The names; alike ones of different nodes get the values that differ."""
-    nodes: dict[str, dict[str, dict[str, Any]]] = {}
-    for arm in arms:
-        nodes.setdefault(name(arm), {})[keys.digest(node(arm))] = dict(leaves(node(arm)))
-    found = []
-    for arm in arms:
-        alike = nodes[name(arm)]
-        own = alike[keys.digest(node(arm))]
-        found.append(", ".join([name(arm), *_differing(own, alike.values())]))
-    return found
+def _values(node: Any) -> Values:
+    """What a node computes with, by dotted name; a purifier that is aimed at by its links too."""
+    found = {key: of for key, of in leaves(node) if not keys.is_neutral(key)}
+    aimed = node.get(TARGET) if isinstance(node, Mapping) else None
+    return {TARGET: "_".join(aimed), **found} if isinstance(aimed, Mapping) else found
 
 
-def _differing(own: Mapping[str, Any], alike: Iterable[Mapping[str, Any]]) -> list[str]:
-    everyone = list(alike)
-    where = [key for key in own if any(other.get(key) != own[key] for other in everyone)]
-    where = [key for key in where if not keys.is_neutral(key)]
-    said = [f"{key.rpartition('.')[2]} {own[key]}" for key in sorted(where, key=_depth)]
-    return list(dict.fromkeys(said))[:MOST]
+def _token(arm: Described) -> Values:
+    """The noise token of the arm's prompts, if its defense has it in one of its texts."""
+    token = (arm.config.get("prompts") or {}).get("noise_token")
+    texts = [str(value) for _, value in leaves(arm.defense())]
+    return {TOKEN: token} if token and any(token in text for text in texts) else {}
 
 
-def _depth(key: str) -> tuple[int, str]:
-    return key.count("."), key
+def _told_apart(words: Sequence[str], sides: Sequence[Values], names: Sequence[str]) -> list[str]:
+    """The words; behind alike ones of different values as few of these as tell them apart.
+
+    Behind those that no value tells apart stands the name of the first arm that has it.
+    """
+    found = list(words)
+    for word in dict.fromkeys(words):
+        alike = [n for n, other in enumerate(words) if other == word]
+        said = _fewest([sides[n] for n in alike])
+        for n, of in zip(alike, said, strict=True):
+            found[n] = ", ".join([word, *of])
+    firsts: dict[str, dict[str, str]] = {}
+    for label, side, name in zip(found, sides, names, strict=True):
+        firsts.setdefault(label, {}).setdefault(keys.digest(side), name)
+    return [
+        label if len(firsts[label]) == 1 else f"{label} [{firsts[label][keys.digest(side)]}]"
+        for label, side in zip(found, sides, strict=True)
+    ]
+
+
+def _fewest(sides: Sequence[Values]) -> list[tuple[str, ...]]:
+    """Of each side what it says under keys that part them, the least deep first."""
+    said: list[tuple[str, ...]] = [()] * len(sides)
+    for key in sorted({key for side in sides for key in side}, key=_depth):
+        more = [
+            (*of, _said(key, side[key])) if key in side else of
+            for of, side in zip(said, sides, strict=True)
+        ]
+        if not key.endswith("_target_") and len(set(more)) > len(set(said)):
+            said = more
+    return said
+
+
+def _said(key: str, value: Any) -> str:
+    """A value under the last word of its name, in letters that a table has room for."""
+    text = shorten(str(value), MOST, placeholder=" ...") if isinstance(value, str) else str(value)
+    if key == TOKEN:
+        return text
+    word = next(part for part in reversed(key.split(".")) if not part.isdigit())
+    return f"{'at' if key == TARGET else word} {text}"
+
+
+def _depth(key: str) -> tuple[bool, int, str]:
+    return key not in (TARGET, TOKEN), key.count("."), key
 
 
 def _radius(arm: Described) -> float | None:
-    found = (arm.attack() or {}).get("radius")
+    found = (arm.attack() or {}).get(RADIUS)
     return float(found) if isinstance(found, int | float) else None

@@ -1,6 +1,5 @@
 """The attack x defense matrix of a metric, what its cells hold, and the series behind figures."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -171,9 +170,8 @@ def curves(results: Results, means: Means, metric: str) -> dict[str, Lines]:
     found: dict[str, Lines] = {}
     for entry in results.entries:
         people, radius = means.get((entry.name, metric)), entry.place.radius
-        attack = re.sub(r", radius [^,]+", "", entry.place.attack)
         if people and radius is not None and entry.place.attack != CLEAN:
-            lines = found.setdefault(attack, {})
+            lines = found.setdefault(entry.place.curve, {})
             point = Point(radius, _mean(tuple(people.values())))
             lines.setdefault(entry.place.defense, []).append(point)
     several = {
