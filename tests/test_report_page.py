@@ -5,13 +5,17 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
+import matplotlib
 import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Text
 from result_folders import Arm, Folder
 
 from diffshortcut.comparison import people_means
 from diffshortcut.errors import UserError
-from diffshortcut.report import loaded, matrix, pictures
+from diffshortcut.report import figures, loaded, matrix, pictures, plots
 from diffshortcut.report.__main__ import write
 from diffshortcut.report.labels import Described, places
 
@@ -477,3 +481,38 @@ def test_a_long_value_is_cut_and_its_name_has_the_next_that_differs():
     found = [place.defense for place in places(arms).values()]
     assert found[0].startswith("none, prompts a a photo of") and found[0].endswith(" ...")
     assert all(len(name) < 60 for name in found)
+
+
+@pytest.mark.filterwarnings("error::UserWarning")  # matplotlib's, of a figure without room
+def test_long_names_are_whole_in_figures(tmp_path):
+    """Every name lies within its figure, though a defense is called by a sentence."""
+    words = "a picture without noise, patterns, stripes and all else that {} makes, in any light"
+    arms = [Arm("none"), Arm("aspl")]
+    for name in ("JPEG", "Gaussian blur", "nobody"):
+        said = {"purifier": {"ours": {"prompt": words.format(name)}}}
+        arms.append(Arm("aspl", "ours", called=words.format(name), more=said))
+    results = loaded.load([Folder(tmp_path, "table", arms).write()])
+    results.entries[2:] = [
+        replace(e, place=replace(e.place, defense=e.name)) for e in results.entries[2:]
+    ]
+    means = people_means(results.rows)
+    [ims, *_] = matrix.matrices(results, means)
+    [cost] = plots.over_cost(results, means)
+    lines = {
+        e.place.defense: [matrix.Point(x, matrix._mean((0.1, 0.2))) for x in (4, 11)]
+        for e in results.entries
+    }
+    drawings = [(figures.heatmap(ims), figures.heatmap_size(ims)), (cost.draw, cost.size)]
+    drawings.append((figures.curve("aspl", "ims", "higher", lines), figures.SIZE))
+    for draw, size in drawings:
+        figure = Figure(figsize=size, layout="constrained")
+        with matplotlib.rc_context(figures.STYLE):
+            draw(figure)
+            figure.draw_without_rendering()
+            texts = [t for t in figure.findobj(Text) if "picture without" in t.get_text()]
+            texts = [text for text in texts if text.get_visible()]  # ticks have one on each side
+            assert len(texts) == 3
+            for text in texts:
+                box = text.get_window_extent()
+                assert box.x0 >= 0 and box.y0 >= 0, text
+                assert box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1, text

@@ -14,8 +14,6 @@ from diffshortcut.errors import UserError, told
 from diffshortcut.report import figures, loaded, page, paper, pictures, plots
 from diffshortcut.report.matrix import Matrix, matrices
 
-CELL = (0.75, 0.42)  # inches of a heat-map's cell
-
 
 def main() -> None:
     """Read the folders and write the report."""
@@ -87,7 +85,7 @@ def _clear(folder: Path, kinds: Sequence[str]) -> None:
 
 def _save(found: Sequence[Matrix], drawn: Sequence[plots.Figure], folder: Path) -> int:
     for matrix in found:
-        size = (2 + CELL[0] * len(matrix.defenses), 1.4 + CELL[1] * len(matrix.attacks))
+        size = figures.heatmap_size(matrix)
         figures.save(figures.heatmap(matrix), f"matrix-{matrix.metric}", folder, size)
     for figure in drawn:
         figures.save(figure.draw, figure.name, folder, figure.size)

@@ -4,9 +4,11 @@ Colors are Okabe and Ito's, which the color-blind can tell apart; lines differ b
 """
 
 import io
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 from diffshortcut.report.labels import NONE
@@ -20,6 +22,10 @@ INK, SOFT = "#1b1f23", "#9aa3ab"
 SIZE = (4.2, 3.1)  # inches
 DOT, LETTER = 4, 9  # points: half a mark, a name's letters
 SHORTEST = 1e-3  # seconds that a logarithmic axis shows
+WIDE, LINES = 26, 3  # letters of a line of a name, and how many lines it has at most
+TILE = (0.75, 0.42)  # inches of a heat-map's cell
+INCHES = 0.085  # of a letter of STYLE's size
+SLANT = 35  # degrees of the names below a heat-map
 STYLE: Any = {
     "font.family": "sans-serif",
     "font.size": 11,
@@ -58,12 +64,12 @@ def curve(attack: str, metric: str, better: str | None, lines: Lines) -> Draw:
         for turn, (name, points) in enumerate(lines.items()):
             color, marker = COLORS[turn % len(COLORS)], MARKERS[turn % len(MARKERS)]
             xs, ys = [p.x for p in points], [p.estimate.value for p in points]
-            label = "undefended" if name == NONE else name
+            label = "undefended" if name == NONE else folded(name)
             axes.plot(xs, ys, label=label, color=color, marker=marker, linewidth=1.6)
             _bars(axes, points, color)
         axes.set(title=attack, xlabel="radius, 8-bit levels", ylabel=titled(metric, better))
         axes.set_xticks(sorted({p.x for points in lines.values() for p in points}))
-        figure.legend(loc="outside lower center", ncols=3)
+        figure.legend(loc="outside lower center", ncols=_columns(lines, SIZE[0]))
 
     return draw
 
@@ -104,7 +110,7 @@ def bars(axis: str, arms: Mapping[str, Mapping[str, Estimate]]) -> Draw:
                 if estimate.low is not None:
                     axes.plot((estimate.low, estimate.high), (at, at), color=INK, linewidth=1)
         axes.axvline(0, color=SOFT, linewidth=0.8)
-        axes.set_yticks(range(len(arms)), list(arms))
+        axes.set_yticks(range(len(arms)), map(folded, arms))
         axes.invert_yaxis()
         axes.set_xlabel(axis)
         figure.legend(loc="outside lower center", ncols=2)
@@ -125,13 +131,43 @@ def heatmap(matrix: Matrix) -> Draw:
             weight = "bold" if cell.rank == 1 else "normal"
             text = number(cell.value, 2) + "*" * cell.star
             axes.text(x, y, text, ha="center", va="center", weight=weight, fontsize=9)
-        axes.set_xticks(range(len(matrix.defenses)), matrix.defenses, rotation=35, ha="right")
-        axes.set_yticks(range(len(matrix.attacks)), matrix.attacks)
+        defenses, attacks = map(folded, matrix.defenses), map(folded, matrix.attacks)
+        slanted: Any = {"rotation": SLANT, "ha": "right", "rotation_mode": "anchor"}
+        axes.set_xticks(range(len(matrix.defenses)), defenses, **slanted)
+        axes.set_yticks(range(len(matrix.attacks)), attacks)
         axes.set_title(titled(matrix.metric, matrix.better))
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
 
     return draw
+
+
+def folded(name: str) -> str:
+    """The name in lines that a figure has room for; what is longer than these is cut."""
+    return fill(name, WIDE, max_lines=LINES, placeholder=" ...")
+
+
+def heatmap_size(matrix: Matrix) -> tuple[float, float]:
+    """Inches that a heat-map needs: its cells, and its names around them."""
+    beside = max(_extent(name)[0] for name in matrix.attacks)
+    names = [_extent(name) for name in matrix.defenses]
+    slant = math.radians(SLANT)
+    below = max(w * math.sin(slant) + h * math.cos(slant) for w, h in names)
+    first = names[0][0] * math.cos(slant) - TILE[0] / 2  # sticks out to the left
+    width = max(beside, first) + TILE[0] * len(matrix.defenses)
+    return width + 0.5, below + TILE[1] * len(matrix.attacks) + 0.6
+
+
+def _extent(name: str) -> tuple[float, float]:
+    """Width and height of a folded name, in inches."""
+    lines = folded(name).split("\n")
+    return INCHES * max(map(len, lines)), 2 * INCHES * len(lines)
+
+
+def _columns(names: Iterable[str], width: float) -> int:
+    """How many names of a legend stand side by side, beside their marks."""
+    widest = max(_extent(name)[0] for name in names) + 0.5
+    return max(1, min(3, int(width / widest)))
 
 
 def save(
@@ -194,15 +230,17 @@ def _label(figure: Any, axes: Any, points: Sequence[Point]) -> None:
     at = axes.transData.transform([(max(p.x, SHORTEST), p.estimate.value or 0.0) for p in points])
     dots = [(x - DOT, y - DOT, x + DOT, y + DOT) for x, y in at * (72 / figure.dpi)]
     left = axes.bbox.x0 * 72 / figure.dpi
-    taken = [*dots, (-1e9, -1e9, left, 1e9)]  # nothing left of the axes
+    right = figure.bbox.x1 * 72 / figure.dpi
+    taken = [*dots, (-1e9, -1e9, left, 1e9), (right, -1e9, 1e9, 1e9)]  # nothing beside the axes
     for point, dot in sorted(zip(points, dots, strict=True), key=lambda pair: pair[1][1]):
         center = ((dot[0] + dot[2]) / 2, (dot[1] + dot[3]) / 2)
-        place = min(_free(center, point.label, taken), key=lambda box: _far(box, center))
+        name = folded(point.label)
+        place = min(_free(center, name, taken), key=lambda box: _far(box, center))
         taken.append(place)
         offset = (place[0] - center[0], place[1] - center[1])
         bent = {"arrowstyle": "-", "color": SOFT, "linewidth": 0.6, "shrinkB": 3}
         axes.annotate(
-            point.label,
+            name,
             (max(point.x, SHORTEST), point.estimate.value),
             offset,
             textcoords="offset points",
@@ -216,7 +254,8 @@ Box = tuple[float, float, float, float]  # left, bottom, right, top, in points
 
 def _free(center: tuple[float, float], text: str, taken: Sequence[Box]) -> list[Box]:
     """Places for a text around a point that touch nothing; the first one if there is none."""
-    width, height = len(text) * LETTER * 0.6, LETTER * 1.15
+    lines = text.split("\n")
+    width, height = max(map(len, lines)) * LETTER * 0.6, len(lines) * LETTER * 1.25
     around = [
         (center[0] + x, center[1] + y - height / 2)
         for y in range(-60, 61, 6)

@@ -16,7 +16,7 @@ SCORES = ("ims", "quality", "style")  # of the metrics: what others say stands u
 RADIUS, TARGET = "radius", "target"  # of an attack
 TOKEN = "noise_token"  # of the prompts
 MOST = 40  # letters of a value
-Values = Mapping[str, Any]  # by dotted name
+Values = dict[str, Any]  # by dotted name
 
 
 @dataclass(frozen=True)
