@@ -28,8 +28,9 @@ UNIT = ("person", "training_seed", "metric", "prompt", "sample")
 class Part:
     """The rows of one result; `content` says of each arm, where it is known, what the rows are of.
 
-    Arms of two parts are the same only if their name and content are equal and no row of one
-    contradicts a row of the other; of costs, which differ wherever it runs, the first are kept.
+    Arms of two parts are the same if their content is equal and no row of one contradicts a row of
+    the other; of costs, which differ wherever it runs, the first are kept. What is not known of is
+    taken at its name.
     """
 
     name: str
@@ -88,29 +89,51 @@ def _row(line: str, where: str) -> dict[str, Any]:
 def join(parts: Iterable[Part]) -> tuple[list[dict[str, Any]], dict[tuple[str, str], str]]:
     """The rows of all parts, each once, and the name that each (part, arm) has among them.
 
-    Equal arms become one, with the people of both. Arms that differ and are called alike get the
-    name of their part behind their own. UserError if rows say of a metric that higher is better and
-    that lower is.
+    Equal arms become one, with the people of all and the name of the first. Arms that differ and
+    are called alike get the name of their part behind their own. UserError if rows say of a metric
+    that higher is better and that lower is.
     """
-    kinds: dict[str, list[_Kind]] = {}
+    kinds: list[_Kind] = []
     for part in parts:
-        for arm, rows in _by_arm(part.rows).items():
-            content = part.content.get(arm)
-            alike = kinds.setdefault(arm, [])
-            kind = next((k for k in alike if k.content == content and k.takes(rows)), None)
-            if kind is None:
-                alike.append(kind := _Kind(content))
+        arms = _by_arm(part.rows)
+        taken: list[_Kind] = []  # arms of one part are never joined: it tells them apart itself
+        for arm, rows in arms.items():
+            kind = _equal(kinds, part, arm, arms)
+            if kind is None or kind in taken:
+                kinds.append(kind := _Kind(part.content.get(arm)))
+            taken.append(kind)
             kind.rows |= {unit: row for unit, row in rows.items() if unit not in kind.rows}
-            kind.parts.append(part.name)
+            kind.arms.append((part.name, arm))
     joined: list[dict[str, Any]] = []
     names: dict[tuple[str, str], str] = {}
-    for arm, alike in kinds.items():
+    for arm, alike in _by_first_name(kinds).items():
         for kind in alike:
-            name = arm if len(alike) == 1 else f"{arm} ({kind.parts[0]})"
-            names |= {(part, arm): name for part in kind.parts}
+            name = arm if len(alike) == 1 else f"{arm} ({kind.arms[0][0]})"
+            names |= dict.fromkeys(kind.arms, name)
             joined += [{**row, "arm": name} for row in kind.rows.values()]
     _check_directions(joined)
     return joined, names
+
+
+def _equal(
+    kinds: Sequence["_Kind"], part: Part, arm: str, arms: Mapping[str, Mapping[tuple, Row]]
+) -> "_Kind | None":
+    """The kind that one of a part's arms is of: one of its name, else, if its content is known,
+    one whose names the part has no arm of."""
+    content = part.content.get(arm)
+    named = [kind for kind in kinds if arm in kind.names]
+    strangers = [kind for kind in kinds if not kind.names & arms.keys()]
+    for kind in [*named, *(strangers if content is not None else ())]:
+        if kind.content == content and kind.takes(arms[arm]):
+            return kind
+    return None
+
+
+def _by_first_name(kinds: Iterable["_Kind"]) -> dict[str, list["_Kind"]]:
+    found: dict[str, list[_Kind]] = {}
+    for kind in kinds:
+        found.setdefault(kind.arms[0][1], []).append(kind)
+    return found
 
 
 def _check_directions(rows: Iterable[Row]) -> None:
@@ -121,13 +144,17 @@ def _check_directions(rows: Iterable[Row]) -> None:
             raise UserError(f"{row['metric']}: some rows say that higher is better, others lower")
 
 
-@dataclass
+@dataclass(eq=False)
 class _Kind:
-    """One of the arms of a name: its rows by unit, and the parts that have it."""
+    """Arms that are one: their rows by unit, and which they are, as (part, arm)."""
 
     content: Hashable
     rows: dict[tuple, Row] = field(default_factory=dict)
-    parts: list[str] = field(default_factory=list)
+    arms: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def names(self) -> set[str]:
+        return {arm for _, arm in self.arms}
 
     def takes(self, rows: Mapping[tuple, Row]) -> bool:
         shared = [unit for unit in self.rows if unit in rows]

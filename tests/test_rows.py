@@ -231,3 +231,47 @@ def test_equal_names_of_other_arms_are_not_pooled(tmp_path, monkeypatch, capsys)
         means = capsys.readouterr().out.split("\n\n")[0]
         assert "protected (aspl),2," in means and "protected (advdm),2," in means
         (tmp_path / "advdm" / "record.json").unlink(missing_ok=True)
+
+
+def test_equal_arms_of_other_names_are_one_under_the_first_name():
+    """Also the third time, and however another arm is called in between."""
+    of = {"nothing": "aspl", "sr": "aspl sr"}
+    one = Part("one", [row("nothing", "p", 1.0), row("sr", "p", 2.0)], of)
+    two = Part("two", [row("perturbed", "r", 3.0)], {"perturbed": "aspl"})
+    three = Part("three", [row("perturbed", "s", 4.0)], {"perturbed": "aspl"})
+    rows, names = join([one, two, three])
+    assert names["two", "perturbed"] == names["three", "perturbed"] == "nothing"
+    assert [(r["arm"], r["person"]) for r in rows] == [
+        ("nothing", "p"),
+        ("nothing", "r"),
+        ("nothing", "s"),
+        ("sr", "p"),
+    ]
+    swapped = Part("four", [row("sr", "p", 5.0)], {"sr": "aspl"})
+    assert join([one, swapped])[1]["four", "sr"] == "sr (four)"  # another value of that person
+
+
+def test_arms_of_one_part_and_arms_that_nobody_knows_are_not_joined_by_content():
+    twice = {"a": "aspl", "b": "aspl"}  # such as two seeds
+    one = Part("one", [row("a", "p", 1.0), row("b", "q", 1.0)], twice)
+    two = Part("two", [row("b", "r", 1.0), row("a", "s", 1.0)], twice)
+    assert join([one, two])[1] == {
+        ("one", "a"): "a",
+        ("one", "b"): "b",
+        ("two", "b"): "b",
+        ("two", "a"): "a",
+    }
+    other = Part("three", [row("c", "r", 1.0), row("a", "s", 1.0)], {"c": "aspl", "a": "aspl"})
+    assert join([one, other])[1]["three", "a"] == "a"
+    unknown = [Part("x", [row("a", "p", 1.0)]), Part("y", [row("b", "q", 1.0)])]
+    assert set(join(unknown)[1].values()) == {"a", "b"}
+
+
+def test_an_arm_may_be_asked_for_by_either_of_its_names(tmp_path, monkeypatch, capsys):
+    Folder(tmp_path, "one", [Arm("none"), Arm("aspl", called="nothing")]).write()
+    Folder(tmp_path, "two", [Arm("aspl", called="perturbed"), Arm("aspl", "jpeg")]).write()
+    places = [str(tmp_path / name) for name in ("one", "two")]
+    monkeypatch.setattr(sys, "argv", ["statistics", *places, "--against", "perturbed"])
+    main()
+    said = capsys.readouterr().out
+    assert "aspl+jpeg - nothing" in said and "perturbed" not in said

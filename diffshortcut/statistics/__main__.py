@@ -8,8 +8,9 @@ python -m diffshortcut.statistics A --claim aspl+ours --metric q     better than
 import argparse
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from diffshortcut.comparison import (
     PRIMARY,
@@ -49,8 +50,9 @@ def main() -> None:
     asked = _parser().parse_args()
     with told():
         places = [Path(place) for place in asked.files]
-        rows, _ = join(_part(*each) for each in zip(named(places), places, strict=True))
-        sheets = list(tables(rows, asked.metric, asked.against, asked.claim, asked.family))
+        rows, names = join(_part(*each) for each in zip(named(places), places, strict=True))
+        against, *claims = _joined_names(names, [asked.against, *asked.claim])
+        sheets = list(tables(rows, asked.metric, against, claims, asked.family))
     _print([sheet for sheet in sheets if sheet.rows], asked.format, asked.family)
 
 
@@ -74,6 +76,13 @@ def _part(title: str, place: Path) -> Part:
     """A folder's arms are what its record says; those of a file are taken at their word."""
     rows = read(place)
     return as_part(title, rows, described(place).values()) if place.is_dir() else Part(title, rows)
+
+
+def _joined_names(names: Mapping[tuple[str, str], str], asked: Sequence[Any]) -> list[Any]:
+    """What arms of one place are called here, where an equal arm's name came first."""
+    joined = set(names.values())
+    own = {arm: name for (_, arm), name in names.items()}
+    return [name if name in joined else own.get(name, name) for name in asked]
 
 
 def tables(
