@@ -164,11 +164,7 @@ def test_a_sweeps_claims_are_one_family_though_some_of_its_jobs_lack(tmp_path):
         claim = {"metric": "ims", "arm": f"{attack}+ours", "rivals": [attack]}
         arms = [Arm("none"), Arm(attack), Arm(attack, "ours")]
         made = Folder(tmp_path, name, arms, PEOPLE, [claim], family=family).write()
-        record = json.loads((made / "record.json").read_text())
-        for choices in record["choices"].values():
-            choices["experiment"] = experiment
-        (made / "record.json").write_text(json.dumps(record))
-        return made
+        return of_experiment(made, experiment)
 
     one, two = (folder(a, "table1", a, family=14) for a in ("aspl", "advdm"))
     other = folder("other", "table4", "aspl")
@@ -516,3 +512,72 @@ def test_long_names_are_whole_in_figures(tmp_path):
                 box = text.get_window_extent()
                 assert box.x0 >= 0 and box.y0 >= 0, text
                 assert box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1, text
+
+
+def test_a_folder_that_is_named_twice_counts_once(tmp_path):
+    folder = claimed(tmp_path, "one", "aspl")
+    once, twice = (loaded.load([folder] * times) for times in (1, 2))
+    assert (twice.family, stars(twice)) == (once.family, stars(once)) == (2, stars(once))
+    (tmp_path / "link").symlink_to(folder)
+    assert loaded.load([folder, tmp_path / "link"]).family == 2
+    assert [e.folders for e in twice.entries] == [e.folders for e in once.entries]
+
+
+def of_experiment(folder, name):
+    """The same folder, made by an experiment."""
+    record = json.loads((folder / "record.json").read_text())
+    for choices in record["choices"].values():
+        choices["experiment"] = name
+    (folder / "record.json").write_text(json.dumps(record))
+    return folder
+
+
+def test_a_claim_that_is_made_again_of_fewer_people_counts_once(tmp_path):
+    """Its tests are all corrected over the two of the experiment."""
+    full = of_experiment(claimed(tmp_path, "full", "aspl"), "table4")
+    some = of_experiment(claimed(tmp_path, "some", "aspl", PEOPLE[:6]), "table4")
+    results = loaded.load([some, full])
+    found = {t: [v["adjusted"] for v in of] for t, of in results.verdicts.items()}
+    assert results.family == 2
+    assert found == {"full": [2 * 0.5**8] * 2, "some": [0.5**6] * 2}  # the larger p comes last
+    assert loaded.load([full, of_experiment(some, "table5")]).family == 4
+
+
+def test_another_seed_makes_other_claims_and_one_that_was_not_measured_counts_once(tmp_path):
+    own = {"metric": "ims", "arm": "aspl+ours", "rivals": ["aspl"]}
+    absent = {"metric": "style", "arm": "aspl+ours", "rivals": ["aspl"]}
+
+    def folder(name, people, seed):
+        more = {"seed": seed, "compare": {"claims": [own, absent]}}
+        arms = [Arm(*of, more=more) for of in (("none",), ("aspl",), ("aspl", "ours"))]
+        made = Folder(tmp_path, name, arms, PEOPLE[:people], [own, absent]).write()
+        return of_experiment(made, "table4")
+
+    full, some, other = folder("full", 8, 0), folder("some", 2, 0), folder("other", 8, 1)
+    assert loaded.load([full, some]).family == 2
+    assert loaded.load([full, other]).family == 4
+
+
+def test_families_that_no_experiment_joins_are_added(tmp_path):
+    claim = {"metric": "ims", "arm": "aspl+ours", "rivals": ["aspl"]}
+    arms = [Arm("none"), Arm("aspl"), Arm("aspl", "ours")]
+    folders = [
+        Folder(tmp_path, name, arms, PEOPLE, [claim], family=family).write()
+        for name, family in (("one", 5), ("two", 14))
+    ]
+    assert loaded.load(folders).family == 19
+
+
+def test_equal_arms_of_other_names_are_one_rival(tmp_path):
+    """What table5 calls perturbed is what table4 calls nothing; the page says so."""
+    jpeg = Arm("aspl", "jpeg")
+    one = Folder(tmp_path, "one", [Arm("none"), Arm("aspl", called="nothing"), jpeg]).write()
+    again = [Arm("aspl", "ours"), Arm("aspl", "jpeg", called="a blur")]
+    again.append(Arm("aspl", called="perturbed"))
+    two = Folder(tmp_path, "two", again).write()
+    results = loaded.load([one, two])
+    assert [e.name for e in results.entries] == ["clean", "nothing", "aspl+jpeg", "aspl+ours"]
+    said = "Equal arms have one name here: perturbed of two is nothing, a blur of two is aspl+jpeg."
+    assert said in results.remarks
+    [ims, *_] = matrix.matrices(results, people_means(results.rows))
+    assert {d: c.rank for (_, d), c in ims.cells.items()} == {"none": 0, "jpeg": 2, "ours": 1}

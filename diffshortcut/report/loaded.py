@@ -1,11 +1,11 @@
 """Results of runs, read from their folders and joined for a report. No torch."""
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from diffshortcut import keys
 from diffshortcut.comparison import STAR, Row
 from diffshortcut.disk import read_object
 from diffshortcut.errors import UserError
@@ -16,6 +16,7 @@ from diffshortcut.statistics import MIN_PEOPLE, holm
 
 RECORD, COMPARISON = "record.json", "comparison.json"
 Stages = Mapping[str, Mapping[str, Any]]  # name of the stage -> its provenance
+Key = tuple[str, ...]  # of a claim
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,11 @@ class Results:
 
 
 def load(folders: Sequence[Path]) -> Results:
-    """Read and join; UserError for a folder that holds no rows, or a record of another form."""
+    """Read and join; UserError for a folder that holds no rows, or a record of another form.
+
+    A folder that is named twice counts once.
+    """
+    folders = list({folder.resolve(): folder for folder in reversed(folders)}.values())[::-1]
     try:
         return _joined(folders)
     except (AttributeError, KeyError, TypeError) as error:
@@ -72,8 +77,9 @@ def _joined(folders: Sequence[Path]) -> Results:
     records = [_json(folder / RECORD) for folder in folders]
     comparisons = [_json(folder / COMPARISON) for folder in folders]
     known = [_described(record, found) for record, found in zip(records, comparisons, strict=True)]
-    family = _declared(records, comparisons)
-    verdicts = _judged_together(comparisons, family)
+    made = list(map(_Made, titles, records, comparisons, known))
+    family = _declared(made)
+    verdicts = _judged_together(made, family)
     parts = [
         as_part(title, _rows(folder, found), arms.values())
         for title, folder, arms, found in zip(titles, folders, known, comparisons, strict=True)
@@ -92,7 +98,7 @@ def _joined(folders: Sequence[Path]) -> Results:
         entries=list(entries.values()),
         verdicts=dict(zip(titles, verdicts, strict=True)),
         commands={t: _command(record) for t, record in zip(titles, records, strict=True) if record},
-        remarks=list(_remarks(titles, records, comparisons)),
+        remarks=[*_remarks(titles, records, comparisons), *_renamed(names)],
         family=family,
     )
 
@@ -144,29 +150,84 @@ def _rows(folder: Path, compared: Mapping[str, Any]) -> list[Row]:
     return rows + [row for n, worst in _worst(compared).items() for row in worst.rows(n, rows)]
 
 
-def _judged_together(
-    compared: Sequence[Mapping[str, Any]], family: int
-) -> list[list[Mapping[str, Any]]]:
-    """Each folder's verdicts, corrected as one family: a sweep declares its claims job by job."""
-    verdicts = [list(found.get("verdicts", [])) for found in compared]
-    every = {(n, k): v["p_value"] for n, own in enumerate(verdicts) for k, v in enumerate(own)}
-    adjusted = holm(every, family)
+@dataclass(frozen=True)
+class _Made:
+    """What a folder says of its claims, and the arms that they are about."""
+
+    title: str
+    record: Mapping[str, Any]
+    compared: Mapping[str, Any]
+    arms: Mapping[str, Described]
+
+    @property
+    def verdicts(self) -> list[Mapping[str, Any]]:
+        return list(self.compared.get("verdicts", []))
+
+    @property
+    def family(self) -> str:
+        """What the jobs of a sweep have in common: their experiment, else what they compare.
+
+        Nothing is known to be another folder's without a record.
+        """
+        choices = self.record.get("choices", {}).values()
+        name = next((of["experiment"] for of in choices if "experiment" in of), "")
+        return name or (keys.digest(self._compare) if self._compare else self.title)
+
+    @property
+    def _compare(self) -> Mapping[str, Any]:
+        """The command line's own: its arm is the last."""
+        configs = list(self.record.get("arms", {}).values())
+        return (configs[-1].get("compare") if configs else None) or {}
+
+    def claims(self) -> set[Key]:
+        """All that are declared here, tested or not."""
+        found = {self.key(v["claim"]) for v in self.verdicts}
+        found |= {self.key(claim) for claim in self._compare.get("claims", ())}
+        unknown = self.compared.get("declared", 0) - len(found)
+        return found | {(self.title, str(n)) for n in range(unknown)}
+
+    def key(self, claim: Mapping[str, Any]) -> Key:
+        """Equal for equal claims of a family, of whichever people and under whichever names."""
+        arm, *rivals = (self._content(name) for name in (claim["arm"], *claim["rivals"]))
+        return (self.family, claim["metric"], arm, *sorted(set(rivals)))
+
+    def _content(self, name: str) -> str:
+        """With the seed: another one's trainings are another test."""
+        arm = self.arms.get(name, Described(name))
+        return f"{arm.content() or name} {arm.config.get('seed')}"
+
+
+def _judged_together(made: Sequence[_Made], family: int) -> list[list[Mapping[str, Any]]]:
+    """Each folder's verdicts, corrected as one family: a sweep declares its claims job by job.
+
+    A claim that several folders have tested is one of the family, by its test of the most people;
+    each of its tests is corrected as if it were that one.
+    """
+    tested = [(of.key(v["claim"]), v) for of in made for v in of.verdicts]
+    counted: dict[Key, float] = {}
+    for key, verdict in sorted(tested, key=lambda pair: -pair[1]["people"]):
+        counted.setdefault(key, verdict["p_value"])
     return [
-        [_corrected(v, adjusted[n, k], compared[n]) for k, v in enumerate(own)]
-        for n, own in enumerate(verdicts)
+        [
+            _corrected(v, holm({**counted, key: v["p_value"]}, family)[key], of.compared)
+            for v in of.verdicts
+            for key in [of.key(v["claim"])]
+        ]
+        for of in made
     ]
 
 
-def _declared(records: Sequence[Mapping[str, Any]], compared: Sequence[Mapping[str, Any]]) -> int:
-    """How many claims the folders declare: of an experiment all, though some of its jobs lack."""
-    here: Counter[str] = Counter()
+def _declared(made: Sequence[_Made]) -> int:
+    """How many claims the folders declare, equal ones once.
+
+    Of an experiment all, though some of its jobs lack.
+    """
+    here: dict[str, set[Key]] = {}
     said: dict[str, int] = {}
-    for record, found in zip(records, compared, strict=True):
-        choices = record.get("choices", {}).values()
-        name = next((of["experiment"] for of in choices if "experiment" in of), "")
-        here[name] += found.get("declared", len(found.get("verdicts", [])))
-        said[name] = max(said.get(name, 0), found.get("family", 0))
-    return sum(max(here[name], said[name]) for name in here)
+    for of in made:
+        here.setdefault(of.family, set()).update(of.claims())
+        said[of.family] = max(said.get(of.family, 0), of.compared.get("family", 0))
+    return sum(max(len(claims), said[name]) for name, claims in here.items())
 
 
 def _corrected(
@@ -234,3 +295,14 @@ def _remarks(
     for debug in dict.fromkeys(debugged.values()):
         those = [title for title, preset in debugged.items() if preset == debug]
         yield f"Made with debug={debug}, numbers that mean nothing: {', '.join(those)}."
+
+
+def _renamed(names: Mapping[tuple[str, str], str]) -> Iterator[str]:
+    """Which arms stand here under the name of an equal one, in a sentence."""
+    others = [
+        f"{arm} of {title} is {name}"
+        for (title, arm), name in names.items()
+        if name != arm and not name.startswith(f"{arm} (")
+    ]
+    if others:
+        yield f"Equal arms have one name here: {', '.join(others)}."
