@@ -72,13 +72,13 @@ def work(config: Mapping[str, Any]) -> str:
     return keys.digest(_counted(config))
 
 
-def _counted(node: Any, name: str = "") -> Any:
+def _counted(node: Any, where: str = "") -> Any:
     """Without the values that do not count; of prompts their number does."""
     if isinstance(node, Mapping):
-        return {key: _counted(child, key) for key, child in node.items()}
+        return {key: _counted(child, f"{where}.{key}") for key, child in node.items()}
     if isinstance(node, list):
-        return [_counted(child, name) for child in node]
-    return None if name in keys.NEUTRAL | SAME_WORK else node
+        return [_counted(child, where) for child in node]
+    return None if keys.is_neutral(where) or where.rpartition(".")[2] in SAME_WORK else node
 
 
 def _records(root: Path) -> Iterator[tuple[str, dict[str, Any], Took]]:
