@@ -1,14 +1,15 @@
 """SimAC's greedy search for the timesteps at which an image matters most."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from diffshortcut.attacks.denoising import denoising_loss
 from diffshortcut.attacks.perturbation import Perturbation
-from diffshortcut.attacks.pgd import Gradient, gradient_of
+from diffshortcut.attacks.pgd import gradient_of
+from diffshortcut.attacks.record import Record
 from diffshortcut.attacks.scene import Scene
 from diffshortcut.models.ldm import LatentDiffusion
 from diffshortcut.seeding import Draws
@@ -41,6 +42,18 @@ class GreedySearch:
         """The timesteps left for each image; the steps taken meanwhile are forgotten."""
         draws, at = draws.scope("greedy"), _Chosen(len(scene.names))
         gradient = gradient_of(denoising_loss(model, prompt, draws, timesteps=at))
+        unseen = replace(scene, record=Record())  # the search is no part of the attack's course
+
+        def slope(x: Tensor, timesteps: Tensor, step: int) -> Tensor:
+            """(n,) the sum of the gradient's magnitudes of each image at its timestep."""
+            at.timesteps = timesteps
+            gradients = attack.slopes(x, scene, gradient, draws, step)
+            return gradients.abs().flatten(1).sum(1).cpu()
+
+        def climb(x: Tensor, timesteps: Tensor, step: int) -> Tensor:
+            at.timesteps = timesteps
+            return attack.ascend(x, unseen, gradient, draws, steps=1, first_step=step)
+
         everything = torch.arange(model.num_timesteps, device="cpu")  # where draws and slopes are
         state = scene.variables(x=scene.images, left=[everything for _ in scene.names])
         for number in scene.checkpoint.track(range(self.steps), "simac: timesteps", state):
@@ -48,26 +61,10 @@ class GreedySearch:
                 break
             first = number * (self.candidates + 1)
             drawn = self._drawn(state.left, draws, number)
-            slopes = torch.stack(
-                [
-                    at.slopes(attack, state.x, scene, gradient, draws, t, first + k)
-                    for k, t in enumerate(drawn)
-                ]
-            )
-            weakest, strongest = (
-                _pick(drawn, which) for which in (slopes.argmin(0), slopes.argmax(0))
-            )
+            slopes = torch.stack([slope(state.x, t, first + k) for k, t in enumerate(drawn)])
+            weakest, strongest = _pick(drawn, slopes.argmin(0)), _pick(drawn, slopes.argmax(0))
             state.left = [self._without(*pair) for pair in zip(state.left, weakest, strict=True)]
-            at.timesteps = strongest
-            state.x = attack.ascend(
-                state.x,
-                scene,
-                gradient,
-                draws,
-                steps=1,
-                first_step=first + self.candidates,
-                watch=_unseen,
-            )
+            state.x = climb(state.x, strongest, first + self.candidates)
         return list(state.left)
 
     def _drawn(self, left: Sequence[Tensor], draws: Draws, number: int) -> Tensor:
@@ -91,34 +88,6 @@ class _Chosen:
     def __call__(self, images: range, step: int) -> Tensor:
         return self.timesteps[list(images)]
 
-    def slopes(
-        self,
-        attack: Perturbation,
-        x: Tensor,
-        scene: Scene,
-        gradient: Gradient,
-        draws: Draws,
-        timesteps: Tensor,
-        step: int,
-    ) -> Tensor:
-        """(n,) the sum of the gradient's magnitudes of each image at its timestep."""
-        self.timesteps, found = timesteps, []
-        attack.ascend(
-            x,
-            scene,
-            gradient,
-            draws,
-            steps=1,
-            first_step=step,
-            step=0.0,
-            watch=lambda _, d: found.append(d),
-        )
-        return found[0].abs().flatten(1).sum(1).cpu()
-
 
 def _pick(drawn: Tensor, which: Tensor) -> Tensor:
     return drawn.gather(0, which[None])[0]
-
-
-def _unseen(values: Tensor, direction: Tensor) -> None:
-    """The search is no part of the attack's course."""

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from diffshortcut.attacks.ball import check_budget, random_start
 from diffshortcut.attacks.eot import EoT
-from diffshortcut.attacks.pgd import Gradient, Loss, Move, ascend, gradient_of
+from diffshortcut.attacks.pgd import Gradient, Loss, Move, ascend, gradient_of, of_all
 from diffshortcut.attacks.scene import Scene
 from diffshortcut.seeding import Draws
 
@@ -46,12 +46,10 @@ class Perturbation:
         steps: int,
         first_step: int = 0,
         step: float | Move | None = None,
-        watch: Callable[[Tensor, Tensor], None] | None = None,
     ) -> Tensor:
         """Some steps from x, a version of scene.images, which may be of any size.
 
-        `gradient` is of images as models see them. `watch` is told of every step instead of the
-        scene's record.
+        `gradient` is of images as models see them.
         """
         step = self.levels if step is None else step
         return ascend(
@@ -63,8 +61,15 @@ class Perturbation:
             steps=steps,
             first_step=first_step,
             micro_batch=self.micro_batch,
-            record=watch or scene.record,
+            record=scene.record,
         )
+
+    def slopes(
+        self, x: Tensor, scene: Scene, gradient: Gradient, draws: Draws, number: int
+    ) -> Tensor:
+        """The gradient along which `ascend` would go from x at step `number`."""
+        full_size = self._at_full_size(gradient, scene, draws)
+        return of_all(full_size, x, number, self.micro_batch)[1]
 
     @property
     def levels(self) -> float:

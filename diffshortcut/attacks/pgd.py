@@ -67,16 +67,25 @@ def ascend(
     """
     move = step if callable(step) else along_sign(step)
     for number in range(first_step, first_step + steps):
-        values, directions = zip(
-            *(gradient(x[i.start : i.stop], i, number) for i in batches(len(x), micro_batch)),
-            strict=True,
-        )
-        value, direction = torch.cat(values), torch.cat(directions)
-        _require_finite(value, direction, number)
+        value, direction = of_all(gradient, x, number, micro_batch)
         if record is not None:
             record(value, direction)
         x = project(x + move(direction, number) / LEVELS, clean, radius)
     return x.detach()
+
+
+def of_all(
+    gradient: Gradient, x: Tensor, number: int, micro_batch: int | None = None
+) -> tuple[Tensor, Tensor]:
+    """Value and gradient of every image at step `number`, `micro_batch` images at once.
+
+    UserError naming step and image if one is not finite.
+    """
+    parts = (gradient(x[i.start : i.stop], i, number) for i in batches(len(x), micro_batch))
+    values, directions = zip(*parts, strict=True)
+    value, direction = torch.cat(values), torch.cat(directions)
+    _require_finite(value, direction, number)
+    return value, direction
 
 
 def _require_finite(value: Tensor, direction: Tensor, step: int) -> None:
