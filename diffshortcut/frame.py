@@ -36,6 +36,7 @@ TYPES = {  # as annotations; a Node has a _target_
     "runtime.device": "str",
     "runtime.threads": "int",
     "runtime.fail_fast": "bool",
+    "runtime.confirm": "bool",
 }
 OPTIONAL = {"logger.project", "logger.timeout", "logger.group"}  # of a logger
 CLOSED = ("prior", "surrogate_prior", "checkpoint", "compare", "logger", "runtime")  # no other keys

@@ -109,7 +109,7 @@ def _app(cfg: DictConfig) -> None:
         _launch_one_of_many(overrides, fail_fast=cfg.runtime.fail_fast)
         return
     try:
-        failures = launch(overrides)
+        failures = launch(overrides, ask=True)
     except UserError as error:
         sys.exit(f"error: {error}")
     if failures:
@@ -132,13 +132,14 @@ def _launch_one_of_many(overrides: Sequence[str], *, fail_fast: bool) -> None:
         raise
 
 
-def launch(overrides: Sequence[str]) -> list[cells.Failure]:
+def launch(overrides: Sequence[str], *, ask: bool = False) -> list[cells.Failure]:
     """Compose the arms, run what is missing, report; what could not be done is returned.
 
+    With `ask` more than an hour of work is asked for, on a terminal: not amid a sweep, at night.
     Of several processes under a launcher the first does so; the others only train along.
     """
     if not parallel.launched():
-        return _launch(overrides)
+        return _launch(overrides, ask=ask)
     comparison = _grid.comparison(overrides)
     parallel.meet(execute.device(comparison.runtime["device"]))
     if not parallel.in_charge():
@@ -154,7 +155,9 @@ def launch(overrides: Sequence[str]) -> list[cells.Failure]:
     return failures
 
 
-def _launch(overrides: Sequence[str], composed: Comparison | None = None) -> list[cells.Failure]:
+def _launch(
+    overrides: Sequence[str], composed: Comparison | None = None, *, ask: bool = False
+) -> list[cells.Failure]:
     if entry := index.find(overrides):
         _show(entry)
         return []
@@ -169,7 +172,7 @@ def _launch(overrides: Sequence[str], composed: Comparison | None = None) -> lis
         if missing := command.lacking(comparison.tasks):
             raise UserError(missing)
         _tell(comparison)
-        failures = cells.run(comparison.tasks, store=store, runtime=runtime, known=_grid.failures)
+        failures = _grid.run(overrides, comparison, ask=ask)
         for failure in failures:
             log.error("not done: %s: %s", failure.task.title, failure.reason)
         written_by_one = guard(store.root / "leases" / "results" / folder.name)

@@ -322,6 +322,55 @@ def test_an_hour_of_work_is_asked_for_on_a_terminal(
     assert world.calls
 
 
+def test_a_single_job_is_a_grid_of_its_own(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: Any, capsys: Any
+) -> None:
+    """Said, asked for and known to the status; a job of a sweep is only said to be long."""
+    caplog.set_level(logging.INFO)
+    asked: list[str] = []
+    answers = iter(["n", "y"])
+    [job] = jobs(world, ("random",))
+    monkeypatch.setattr(past, "expected", lambda task, known: past.Took(1000.0, 1, 1))
+    monkeypatch.setattr("builtins.input", lambda said: asked.append(said) or next(answers))
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
+    with pytest.raises(UserError, match="not begun"):
+        run.launch(job, ask=True)
+    assert asked and world.calls == [] and "stages to do, about 2.5 h" in caplog.text
+    world.failing = {("personalize", "bob")}
+    assert run.launch(job, ask=True) and len(asked) == 2
+    monkeypatch.setattr(sys, "argv", ["grid", "status", str(world.root / "store")])
+    capsys.readouterr()
+    grid.main()
+    said = capsys.readouterr().out
+    assert "not done: personalize bob" in said and "(1 jobs)" in said
+    world.failing = {("score", "bob")}
+    with pytest.raises(RuntimeError, match="it broke"):
+        run.launch([*job, "runtime.fail_fast=true"], ask=True)  # an hour no more
+    [failure] = Record.of([[*job, "runtime.fail_fast=true"]], Store(world.root / "store")).failures
+    assert len(asked) == 2
+
+
+@pytest.mark.parametrize("silent", ["no terminal", "runtime.confirm=false", "a job of a sweep"])
+def test_nobody_is_asked_where_nobody_is(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: Any, silent: str
+) -> None:
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(past, "expected", lambda task, known: past.Took(1000.0, 1, 1))
+    monkeypatch.setattr("builtins.input", lambda said: pytest.fail("asked"))
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: silent != "no terminal")
+    [job] = jobs(world, ("random",))
+    words = [*job, silent] if "=" in silent else job
+    assert run.launch(words, ask=silent != "a job of a sweep") == []
+    assert "stages to do, about 2.5 h" in caplog.text and world.calls
+
+
+def test_a_short_job_is_not_announced(world: World, caplog: Any) -> None:
+    caplog.set_level(logging.INFO)
+    [job] = jobs(world, ("random",))
+    assert run.launch([*job, "debug=tiny", "data.people=1"], ask=True) == []
+    assert "stages to do" not in caplog.text
+
+
 def _ended(said: str) -> str:
     raise EOFError  # ^D
 

@@ -73,17 +73,31 @@ class Grid:
         log.info("jobs: %d, to do: %d | their stages: %d, to do: %d", *counts)
         if not unfinished:
             return
-        self._record = record = Record.of(jobs, store)
-        for line in record.differences(unfinished):
-            log.warning("since this command last ran: %s", line)
-        record.write(unfinished)
+        self._record = record = _noted(jobs, unfinished, store)
         if todo:
-            _announce(todo, store, runtime, ask=options["confirm"])
+            _announce(todo, store, runtime, ask=options["confirm"] and runtime["confirm"])
             self._failed = _run(todo, store, runtime, options, record)
             tried = {task.key for task in todo}
             before = {key: it for key, it in self.failures.items() if key not in tried}
             self.failures = before | {failure.task.key: failure for failure in self._failed}
         record.write_failures(self._failed)
+
+    def run(self, job: Sequence[str], comparison: Comparison, *, ask: bool) -> list[Failure]:
+        """Do what a job lacks; one that no launcher has prepared is a grid of its own.
+
+        With `ask` more than an hour of work is asked for, on a terminal.
+        """
+        store, runtime = Store(Path(comparison.runtime["store"])), comparison.runtime
+        todo = [task for task in comparison.tasks if not store.find(task.stage, task.key)]
+        if tuple(job) in self._planned or not todo:
+            return cells.run(todo, store=store, runtime=runtime, known=self.failures)
+        for task in todo:
+            execute.load(task)
+        record = _noted([job], {tuple(job): comparison}, store)
+        _announce(todo, store, runtime, ask=ask and runtime["confirm"], only_long=True)
+        failures = _here(todo, store, runtime, record)
+        record.write_failures(failures)
+        return failures
 
     def finish(self) -> None:
         """Say what could not be done, why, and where more is said."""
@@ -125,14 +139,35 @@ def _is_to_do(job: Sequence[str], comparison: Comparison) -> bool:
     return bool(os.environ.get(index.VERIFY)) or not results.is_complete(comparison.folder(job))
 
 
-def _announce(todo: list[Task], store: Store, runtime: Mapping[str, Any], *, ask: bool) -> None:
+def _noted(
+    jobs: Sequence[Sequence[str]],
+    planned: Mapping[tuple[str, ...], Comparison],
+    store: Store,
+) -> Record:
+    """The record of what there is to do, after saying what has changed since it last was."""
+    record = Record.of(jobs, store)
+    for line in record.differences(planned):
+        log.warning("since this command last ran: %s", line)
+    record.write(planned)
+    return record
+
+
+def _announce(
+    todo: list[Task],
+    store: Store,
+    runtime: Mapping[str, Any],
+    *,
+    ask: bool,
+    only_long: bool = False,
+) -> None:
     """Say how long it will take; if it is long, ask whoever sits at a terminal.
 
     What has never run here is counted, which takes seconds; of many people and arms one is.
     """
     found = plan.roughly(plan.lines(todo, store), runtime)
-    log.info(plan.summary(found))
     long = sum(line.seconds for line in found) > LONG
+    if long or not only_long:
+        log.info(plan.summary(found))
     if long and ask and sys.stdin.isatty() and not _agreed():
         raise UserError("not begun: python -m diffshortcut.plan says what there is to do")
 
@@ -155,19 +190,31 @@ def _run(
 ) -> list[Failure]:
     with Board(todo, store) as board:
         if options["workers"] == 0:
-            try:
-                return cells.run(todo, store=store, runtime=runtime, observe=board.tell)
-            except Exception as error:  # fail_fast
-                record.write_failures(
-                    [
-                        Failure(task, str(error) or type(error).__name__)
-                        for task in todo
-                        if board.states[task.key] == "running"
-                    ]
-                )
-                raise
+            return _here(todo, store, runtime, record, board.tell)
         from diffshortcut.launch import workers
 
         return workers.run(
             todo, store=store, runtime=runtime, options=options, board=board, record=record
         )
+
+
+def _here(
+    todo: list[Task],
+    store: Store,
+    runtime: Mapping[str, Any],
+    record: Record,
+    tell: Callable[[Task, str], None] = lambda task, state: None,
+) -> list[Failure]:
+    """All tasks in this process; the one that fail_fast stops at is noted."""
+    running: list[Task] = []
+
+    def observe(task: Task, state: str) -> None:
+        running[:] = [task] if state == "running" else []
+        tell(task, state)
+
+    try:
+        return cells.run(todo, store=store, runtime=runtime, observe=observe)
+    except Exception as error:  # fail_fast
+        reason = str(error) or type(error).__name__
+        record.write_failures([Failure(task, reason) for task in running])
+        raise
