@@ -184,6 +184,7 @@ def _planned(words: Sequence[str], *, verify: bool) -> tuple[str, list[Line], di
     `verify`: no entry of the index is trusted.
     """
     launch.register()
+    usage.refuse_nested_sweeps(words)
     jobs = sweep.expand(words).jobs
     known = [index.find(job) if len(jobs) > 1 and not verify else None for job in jobs]
     entries = [entry for entry in known if entry]

@@ -64,16 +64,28 @@ def main() -> None:
         os.environ[index.VERIFY] = "1"  # for the jobs of a sweep too, wherever they run
     overrides: list[str] = []
     with usage.one_line(overrides, traced=traced):
+        usage.check_run_flags(sys.argv[1:], [VERIFY, *usage.FOR_HELP])
         sys.argv[1:] = sweep.flags_first(catalog.adopt(sys.argv[1:]))
         overrides += trusted.words(sys.argv[1:])
         config.refuse_null(overrides)  # before Hydra does in its own words
         sweep.refuse_too_many(overrides)
         launch_plugin.register()
+        usage.refuse_nested_sweeps(overrides)
         if not _answered(sys.argv[1:]):
             trusted.check(overrides)  # before Hydra imports it
             first = next((i for i, word in enumerate(sys.argv) if "=" in word), 1)
-            sys.argv[first:first] = catalog.search_path()
+            sys.argv[first:first] = [*catalog.search_path(), *_at_home(overrides)]
             _app()
+
+
+def _at_home(words: Sequence[str]) -> list[str]:
+    """Where Hydra is to make the folder of a sweep, if the words' ~ means the home."""
+    given = config.given(words)
+    outputs = given.get("runtime.outputs", "").strip("'\"")
+    if not outputs.startswith("~") or "hydra.sweep.dir" in given:
+        return []
+    folder = str(Path(outputs).expanduser() / "multirun").replace("'", r"\'")
+    return [f"hydra.sweep.dir='{folder}'"]
 
 
 def _answered(words: Sequence[str]) -> bool:

@@ -5,7 +5,10 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
+from hydra._internal.utils import get_args_parser
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
@@ -22,6 +25,12 @@ Groups: choose with group=option, chain purifiers and metrics with purifier=[jpe
 
 {groups}
 
+hydra/launcher: what runs the jobs of a sweep
+{launchers}
+
+Options of graph
+{graph}
+
 Values: change any with key=value
 {values}
 
@@ -29,6 +38,14 @@ Values: change any with key=value
 the option hydra/launcher=graph. --verify reads the content of what is finished. HYDRA_FULL_ERROR=1
 shows where an error comes from, --hydra-help shows the rest.
 """
+LAUNCHERS = (
+    ("basic", "one job after the other; the default"),
+    ("graph", "all jobs as one graph of stages, on all cores or GPUs, or on a Ray cluster"),
+    ("joblib", "jobs in several processes, such as hydra.launcher.n_jobs=2; needs [grid]"),
+    ("submitit_slurm", "a Slurm job per job; needs [grid]"),
+    ("submitit_local", "as submitit_slurm, on this machine; needs [grid]"),
+)
+GRAPH = catalog.PACKAGE / "launch" / "plugins" / "hydra_plugins" / "diffshortcut_graph.py"
 FOR_HELP = {"--help", "-h"}
 SHOWN = ("data", "attack", "seed", "runtime")
 
@@ -43,7 +60,16 @@ def help_text() -> str:
     cfg = config.resolve(config.compose(["attack=random", "data=portraits"]))
     shown = config.leaves({name: cfg[name] for name in SHOWN})
     values = "\n".join(f"  {key}={value}" for key, value in shown if "_target_" not in key)
-    return HELP.format(groups=groups, values=values)
+    launchers = "\n".join(map(_option, LAUNCHERS))
+    graph = "\n".join(map(_option, _graph_options(GRAPH.read_text())))
+    return HELP.format(groups=groups, values=values, launchers=launchers, graph=graph)
+
+
+def _graph_options(source: str) -> list[tuple[str, str]]:
+    """The values of the launcher's dataclass with what their comments say."""
+    found = re.findall(r"^    (\w+): [^=\n]+ = (\S+)  # (.*)$", source, re.MULTILINE)
+    value = {"None": "null", "True": "true", "False": "false"}
+    return [(f"hydra.launcher.{key}={value.get(v, v)}", remark) for key, v, remark in found]
 
 
 def _option(described: tuple[str, str]) -> str:
@@ -69,6 +95,31 @@ def check_flags(words: Sequence[str], known: Sequence[str]) -> None:
             raise UserError(f"no option '{word}'.{listed(word, known)}")
 
 
+def check_run_flags(words: Sequence[str], ours: Sequence[str]) -> None:
+    """UserError for a word with -- that is neither Hydra's, which may be shortened, nor `ours`."""
+    known = [*get_args_parser()._option_string_actions, *ours]
+    named = [word.partition("=")[0] for word in words if word.startswith("--")]
+    check_flags([n for n in named if not any(option.startswith(n) for option in known)], known)
+
+
+def refuse_nested_sweeps(words: Sequence[str]) -> None:
+    """UserError for experiments in a sweep of which one is a sweep itself: its jobs were left out.
+
+    What cannot be parsed or composed is left to Hydra.
+    """
+    named = [word for word in words if word.lstrip("+").startswith("experiment=")]
+    with suppress(*CONFIG_ERRORS):
+        for one in OverridesParser.create().parse_overrides(named):
+            options = list(one.sweep_string_iterator()) if one.is_sweep_override() else []
+            for option in options:
+                cfg = config.compose([f"experiment={option}"], hydra=True)
+                if cfg.hydra.mode is RunMode.MULTIRUN:
+                    raise UserError(
+                        f"experiment={','.join(options)}: {option} is a sweep of its own;"
+                        " give each experiment a command"
+                    )
+
+
 def explain(error: Exception, overrides: Sequence[str]) -> str:
     """One line for an error of composing, with the close match where there is one."""
     message = str(error)
@@ -77,7 +128,9 @@ def explain(error: Exception, overrides: Sequence[str]) -> str:
     ):
         return _wrong_option(found[1], found[2], error.options or ())
     full = f"{message}\n{error.__cause__}"
-    if "is not in struct" in full and (found := re.search(r"full_key: (\S+)", full)):
+    if re.search(r"Key '.*' (is )?not in ", full) and (
+        found := re.search(r"full_key: (\S+)", full)
+    ):
         return _wrong_key(found[1], overrides)
     if isinstance(error, OverrideParseException):
         return _unreadable(error)
@@ -144,9 +197,11 @@ def _wrong_key(key: str, overrides: Sequence[str]) -> str:
     others = [o for o in overrides if not o.lstrip("+~").startswith((f"{key}=", f"{key}@"))]
     choices: list[str] = []
     with suppress(*CONFIG_ERRORS):
-        cfg = config.compose([o for o in others if not o.startswith("hydra.")])
+        others = [o for o in others if not o.startswith(("hydra.", "-"))]
+        cfg = config.compose(others, hydra=above[:1] == ["hydra"])
         node = OmegaConf.select(cfg, ".".join(above)) if above else cfg
         choices = [str(name) for name in node] if isinstance(node, DictConfig) else []
+        choices = [name for name in choices if name != "_target_" or above[:1] != ["hydra"]]
     choices = sorted({*choices, *(() if above else catalog.groups())})
     place = ".".join(above) or "the config"
     if frame.TYPES.get(place, "").startswith("dict"):  # its keys are the user's

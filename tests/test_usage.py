@@ -1,13 +1,15 @@
 """What the command line offers before it runs: help and completion."""
 
 import os
+import re
 import subprocess
 import sys
 
 import pytest
 import yaml
+from hydra.errors import HydraException
 
-from diffshortcut import catalog, completion, usage
+from diffshortcut import catalog, completion, config, launch, plan, run, usage
 from diffshortcut.errors import UserError, told
 
 
@@ -18,6 +20,55 @@ def test_every_group_and_option_is_described_in_a_line():
         for option, description in options:
             assert len(description) > 5 and f"  {option:<30} {description}\n" in text
             assert description[-1] not in ",;:" and "@package" not in description
+
+
+def test_the_launchers_and_the_graphs_options_are_described():
+    launch.register()
+    text = usage.help_text()
+    graph = config.compose(["hydra/launcher=graph"], hydra=True).hydra.launcher
+    for key, value in graph.items():
+        said = {None: "null", True: "true"}.get(value, value)
+        assert key == "_target_" or re.search(rf"^  hydra.launcher.{key}={said} +\w", text, re.M)
+    for name, _ in usage.LAUNCHERS:
+        assert re.search(rf"^  {name} +\w", text, re.M)
+
+
+def test_a_wrong_option_of_the_launcher_has_a_suggestion():
+    launch.register()
+    words = ["hydra/launcher=graph", "hydra.launcher.wrkers=2"]
+    with pytest.raises(HydraException) as wrong:
+        config.compose(words, hydra=True)
+    said = usage.explain(wrong.value, words)
+    assert said.startswith("hydra.launcher has no key 'wrkers'. Did you mean 'workers'?")
+
+
+@pytest.mark.parametrize(
+    ("word", "said"), [("--verfy", "--verify"), ("--multirn", "--multirun"), ("--cgf=job", "--cfg")]
+)
+def test_a_wrong_flag_has_a_suggestion(word, said, monkeypatch):
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "")
+    monkeypatch.setattr(sys, "argv", ["run", word, "attack=random"])
+    with pytest.raises(SystemExit, match=f"Did you mean '{said}'"):
+        run.main()
+    usage.check_run_flags(["--multi", "--cfg=job", "-m", "--version"], ["--verify"])
+
+
+@pytest.mark.parametrize(("command", "name"), [(run, "run"), (plan, "plan")])
+def test_a_sweep_of_sweeps_is_refused(command, name, monkeypatch):
+    """Hydra would take each as one job and pass over what it sweeps."""
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "")
+    monkeypatch.setattr(sys, "argv", [name, "-m", "experiment=table3,figure8"])
+    with pytest.raises(SystemExit, match="figure8 is a sweep of its own"):
+        command.main()
+    usage.refuse_nested_sweeps(["experiment=table3,table4"])
+    usage.refuse_nested_sweeps(["experiment=figure8", "attack=aspl,pid"])
+
+
+def test_a_sweeps_folder_is_at_home(monkeypatch):
+    monkeypatch.setenv("HOME", "/h")
+    assert run._at_home(["runtime.outputs='~/my res'"]) == ["hydra.sweep.dir='/h/my res/multirun'"]
+    assert run._at_home(["runtime.outputs=~/r", "hydra.sweep.dir=here"]) == []
+    assert run._at_home(["runtime.outputs=out"]) == []
 
 
 @pytest.mark.parametrize(
