@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -68,12 +69,46 @@ def test_a_sweep_declares_the_claims_of_all_its_jobs() -> None:
 
 
 def test_no_experiment_says_again_what_ours_says() -> None:
-    """It would win over ours in silence, should the two ever differ."""
-    for file in (catalog.folder() / "experiment").glob("*.yaml"):
-        for arm in yaml.safe_load(file.read_text()).get("compare", {}).get("arms", ()):
-            groups = config.given(arm["overrides"])
+    """It would win over ours in silence, should the two ever differ.
+
+    Neither in its arms nor in its defaults, its own or those of one that it goes by.
+    """
+    for name in NAMES:
+        said = [config.given(arm["overrides"]) for arm in arms_of(name)]
+        for groups in [*said, defaults(name)]:
             if groups.get("purifier") == "ours":
-                assert not groups.keys() & {"trainer", "sampler"}, (file.name, arm)
+                assert not groups.keys() & {"trainer", "sampler"}, (name, groups)
+
+
+def test_comparisons_that_bear_conclusions_are_declared() -> None:
+    """In table4 what the token adds to each purifier, in table5 every token beside our default."""
+    pairs = {name: written(name)["compare"]["pairs"] for name in ("table4", "table5")}
+    named = {name: [arm["name"] for arm in arms_of(name)] for name in pairs}
+    with_token = [arm for arm in named["table4"] if arm.endswith("+token")]
+    assert pairs["table4"] == [[arm, arm.removesuffix("+token")] for arm in with_token]
+    *others, default = named["table5"][2:]
+    assert pairs["table5"] == [[arm, default] for arm in others]
+
+
+def written(name: str) -> dict[str, Any]:
+    """An experiment's yaml."""
+    return yaml.safe_load((catalog.folder() / "experiment" / f"{name}.yaml").read_text())
+
+
+def arms_of(name: str) -> list[dict[str, Any]]:
+    """Those that an experiment's own yaml lists."""
+    return list(written(name).get("compare", {}).get("arms", ()))
+
+
+def defaults(name: str) -> dict[str, str]:
+    """The options that an experiment's defaults choose, and those of the experiments among them."""
+    chosen: dict[str, str] = {}
+    for entry in written(name).get("defaults", ()):
+        if isinstance(entry, dict):
+            chosen |= {key.rpartition("/")[2]: option for key, option in entry.items()}
+        elif entry in NAMES:
+            chosen |= defaults(entry)
+    return chosen
 
 
 @pytest.mark.slow
