@@ -10,7 +10,7 @@ from result_folders import Arm, Folder
 from diffshortcut.comparison import direction
 from diffshortcut.errors import UserError
 from diffshortcut.rows import Part, join, named, read
-from diffshortcut.statistics.__main__ import main, notes, tables
+from diffshortcut.statistics.__main__ import best, main, notes, tables
 
 
 def row(arm, person, value, **others):
@@ -146,7 +146,11 @@ def test_names_of_places_are_short_where_they_can_be(tmp_path):
 
 def test_the_tables_hold_what_was_worked_by_hand():
     means, differences, claims = tables(lines(), against="b", claims=["ours"])
-    assert means.rows == [["a", "9", "0.400"], ["b", "9", "0.500"], ["ours", "9", "0.640"]]
+    assert means.rows == [
+        ["a", "9", "0.400 ± 0.274"],
+        ["b", "9", "0.500 ± 0.274"],
+        ["ours", "9", "0.640 ± 0.301"],
+    ]
     assert [line[0] for line in differences.rows] == ["a - b", "ours - b"]
     ours = dict(zip(differences.header, differences.rows[1], strict=True))
     assert ours["difference"].startswith("+0.140 [") and ours["effect"] == "+1.00"
@@ -209,8 +213,50 @@ def test_the_command_prints_every_format(file, monkeypatch, capsys, kind):
             "Mean over people",
             "Paired differences",
             "Claims",
+            "Note",
         }
         assert [line["star"] for line in table if line["claim"] == "ours"] == ["*"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "first", "second", "legend"),
+    [
+        (
+            "markdown",
+            "| **0.640** ± 0.301 |",
+            "| <u>0.400</u> ± 0.274 |",
+            "A star needs p ≤ 0.01",
+        ),
+        (
+            "latex",
+            r"& \textbf{0.640} $\pm$ 0.301",
+            r"& \uline{0.400} $\pm$ 0.274",
+            "A star needs p",
+        ),
+        ("csv", ",0.640 ± 0.301,", ",0.400 ± 0.274,", "Note,"),
+        ("text", " 0.640 ± 0.301 ", " 0.400 ± 0.274 ", "A star needs p ≤ 0.01"),
+    ],
+)
+def test_a_table_can_stand_alone(file, monkeypatch, capsys, kind, first, second, legend):
+    """Means with what is beside them, the best and the runner-up, and what the marks are."""
+    given = ["statistics", str(file), "--claim", "ours", "--against", "b", "--format", kind]
+    monkeypatch.setattr(sys, "argv", given)
+    main()
+    said = " ".join(capsys.readouterr().out.split())
+    assert first in said and second in said and legend in said
+    assert "standard deviation over people" in said and "p, images: pairs of images" in said
+    assert ("Bold: the best arm but b; underlined: the runner-up" in said) == (
+        kind in ("markdown", "latex")
+    )
+    assert said.count("A star needs p") == said.count("proves nothing") == 1
+
+
+def test_none_is_best_of_arms_that_were_measured_on_other_people():
+    rows = lines()
+    assert best(rows, "a") == {("b", "q"): 2, ("ours", "q"): 1}
+    assert best([*rows, row("b", "p10", 9.0)], "a") == {}
+    assert best(lines(better="lower"), "a") == {("b", "q"): 1, ("ours", "q"): 2}
+    assert best(lines(better=None), "a") == {}
 
 
 def test_a_mistyped_arm_is_answered_with_the_closest(file, monkeypatch):

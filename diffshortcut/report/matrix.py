@@ -78,14 +78,16 @@ def _matrix(results: Results, means: Means, metric: str) -> Matrix:
     alike = {
         a: len({frozenset(means[n, metric]) for n in names}) == 1 for a, names in rivals.items()
     }
-    ranks = _ranks([names for a, names in rivals.items() if alike[a]], estimates, better)
+    values = {name: estimate.value or 0.0 for name, estimate in estimates.items()}
+    against = [{n: values[n] for n in names} for a, names in rivals.items() if alike[a]]
+    ranked = {name: rank for of in against for name, rank in ranks(of, better).items()}
     shades = _shades(estimates, better)
     cells = {
         (e.place.attack, e.place.defense): Cell(
             entry=e,
             estimate=estimates[e.name],
             deviation=deviation(found[e.name]),
-            rank=ranks.get(e.name, 0),
+            rank=ranked.get(e.name, 0),
             shade=shades[e.name],
             star=metric in e.stars,
         )
@@ -130,17 +132,16 @@ def _rivals(entries: Sequence[Entry]) -> dict[str, list[str]]:
     return {attack: names for attack, names in found.items() if len(names) > 1}
 
 
-def _ranks(
-    rivals: Sequence[Sequence[str]], estimates: Mapping[str, Estimate], better: str | None
-) -> dict[str, int]:
-    """Among the arms that stand against each other, unless all are equal."""
-    ranks: dict[str, int] = {}
-    for names in rivals:
-        values = {name: _sign(better) * (estimates[name].value or 0.0) for name in names}
-        levels = sorted(set(values.values()), reverse=True)[:SECOND]
-        if len(levels) == SECOND:
-            ranks |= {n: levels.index(v) + 1 for n, v in values.items() if v in levels}
-    return ranks
+def ranks(values: Mapping[str, float], better: str | None) -> dict[str, int]:
+    """Who is best (1) and second (2) of those that stand against each other, unless all are equal.
+
+    Nobody is, if neither direction is better.
+    """
+    signed = {name: _sign(better) * value for name, value in values.items()}
+    levels = sorted(set(signed.values()), reverse=True)[:SECOND]
+    if len(levels) < SECOND:
+        return {}
+    return {name: levels.index(v) + 1 for name, v in signed.items() if v in levels}
 
 
 def _shades(estimates: Mapping[str, Estimate], better: str | None) -> dict[str, float]:

@@ -28,11 +28,11 @@ def write(matrices: Sequence[Matrix], folder: Path) -> list[str]:
     """Write matrix.md, matrix.tex and matrix.csv; their names."""
     folder.mkdir(parents=True, exist_ok=True)
     legend = LEGEND.format(people=_people(matrices)) + _unranked(matrices)
-    sections = [sheet(matrix, _markdown).markdown(escaped=True) for matrix in matrices]
+    sections = [sheet(matrix, in_markdown).markdown(escaped=True) for matrix in matrices]
     text = "\n".join([*sections, as_markdown(legend), ""])
     (folder / "matrix.md").write_text(text, encoding="utf-8")
     note = as_tex(legend)
-    bodies = [sheet(matrix, _latex).latex(escaped=True, note=note) for matrix in matrices]
+    bodies = [sheet(matrix, in_latex).latex(escaped=True, note=note) for matrix in matrices]
     said = "% packages: booktabs, ulem\n"
     (folder / "matrix.tex").write_text("\n".join([said, *bodies]), encoding="utf-8")
     with (folder / "matrix.csv").open("w", encoding="utf-8", newline="") as stream:
@@ -42,7 +42,7 @@ def write(matrices: Sequence[Matrix], folder: Path) -> list[str]:
 
 def sheet(matrix: Matrix, mark: Mark) -> Sheet:
     """A metric's table, with figures marked by rank."""
-    escape = as_tex if mark is _latex else as_markdown
+    escape = as_tex if mark is in_latex else as_markdown
     title = escape(titled(matrix.metric, matrix.better))
     rows = [
         [escape(defense), *(_cell(matrix.cells.get((a, defense)), mark) for a in matrix.attacks)]
@@ -54,16 +54,18 @@ def sheet(matrix: Matrix, mark: Mark) -> Sheet:
 def _cell(cell: Cell | None, mark: Mark) -> str:
     if cell is None:
         return "-"
-    plus, star = (" ± ", r"\*") if mark is _markdown else (r"$\pm$", "*")
+    plus, star = (" ± ", r"\*") if mark is in_markdown else (r"$\pm$", "*")
     spread = "" if cell.deviation is None else f"{plus}{cell.deviation:.2f}"
     return mark(number(cell.value, 2), cell.rank) + star * cell.star + spread
 
 
-def _markdown(figure: str, rank: int) -> str:
+def in_markdown(figure: str, rank: int) -> str:
+    """The best bold, the runner-up underlined."""
     return {BEST: f"**{figure}**", SECOND: f"<u>{figure}</u>"}.get(rank, figure)
 
 
-def _latex(figure: str, rank: int) -> str:
+def in_latex(figure: str, rank: int) -> str:
+    """The same by textbf, and ulem's uline."""
     marks = {BEST: rf"\textbf{{{figure}}}", SECOND: rf"\uline{{{figure}}}"}
     return marks.get(rank, figure)
 

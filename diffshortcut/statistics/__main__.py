@@ -10,6 +10,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from diffshortcut.comparison import (
@@ -21,15 +22,18 @@ from diffshortcut.comparison import (
     Verdict,
     against_all,
     compare,
+    direction,
     grouped,
     judge,
     person_means,
 )
 from diffshortcut.errors import UserError, listed, told
 from diffshortcut.report.loaded import as_part, described
-from diffshortcut.report.sheet import Sheet, interval, number, significance
+from diffshortcut.report.matrix import ranks
+from diffshortcut.report.paper import in_latex, in_markdown
+from diffshortcut.report.sheet import Sheet, as_markdown, as_tex, interval, number, significance
 from diffshortcut.rows import Part, join, named, read
-from diffshortcut.statistics import MIN_PEOPLE, fewest, holm
+from diffshortcut.statistics import MIN_PEOPLE, deviation, fewest, holm
 
 PAIRS = [
     "arm - against",
@@ -42,6 +46,13 @@ PAIRS = [
     "least p",
     "images",
 ]
+MEANS = "Mean over people"
+MEANS_ARE = "Mean ± standard deviation over people, of each person's mean over images."
+MARKS = (
+    " Bold: the best arm but {}; underlined: the runner-up; both by the mean alone, and none where"
+    " the arms were measured on different people."
+)
+Best = Mapping[tuple[str, str], int]  # (arm, metric) -> 1 or 2
 CLAIMS = ["claim", "metric", "hardest rival", "largest p", "Holm", "least p", "people", "star"]
 
 
@@ -53,7 +64,9 @@ def main() -> None:
         rows, names = join(_part(*each) for each in zip(named(places), places, strict=True))
         against, *claims = _joined_names(names, [asked.against, *asked.claim])
         sheets = list(tables(rows, asked.metric, against, claims, asked.family))
-    _print([sheet for sheet in sheets if sheet.rows], asked.format, asked.family)
+    base = against or rows[0]["arm"]
+    sheets = [sheet for sheet in sheets if sheet.rows]
+    _print(sheets, asked.format, notes(sheets, asked.family), best(rows, base), base)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -131,14 +144,37 @@ Groups = dict[tuple[str, str], list[Row]]
 
 
 def _means(groups: Groups, arms: Sequence[str], metrics: Sequence[str]) -> Sheet:
-    """Means over people of their means over images."""
+    """Means over people of their means over images, with the standard deviation over people."""
     body = []
     for arm in arms:
         people = {m: person_means(groups.get((arm, m), []), m, arm) for m in metrics}
         counted = len(set().union(*people.values()))
-        means = [number(sum(p.values()) / len(p) if p else None) for p in people.values()]
-        body.append([arm, str(counted), *means])
-    return Sheet("Mean over people", ["arm", "people", *metrics], body)
+        body.append([arm, str(counted), *(_mean(list(of.values())) for of in people.values())])
+    return Sheet(MEANS, ["arm", "people", *metrics], body)
+
+
+def _mean(people: Sequence[float]) -> str:
+    if not people:
+        return number(None)
+    spread = deviation(people)
+    return number(fmean(people)) + (f" ± {number(spread)}" if spread is not None else "")
+
+
+def best(rows: Sequence[Row], base: str) -> dict[tuple[str, str], int]:
+    """Of each metric the best arm (1) and the runner-up (2), `base` left out.
+
+    None of a metric in which the arms were measured on different people.
+    """
+    groups = grouped(rows)
+    found: dict[tuple[str, str], int] = {}
+    for metric in dict.fromkeys(metric for _, metric in groups):
+        rivals = [arm for arm, m in groups if m == metric and arm != base]
+        people = {arm: person_means(groups[arm, metric], metric, arm) for arm in rivals}
+        if len({frozenset(of) for of in people.values()}) == 1:
+            means = {arm: fmean(of.values()) for arm, of in people.items()}
+            ranked = ranks(means, direction(rows, metric))
+            found |= {(arm, metric): rank for arm, rank in ranked.items()}
+    return found
 
 
 def _compared(groups: Groups, metric: str, arm: str, against: str) -> Comparison | None:
@@ -210,7 +246,7 @@ def _claim(verdict: Verdict) -> list[str]:
 
 
 def notes(sheets: Sequence[Sheet], family: int | None = None) -> list[str]:
-    """What the figures are, in sentences."""
+    """What the figures are, in sentences: of the means, of the differences, of the claims."""
     claims = max(sum(len(s.rows) for s in sheets if s.header == CLAIMS), family or 1)
     return [
         "The unit is the person; intervals: 95 %, cluster bootstrap over people,"
@@ -218,14 +254,38 @@ def notes(sheets: Sequence[Sheet], family: int | None = None) -> list[str]:
         " a table. Least p: no data of this many people can give a smaller one.",
         "p, images: pairs of images of equal person, prompt and sample. Images of one trained model"
         " are not independent: it overstates the evidence.",
-        f"A star needs p <= {STAR} after Holm, for which {claims} claim(s) need"
+        f"A star needs p ≤ {STAR} after Holm, for which {claims} claim(s) need"
         f" {fewest(STAR, 'greater', claims)} people, and at least {MIN_PEOPLE} people. A claim that"
         " was made after looking at the rows proves nothing.",
     ]
 
 
-def _together(sheets: Sequence[Sheet]) -> Sheet:
+def _legend(sheet: Sheet, said: Sequence[str], base: str) -> str:
+    """The notes of one sheet: a paper may take any of them alone."""
+    if sheet.title == MEANS:
+        return MEANS_ARE + MARKS.format(base)
+    return said[2] if sheet.header == CLAIMS else " ".join(said[:2])
+
+
+def _marked(sheet: Sheet, ranked: Best, kind: str) -> Sheet:
+    """The sheet as markdown or LaTeX, escaped, the best and the second mean of a metric marked."""
+    escape, mark = (as_tex, in_latex) if kind == "latex" else (as_markdown, in_markdown)
+
+    def cell(row: list[str], name: str, text: str) -> str:
+        rank = ranked.get((row[0], name), 0) if sheet.title == MEANS else 0
+        mean, space, spread = escape(text).partition(" ")
+        return mark(mean, rank) + space + spread if rank else escape(text)
+
+    rows = [
+        [cell(row, name, text) for name, text in zip(sheet.header, row, strict=True)]
+        for row in sheet.rows
+    ]
+    return Sheet(escape(sheet.title), list(map(escape, sheet.header)), rows)
+
+
+def _together(sheets: Sequence[Sheet], said: Sequence[str]) -> Sheet:
     """All sheets under one header; what a line has no value for is empty."""
+    sheets = [*sheets, Sheet("Note", ["note"], [[MEANS_ARE], *([note] for note in said)])]
     header = list(dict.fromkeys(name for sheet in sheets for name in sheet.header))
     rows = []
     for sheet in sheets:
@@ -237,19 +297,29 @@ def _together(sheets: Sequence[Sheet]) -> Sheet:
     return Sheet("", ["table", *header], rows)
 
 
-def _print(sheets: Sequence[Sheet], kind: str, family: int | None) -> None:
+def _print(
+    sheets: Sequence[Sheet], kind: str, said: Sequence[str], ranked: Best, base: str
+) -> None:
     if kind == "csv":
-        print(_together(sheets).csv(), end="")
-        return
-    if kind != "text":
-        print("\n".join(getattr(sheet, kind)() for sheet in sheets), end="")
-        return
+        print(_together(sheets, said).csv(), end="")
+    elif kind == "text":
+        _show(sheets, [MEANS_ARE, *said])
+    for sheet in sheets if kind in ("markdown", "latex") else ():
+        marked, legend = _marked(sheet, ranked, kind), _legend(sheet, said, base)
+        if kind == "latex":
+            print(marked.latex(escaped=True, note=as_tex(legend)))
+        else:
+            print(f"{marked.markdown(escaped=True)}\n{as_markdown(legend)}\n")
+
+
+def _show(sheets: Sequence[Sheet], said: Sequence[str]) -> None:
+    """On the terminal."""
     from rich.console import Console
 
     console = Console(width=None if sys.stdout.isatty() else 150)
     for sheet in sheets:
         console.print(sheet.rich())
-    for note in notes(sheets, family):
+    for note in said:
         console.print(note, style="dim", highlight=False)
 
 
