@@ -94,11 +94,18 @@ def main() -> None:
         arms = list(dict.fromkeys(row["arm"] for row in rows))
         workspace = build(arms, entity=asked.entity, project=asked.project)
         out = Path(asked.out)
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(as_json(workspace) + "\n")
+        _write(out, as_json(workspace) + "\n")
         print(f"{out}: {len(workspace.sections)} sections, {len(arms)} arms")
         if asked.save:
             _save(workspace)
+
+
+def _write(out: Path, text: str) -> None:
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(text)
+    except OSError as error:
+        raise UserError(f"cannot write {out}: {error.strerror}") from error
 
 
 def _save(workspace: Any) -> None:

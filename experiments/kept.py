@@ -15,8 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from diffshortcut import catalog
 from diffshortcut.comparison import people_means
 from diffshortcut.disk import read_object
+from diffshortcut.errors import UserError, listed, told
 from diffshortcut.report import published
 from diffshortcut.report.labels import Described
 from diffshortcut.report.sheet import interval
@@ -44,6 +46,20 @@ Kept = dict[Place, Arm]
 
 def main(name: str, *folders: str) -> None:
     """One of the two commands of the docstring; ends with a message if it cannot keep a result."""
+    with told():
+        _check(name)
+        _keep(name, folders)
+
+
+def _check(name: str) -> None:
+    """UserError unless there is such an experiment."""
+    folders = {folder.name for folder in HERE.iterdir() if folder.is_dir()}
+    known = sorted({*catalog.groups()["experiment"], *folders} - {"__pycache__"})
+    if name not in known:
+        raise UserError(f"no experiment is called '{name}'.{listed(name, known)}")
+
+
+def _keep(name: str, folders: Sequence[str]) -> None:
     found = read_kept(name)
     if not folders:
         print(table(name, found))
@@ -62,12 +78,13 @@ def main(name: str, *folders: str) -> None:
         for (attack, name), arm in found.items()
         for person, scores in sorted(arm.people.items())
     ]
+    (HERE / name).mkdir(exist_ok=True)
     (HERE / name / "means.jsonl").write_text("".join(f"{line}\n" for line in kept))
 
 
 def measured(folder: Path) -> Kept:
     """The means per person of every arm of a result; ends with a message if it means nothing."""
-    record, means = read_object(folder / "record.json"), people_means(read(folder))
+    record, means = _record(folder), people_means(read(folder))
     found: Kept = {}
     for name, chosen in record["choices"].items():
         if "debug" in chosen:
@@ -81,6 +98,16 @@ def measured(folder: Path) -> Kept:
             for person, value in means.get((name, metric), {}).items():
                 arm.people.setdefault(person, {})[metric] = value
     return found
+
+
+def _record(folder: Path) -> dict[str, Any]:
+    """UserError if it is not there, or cannot be read."""
+    file = folder / "record.json"
+    try:
+        return read_object(file)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{file}: {reason}; a complete result has one") from error
 
 
 def read_kept(name: str) -> Kept:

@@ -50,3 +50,13 @@ def test_without_the_extra_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb_workspaces.workspaces", None)
     with pytest.raises(UserError, match=r"diffshortcut\[dashboard\]"):
         dashboard.build([], entity="me", project="p")
+
+
+def test_a_place_that_cannot_be_written_is_said(monkeypatch, tmp_path):
+    (tmp_path / "afile").write_text("")
+    monkeypatch.setattr(dashboard, "build", lambda arms, **_: None)
+    monkeypatch.setattr(dashboard, "as_json", lambda _: "{}")
+    for out in (tmp_path / "afile" / "x.json", tmp_path):
+        monkeypatch.setattr(sys, "argv", ["dashboard", "--entity", "me", "--out", str(out)])
+        with pytest.raises(SystemExit, match=f"error: cannot write {out}: "):
+            dashboard.main()

@@ -80,3 +80,24 @@ def test_a_debugged_result_is_not_kept(place: Path) -> None:
     (folder / "record.json").write_text(json.dumps(record))
     with pytest.raises(SystemExit, match="debug=tiny"):
         kept.main("table1", str(folder))
+
+
+def test_what_is_not_there_is_said_in_a_line(place: Path) -> None:
+    (place / "x").mkdir()
+    for broken in (place / "nope", place / "x"):
+        with pytest.raises(SystemExit, match=f"error: {broken}/record.json: No such file"):
+            kept.main("table1", str(broken))
+    (place / "x" / "record.json").write_text("[]")
+    with pytest.raises(SystemExit, match="x/record.json: not a JSON object"):
+        kept.main("table1", str(place / "x"))
+    with pytest.raises(SystemExit, match="'tabel1'. Did you mean 'table1'"):
+        kept.main("tabel1")
+
+
+def test_an_experiment_that_nothing_was_kept_of_has_a_table_without_lines(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept.main("controls")
+    assert len(capsys.readouterr().out.splitlines()) == 2
+    kept.main("controls", result(place, "aspl", ["a"]))
+    assert (place / "controls" / "means.jsonl").is_file()

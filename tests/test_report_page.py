@@ -16,7 +16,7 @@ from result_folders import Arm, Folder
 from diffshortcut.comparison import people_means
 from diffshortcut.errors import UserError
 from diffshortcut.report import figures, loaded, matrix, pictures, plots
-from diffshortcut.report.__main__ import write
+from diffshortcut.report.__main__ import main, write
 from diffshortcut.report.labels import Described, places
 
 EVIL = "<script>alert(1)</script>"
@@ -581,3 +581,19 @@ def test_equal_arms_of_other_names_are_one_rival(tmp_path):
     assert said in results.remarks
     [ims, *_] = matrix.matrices(results, people_means(results.rows))
     assert {d: c.rank for (_, d), c in ims.cells.items()} == {"none": 0, "jpeg": 2, "ours": 1}
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "-1", "many"])
+def test_megabytes_are_a_number(tmp_path, monkeypatch, capsys, number):
+    monkeypatch.setattr(sys, "argv", ["report", str(tmp_path), "--megabytes", number])
+    with pytest.raises(SystemExit):
+        main()
+    assert f"invalid number value: '{number}'" in capsys.readouterr().err
+
+
+def test_a_file_of_rows_is_answered_with_its_folder(tmp_path):
+    folder = Folder(tmp_path, "run", ARMS).write()
+    with pytest.raises(
+        UserError, match=f"rows.jsonl is a file: .* folder of the results, {folder}"
+    ):
+        loaded.load([folder / "rows.jsonl"])

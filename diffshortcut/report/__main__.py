@@ -5,6 +5,7 @@ python -m diffshortcut.report outputs/aspl-ours-1a2b3c4d outputs/metacloak-ours-
 
 import argparse
 import logging
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -40,9 +41,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", default="outputs/report", help="folder to write (%(default)s)")
     parser.add_argument("--store", help="artifacts, if not where the runs left them")
     parser.add_argument(
-        "--megabytes", type=float, default=20, help="of pictures in the page (%(default)s)"
+        "--megabytes", type=_megabytes, default=20, help="of pictures in the page (%(default)s)"
     )
     return parser
+
+
+def _megabytes(word: str) -> float:
+    if not 0 <= (found := float(word)) < math.inf:
+        raise ValueError(word)
+    return found
+
+
+_megabytes.__name__ = "number"  # what argparse says that the word is not
 
 
 def write(

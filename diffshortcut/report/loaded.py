@@ -61,6 +61,9 @@ def load(folders: Sequence[Path]) -> Results:
 
     A folder that is named twice counts once.
     """
+    for folder in folders:
+        if folder.is_file():
+            raise UserError(f"{folder} is a file: write the folder of the results, {folder.parent}")
     folders = list({folder.resolve(): folder for folder in reversed(folders)}.values())[::-1]
     try:
         return _joined(folders)
