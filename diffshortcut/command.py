@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from diffshortcut import arms, cells, config, crops, extras, keys, weights
+from diffshortcut import arms, cells, config, crops, extras, keys, measured, weights
 from diffshortcut.cells import Task
 from diffshortcut.data.person import Person
 from diffshortcut.errors import UserError
@@ -14,6 +14,8 @@ from diffshortcut.weights import registry
 def comparison(overrides: Sequence[str]) -> Comparison:
     """The arms of a command line, its people and all their cells."""
     composed = arms.compose(overrides)
+    if composed[-1].config["stages"] == "all":
+        measured.check_claims(composed[-1].config)
     people = people_of(composed)
     planned = {
         arm.name: {person.name: cells.plan(arm.config, person) for person in people[arm.name]}

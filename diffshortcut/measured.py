@@ -1,15 +1,54 @@
 """What was measured in the cells of a comparison: scores, costs, flags."""
 
 import json
+import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from diffshortcut import flags, links
 from diffshortcut.cells import Task
+from diffshortcut.errors import UserError, listed
 from diffshortcut.store import Store
 
+log = logging.getLogger(__name__)
+FACES = ("ims", "ims_a", "ims_b", "no_face")
+METRICS = {  # ours, by target: what they measure, a family by its beginning
+    "diffshortcut.metrics.ims.IMS": FACES,
+    "diffshortcut.metrics.legacy_ims.LegacyIMS": FACES,
+    "diffshortcut.metrics.quality.Quality": ("q", "liqe", "clip_iqac"),
+    "diffshortcut.metrics.style.Style": ("style",),
+    "diffshortcut.metrics.faithfulness.Faithfulness": (
+        *("perceptual_moved", "perceptual_protected", "perceptual_purified"),
+        *("psnr_protected", "psnr_purified", "ssim_protected", "ssim_purified"),
+        *("identity_protected", "identity_purified", "no_face_protected", "no_face_purified"),
+    ),
+    "diffshortcut.metrics.mismatch.Mismatch": ("mismatch.",),
+    "diffshortcut.metrics.shortcut.Shortcut": ("shortcut_noise.", "shortcut_high_frequency."),
+}
+ALWAYS = ("overall", "seconds.", "peak_memory", "objective.", "noted.")  # of ims and q, of stages
 Cell = Mapping[str, Task]
 Cells = Iterable[tuple[str, str, Cell]]  # arm, person, cell
+
+
+def check_claims(config: Mapping[str, Any]) -> None:
+    """UserError for a claim's metric that nothing measures; a warning if only nothing here does.
+
+    What a plug-in measures is known to itself alone: beside one every name may be right.
+    """
+    here = [node.get("_target_") for node in (config.get("metric") or {}).values() if node]
+    if any(target not in METRICS for target in here):
+        return
+    names = dict.fromkeys([*(name for of in METRICS.values() for name in of), *ALWAYS])
+    configured = [*(name for target in here for name in METRICS[target]), *ALWAYS]
+    for metric in dict.fromkeys(claim["metric"] for claim in config["compare"]["claims"]):
+        if not _is_one(metric, names):
+            raise UserError(f"compare.claims: nothing measures '{metric}'.{listed(metric, names)}")
+        if not _is_one(metric, configured):
+            log.warning("compare.claims: metric=... measures no %s here, so no star of it", metric)
+
+
+def _is_one(metric: str, names: Iterable[str]) -> bool:
+    return any(metric == name or (name[-1] == "." and metric.startswith(name)) for name in names)
 
 
 def rows(cells: Cells, seeds: Mapping[str, int], store: Store) -> list[dict[str, Any]]:
