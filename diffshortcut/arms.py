@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
-from diffshortcut import catalog, chains, config, keys, schema
+from diffshortcut import catalog, chains, config, keys, schema, sweep
 from diffshortcut.errors import UserError, listed
 
 OF_CELL = re.compile(r"[+~]*(attack|purifier)\b")  # words about what a named target is not
@@ -50,12 +50,20 @@ def compose(overrides: Sequence[str]) -> list[Arm]:
         distinct.setdefault(arm.content(), arm)
     own = Arm(_name(overrides, cfg), main, _choices(cfg))
     own = distinct.pop(own.content(), own)
+    own = replace(own, config={**own.config, "compare": _in_sweep(main["compare"])})
     arms = [*distinct.values(), own]
     names = [arm.name for arm in arms]
     if twice := {name for name in names if names.count(name) > 1}:
         raise UserError(f"compare.arms: two different arms are called '{twice.pop()}'")
     _check_compared(main["compare"], names)
     return arms
+
+
+def _in_sweep(compare: Mapping[str, Any]) -> dict[str, Any]:
+    """With a family that counts the claims of all jobs of the sweep."""
+    declared = sweep.jobs() * len(compare["claims"])
+    known = compare["family"] or 0
+    return {**compare, "family": declared} if sweep.jobs() > 1 and declared > known else {**compare}
 
 
 def _alone(overrides: Sequence[str], cfg: DictConfig, main: dict[str, Any]) -> Arm:

@@ -17,7 +17,7 @@ from pathlib import Path
 import yaml
 
 import diffshortcut
-from diffshortcut import catalog, config, keys, weights
+from diffshortcut import catalog, config, keys, sweep, weights
 from diffshortcut.cells import Task
 from diffshortcut.disk import read_object, replacing
 from diffshortcut.schema import plugins
@@ -40,6 +40,7 @@ class Entry:
     kind: str  # of comparison
     stages: list[list[str]]
     files: dict[str, list[int]]
+    jobs: int | None = None  # of the sweep, if it makes claims: those of all jobs are one family
 
 
 def find(overrides: Sequence[str]) -> Entry | None:
@@ -50,6 +51,7 @@ def find(overrides: Sequence[str]) -> Entry | None:
     try:
         entry = Entry(**read_object(place))
         whole = entry.files and Path(entry.folder).is_dir()
+        whole = whole and entry.jobs in (None, sweep.jobs())
         untouched = all(_state(path) == tuple(state) for path, state in entry.files.items())
     except (OSError, ValueError, TypeError, AttributeError):
         return None
@@ -64,11 +66,12 @@ def note(
     store: Store,
     roots: Iterable[str] = (),
     changed: Callable[[], bool] = lambda: False,
+    jobs: int | None = None,
 ) -> None:
     """Remember that a comparison is finished, unless what it was made of has changed since.
 
     `roots` are the folders whose pictures the people are, as data.root names them; `changed` tells
-    whether other people or pictures are found in them by now.
+    whether other people or pictures are found in them by now. `jobs` is what an entry's is.
     """
     place = _place(overrides)
     folders = [Path(os.path.abspath(Path(root).expanduser())) for root in roots]
@@ -83,7 +86,7 @@ def note(
     if now != (_conf(catalog.roots()), _source()):
         return  # the words may mean something else by now
     stages = [[task.stage, keys.method(task.config), task.key] for task in tasks]
-    entry = Entry(list(overrides), str(folder), kind, stages, states)
+    entry = Entry(list(overrides), str(folder), kind, stages, states, jobs)
     with replacing(place) as aside:
         aside.write_text(json.dumps(asdict(entry), allow_nan=False))
 

@@ -185,7 +185,9 @@ def _planned(words: Sequence[str], *, verify: bool) -> tuple[str, list[Line], di
     """
     launch.register()
     usage.refuse_nested_sweeps(words)
-    jobs = sweep.expand(words).jobs
+    expanded = sweep.expand(words)
+    sweep.tell_jobs(expanded)
+    jobs = expanded.jobs
     known = [index.find(job) if len(jobs) > 1 and not verify else None for job in jobs]
     entries = [entry for entry in known if entry]
     finished = {tuple(stage) for entry in entries for stage in entry.stages}

@@ -100,8 +100,11 @@ def write(
     store: Store,
     folder: Path,
     overrides: Sequence[str],
-) -> None:
-    """Write table, gallery, rows and, unless something failed, the record; tell the tracker."""
+) -> bool:
+    """Write table, gallery, rows and, unless something failed, the record; tell the tracker.
+
+    Whether the tracker has it.
+    """
     from rich.console import Console
 
     from diffshortcut.report import summary
@@ -110,29 +113,49 @@ def write(
     done = comparison.without(failures)
     if not done.cells:
         raise UserError("no cell could be completed: see the messages above")
-    pictures = gallery(done, store)
-    seeds = {arm.name: arm.config["seed"] for arm in done.arms}
-    facts = summary.write(
-        arms=done.arms,
-        rows=measured.rows(done, seeds, store),
-        folder=folder,
-        gallery=pictures,
-        compare=comparison.config["compare"],
-        flags=measured.raised(done, store),
-        changes=measured.changes(done, store),
-    )
+    facts = _facts(done, store)
+    summary.write(facts, folder=folder, gallery=gallery(done, store))
     text = io.StringIO()
     summary.show(facts, Console(file=text, width=120))
     missing = [f"Not done: {failure.task.title}: {failure.reason}" for failure in failures]
     (folder / TABLE).write_text("\n".join([text.getvalue(), *missing]))
     with (folder / "table.md").open("a") as stream:
         stream.writelines(f"* {as_markdown(line)}\n" for line in missing)
-    if comparison.config["logger"]["name"] != "none":
-        from diffshortcut.report import tracked
-
-        tracked.log(done.arms, facts, _made(done, store), folder, pictures)
+    logged = _track(done, facts, store, folder)
     if not failures:
         write_record(done, store, folder, overrides)
+    return logged
+
+
+def track(comparison: Comparison, store: Store, folder: Path) -> bool:
+    """Tell the tracker of results that are written, unless it has them; whether it does now."""
+    return _is_untracked(comparison) or _track(comparison, _facts(comparison, store), store, folder)
+
+
+def _is_untracked(comparison: Comparison) -> bool:
+    return comparison.config["logger"]["name"] == "none"
+
+
+def _track(comparison: Comparison, facts: Any, store: Store, folder: Path) -> bool:
+    if _is_untracked(comparison):
+        return True
+    from diffshortcut.report import tracked
+
+    made, pictures = _made(comparison, store), gallery(comparison, store)
+    return tracked.log(comparison.arms, facts, made, folder, pictures)
+
+
+def _facts(comparison: Comparison, store: Store) -> Any:
+    from diffshortcut.report import summary
+
+    seeds = {arm.name: arm.config["seed"] for arm in comparison.arms}
+    return summary.summarize(
+        arms=comparison.arms,
+        rows=measured.rows(comparison, seeds, store),
+        compare=comparison.config["compare"],
+        flags=measured.raised(comparison, store),
+        changes=measured.changes(comparison, store),
+    )
 
 
 def _made(comparison: Comparison, store: Store) -> Iterator[tuple[str, str, dict[str, Any]]]:

@@ -71,9 +71,11 @@ def main() -> None:
         sweep.refuse_too_many(overrides)
         launch_plugin.register()
         usage.refuse_nested_sweeps(overrides)
-        if not _answered(sys.argv[1:]):
+        found = _expanded(sys.argv[1:])
+        sweep.tell_jobs(found)
+        if not (found and _answered(found)):
             trusted.check(overrides)  # before Hydra imports it
-            first = next((i for i, word in enumerate(sys.argv) if "=" in word), 1)
+            first = next((i for i, word in enumerate(sys.argv) if i and "=" in word), 1)
             sys.argv[first:first] = [*catalog.search_path(), *_at_home(overrides)]
             _app()
 
@@ -88,18 +90,19 @@ def _at_home(words: Sequence[str]) -> list[str]:
     return [f"hydra.sweep.dir='{folder}'"]
 
 
-def _answered(words: Sequence[str]) -> bool:
-    """Show what the index holds, if that is all of a sweep: Hydra would compose every job first.
-
-    A sweep is also what an experiment says to be one.
-    """
+def _expanded(words: Sequence[str]) -> sweep.Sweep | None:
+    """The jobs of what may be a sweep: as an experiment may, too. None if only Hydra knows them."""
     flags = {word for word in words if word.startswith("-")}
     if flags - sweep.FLAGS or not (flags or "experiment" in config.given(words)):
-        return False
+        return None
     try:
-        found = sweep.expand(words)
+        return sweep.expand(words)
     except (UserError, *usage.CONFIG_ERRORS):
-        return False  # Hydra knows more kinds of sweeps, or says what is wrong
+        return None  # Hydra knows more kinds of sweeps, or says what is wrong
+
+
+def _answered(found: sweep.Sweep) -> bool:
+    """Show what the index holds, if that is all of a sweep: Hydra would compose every job first."""
     entries = [entry for job in found.jobs if (entry := index.find(job))]
     if not found.many or len(entries) < len(found.jobs):
         return False
@@ -177,7 +180,7 @@ def _launch(
     command.require_weights(comparison)
     folder, runtime = comparison.folder(overrides), comparison.runtime
     failures: list[cells.Failure] = []
-    store = Store(Path(runtime["store"]))
+    store, logged = Store(Path(runtime["store"])), True
     if os.environ.get(index.VERIFY) or not results.is_complete(folder):
         for place in (folder.parent, store.root):
             check_writable(place)
@@ -190,8 +193,10 @@ def _launch(
         written_by_one = guard(store.root / "leases" / "results" / folder.name)
         with user_errors(folder), written_by_one:  # others may write the same results
             if not results.is_complete(folder):
-                _write(comparison, failures, store, folder, overrides)
-    if not failures:
+                logged = _write(comparison, failures, store, folder, overrides)
+    elif not isinstance(comparison, OwnPhotos):  # photos are the user's own
+        logged = results.track(comparison, store, folder)
+    if logged and not failures:
         _note(comparison, store, folder, overrides)
     module = own_photos if isinstance(comparison, OwnPhotos) else results
     module.show(folder, complete=results.is_complete(folder))
@@ -206,8 +211,9 @@ def _note(comparison: Comparison, store: Store, folder: Path, overrides: Sequenc
         return bool(roots) and command.people_of(comparison.arms)[own] != comparison.people
 
     with suppress(OSError, UserError):  # an index is only faster
-        kind = type(comparison).__name__
-        index.note(overrides, folder, kind, comparison.tasks, store, sorted(roots), changed)
+        kind, claims = type(comparison).__name__, comparison.config["compare"]["claims"]
+        jobs = sweep.jobs() if claims else None
+        index.note(overrides, folder, kind, comparison.tasks, store, sorted(roots), changed, jobs)
 
 
 def _write(
@@ -216,11 +222,12 @@ def _write(
     store: Store,
     folder: Path,
     overrides: Sequence[str],
-) -> None:
-    if isinstance(comparison, OwnPhotos):
-        own_photos.write(comparison, failures, store, folder, overrides)
-    else:
-        results.write(comparison, failures, store, folder, overrides)
+) -> bool:
+    """Whether the tracker, if one is asked for, has what was written."""
+    if not isinstance(comparison, OwnPhotos):
+        return results.write(comparison, failures, store, folder, overrides)
+    own_photos.write(comparison, failures, store, folder, overrides)
+    return True
 
 
 def _tell(comparison: Comparison) -> None:

@@ -1,5 +1,6 @@
 """The jobs of a command line, as Hydra would launch them. No torch."""
 
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from diffshortcut import catalog, config
 from diffshortcut.errors import UserError
 
 FLAGS = {"-m", "--multirun"}
+JOBS = "DIFFSHORTCUT_JOBS"  # in the environment of a sweep's jobs: how many they are
 MOST = 100_000  # jobs, which are all listed before the first
 
 
@@ -47,6 +49,18 @@ def expand(words: Sequence[str]) -> Sweep:
     wanted = [one for one in [*swept, *overrides] if not _is_hydras(one)]
     [jobs] = BasicSweeper.split_arguments(wanted, None)
     return Sweep(jobs, True)
+
+
+def tell_jobs(found: Sweep | None) -> None:
+    """Let jobs know, wherever they run, how many they are: their claims are one family."""
+    os.environ.pop(JOBS, None)
+    if found and found.many and len(found.jobs) > 1:
+        os.environ[JOBS] = str(len(found.jobs))
+
+
+def jobs() -> int:
+    """How many jobs the sweep has that this one is part of; 1 of none."""
+    return int(os.environ.get(JOBS, 1))
 
 
 def flags_first(words: Sequence[str]) -> list[str]:

@@ -73,9 +73,8 @@ class Folder:
         compare = {"clean": "clean", "claims": self.claims, "worst": self.worst}
         compare["family"] = self.family
         rows = [row for arm in self.arms for row in self._rows(arm)]
-        summary.write(
-            arms=self.arms, rows=rows, folder=folder, gallery={}, compare=compare, flags=self.flags
-        )
+        facts = summary.summarize(arms=self.arms, rows=rows, compare=compare, flags=self.flags)
+        summary.write(facts, folder=folder, gallery={})
         record = {
             "overrides": [f"experiment={self.name}"],
             "arms": {arm.name: arm.config for arm in self.arms},

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from world import World
 
-from diffshortcut import arms, cells, command, config, keys, results, weights
+from diffshortcut import arms, cells, command, config, keys, results, run, weights
 from diffshortcut.data import folder
 from diffshortcut.errors import UserError
 from diffshortcut.store import Store
@@ -213,6 +213,23 @@ def test_results_that_are_damaged_are_written_again(
     assert world.calls == [] and capsys.readouterr().out == printed
     assert {path.name: path.read_bytes() for path in place.iterdir()} == before
     assert results.is_complete(place)
+
+
+def test_what_the_tracker_has_missed_it_is_told_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a tracker first, then while it does not answer, then while it does."""
+    from diffshortcut.report import tracked
+
+    world.launch()
+    words = [word.replace("logger=none", "logger=wandb") for word in world.overrides()]
+    answers, told = [False, True], []
+    monkeypatch.setattr(tracked, "log", lambda *what: told.append(what) or answers.pop(0))
+    for number in (1, 2, 2):  # then the index answers
+        run.launch(words)
+        assert len(told) == number
+    (_, first, *_), (_, second, *_) = told
+    assert first.rows == second.rows and len(first.rows) > 0
 
 
 def test_the_record_says_what_was_read(world: World) -> None:

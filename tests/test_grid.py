@@ -440,6 +440,26 @@ def test_a_finished_sweep_is_answered_without_composing(
     assert (time.process_time() - start) / len(swept) < 0.05
 
 
+def test_the_claims_of_a_sweep_are_one_family(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In whatever process a job runs; what it found alone is not shown as the sweep's."""
+    monkeypatch.setenv(sweep.JOBS, "1")  # is put back
+    claims = "compare.claims=[{metric: ims, arm: x, rivals: [clean, protected]}]"
+    arm = (
+        "compare.arms=[{name: clean, overrides: ['attack=none']}, {name: protected, overrides: []}"
+    )
+    arm += ", {name: x, overrides: ['sampler.images=3']}]"
+    words = world.overrides("metric=ims", arm, claims, "attack=random")
+    family = [arms.compose(words)[-1].config["compare"]["family"]]
+    assert run.launch(words) == [] and index.find(words)
+    sweep.tell_jobs(sweep.Sweep([[], [], []], True))
+    family.append(arms.compose(words)[-1].config["compare"]["family"])
+    assert family == [None, 3] and index.find(words) is None
+    assert run.launch(words) == [] and index.find(words)
+    assert len(list(world.root.glob("outputs/*/comparison.json"))) == 2
+
+
 def test_what_sweeps_by_itself_is_answered_too(
     world: World, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
@@ -472,8 +492,9 @@ def test_a_sweep_of_another_kind_is_left_to_hydra(
     monkeypatch: pytest.MonkeyPatch, word: str
 ) -> None:
     monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
-    assert not run._answered(["--multirun", word])
-    assert not run._answered(["--multirun", "seed=0,1", "hydra.sweeper._target_=my.Sweeper"])
+    for words in ([word], ["seed=0,1", "hydra.sweeper._target_=my.Sweeper"]):
+        found = run._expanded(["--multirun", *words])
+        assert found is None or not run._answered(found)
 
 
 def _marker(entry: index.Entry) -> Path:

@@ -24,51 +24,49 @@ class Arm(Protocol):
     def config(self) -> Mapping[str, Any]: ...
 
 
-def write(
-    *,
-    arms: Sequence[Arm],
-    rows: Sequence[Row],
-    folder: Path,
-    gallery: pictures.Pictures,
-    compare: Mapping[str, Any],
-    flags: Flags | None = None,
-    changes: Mapping[str, Mapping[str, float]] | None = None,
-) -> Facts:
-    """Write the four files and return what they say; `show` prints it.
+def write(facts: Facts, *, folder: Path, gallery: pictures.Pictures) -> None:
+    """Write the four files of what `facts` says; `show` prints it.
 
-    `rows` carry arm and person; `overall` is added to those that have IMS and Q. `gallery` maps an
-    arm to its columns' files. `compare.clean` names the clean arm, `compare.claims` lists the
-    declared tests as {metric, arm, rivals}, `compare.family` counts those of all jobs of a sweep,
-    `compare.pairs` are arms to be compared besides,
-    `compare.worst` arms to be put together from others: their rows are copies, which rows.jsonl
-    leaves out. `flags` are what made cells suspicious, `changes` the levels by which protections
-    moved a person's pictures, by arm. ValueError if a value is not finite: nothing is written then.
+    `gallery` maps an arm to its columns' files. Of rows that are copies of others (worst-of arms)
+    rows.jsonl holds none.
     """
-    check(rows)
-    complete = with_overall(rows)
-    facts = _facts(arms, complete, compare, flags=flags or {}, changes=changes or {})
     record = json.dumps(facts.record(), indent=1, allow_nan=False)
     folder.mkdir(parents=True, exist_ok=True)
-    lines = "".join(json.dumps(row, allow_nan=False) + "\n" for row in complete)
+    own = (row for row in facts.rows if row["arm"] not in facts.worst)
+    lines = "".join(json.dumps(row, allow_nan=False) + "\n" for row in own)
     (folder / "rows.jsonl").write_text(lines)
     (folder / "table.md").write_text(markdown(sheets(facts), notes(facts)))
     (folder / "comparison.json").write_text(record + "\n")
     pictures.draw(gallery).save(folder / "gallery.png")
-    return facts
 
 
-def _facts(
-    arms: Sequence[Arm], rows: Sequence[Row], compare: Mapping[str, Any], **others: Any
+def summarize(
+    *,
+    arms: Sequence[Arm],
+    rows: Sequence[Row],
+    compare: Mapping[str, Any],
+    flags: Flags | None = None,
+    changes: Mapping[str, Mapping[str, float]] | None = None,
 ) -> Facts:
-    """Of the arms and of the worst-of arms that are put together from them."""
-    put_together = worst.choose(rows, compare.get("worst", {}))
-    copies = [row for name, found in put_together.items() for row in found.rows(name, rows)]
+    """What a comparison says.
+
+    `rows` carry arm and person; `overall` is added to those that have IMS and Q. `compare.clean`
+    names the clean arm, `compare.claims` lists the declared tests as {metric, arm, rivals},
+    `compare.family` counts those of all jobs of a sweep, `compare.pairs` are arms to be compared
+    besides, `compare.worst` arms to be put together from others, whose rows are copies. `flags` are
+    what made cells suspicious, `changes` the levels by which protections moved a person's pictures,
+    by arm. ValueError if a value is not finite.
+    """
+    check(rows)
+    complete = with_overall(rows)
+    put_together = worst.choose(complete, compare.get("worst", {}))
+    copies = [row for name, found in put_together.items() for row in found.rows(name, complete)]
     knows = {arm.name: threat.known(arm.config) for arm in arms}
     for name, found in put_together.items():
         knows[name] = threat.jointly(knows[arm] for arm in found.arms)
     return Facts(
         arms=[*(arm.name for arm in arms), *put_together],
-        rows=[*rows, *copies],
+        rows=[*complete, *copies],
         baselines=baselines(arms, compare.get("clean", "clean")),
         claims=[
             Claim(c["metric"], c["arm"], tuple(c["rivals"])) for c in compare.get("claims", ())
@@ -78,7 +76,8 @@ def _facts(
         knows=knows,
         worst=put_together,
         published=published.of(arms),
-        **others,
+        flags=flags or {},
+        changes=changes or {},
     )
 
 

@@ -42,16 +42,19 @@ class Arm(Protocol):
 
 def log(
     arms: Sequence[Arm], facts: Facts, told: Iterable[Told], folder: Path, gallery: Pictures
-) -> None:
-    """Log the comparison in `folder` as its last arm's config says; never raises."""
+) -> bool:
+    """Log the comparison in `folder` as its last arm's config says; never raises.
+
+    Whether it is written now, or was before.
+    """
     config = arms[-1].config
     settings = config["logger"]
     try:
         shown = {"tables": tables(facts, arms), "stages": stages(told)}
     except Exception as error:  # a view must never fail what it shows
         logger.warning("W&B: not logged (%s)", error)
-        return
-    log_run(
+        return False
+    return log_run(
         rows=facts.rows,
         gallery=folder / "gallery.png",
         folder=folder.parent,

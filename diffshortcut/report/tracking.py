@@ -51,8 +51,10 @@ def log_run(
     files: Sequence[Path] = (),
     means: Mapping[str, float] | None = None,
     stages: Mapping[str, Table] | None = None,
-) -> None:
+) -> bool:
     """Log a comparison and, as runs of their own in its group, its stages; never raises.
+
+    Whether all of them are written, now or before; what could not be uploaded can be synced.
 
     The comparison's run holds all rows, `means` as its summary, the gallery, `tables`, `pictures`
     (a table whose cells are paths, or text) and an artifact of `files`, named after their content.
@@ -88,7 +90,11 @@ def log_run(
             runs.append({**run, "id": _identity([*place, stage, table])})
         _log(runs, settings, folder.absolute(), time.monotonic() + timeout)
     except Exception as error:  # a view must never fail what it shows
-        log.warning("W&B: not logged (%s); the rows are in their files", error)
+        log.warning(
+            "W&B: not logged (%s); the rows are in their files, the same command tries again", error
+        )
+        return False
+    return True
 
 
 def _lasting(rows: Sequence[Mapping[str, Any]], config: Mapping[str, Any]) -> list[Any]:
