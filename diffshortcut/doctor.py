@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from diffshortcut import config
+from diffshortcut import config, usage
 from diffshortcut.extras import EXTRAS
 from diffshortcut.provenance import machine_memory
 from diffshortcut.report.sheet import Sheet
@@ -82,6 +82,9 @@ def main() -> None:
     """Print it."""
     from rich.console import Console
 
+    if usage.FOR_HELP & set(sys.argv[1:]):
+        print(__doc__)
+        return
     console = Console(width=None if sys.stdout.isatty() else 120)
     console.print(Sheet("this machine", ["what", "found", ""], list(rows())).rich())
 

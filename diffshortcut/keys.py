@@ -85,8 +85,9 @@ def targets(node: Any) -> Iterator[str]:
 
 
 def method(node: Any) -> str:
-    """The name of the first class or function that a config's node builds."""
-    return next(targets(node), "").rpartition(".")[2]
+    """The name of the first class that a config's node builds; of a function its module's: ldm."""
+    *module, name = next(targets(node), "").split(".")
+    return name if name[:1].isupper() or not module else module[-1]
 
 
 def source_digest(names: Iterable[str]) -> str:

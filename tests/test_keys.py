@@ -141,3 +141,9 @@ def test_a_source_that_changes_in_a_running_process_is_refused(plugin: Path) -> 
 def test_code_that_cannot_change_a_result_does_not_count() -> None:
     assert keys.source_digest(["diffshortcut.errors"]) == keys.source_digest([])
     assert keys.source_digest(["diffshortcut.images"]) != keys.source_digest([])
+
+
+def test_a_method_is_called_as_its_class_or_its_functions_module() -> None:
+    assert keys.method({"_target_": "diffshortcut.purifiers.jpeg.Jpeg"}) == "Jpeg"
+    prior = {"images": 4, "model": {"_target_": "diffshortcut.models.ldm.load"}}
+    assert keys.method(prior) == "ldm" and keys.method({}) == ""
