@@ -27,7 +27,7 @@ IMAGE = ("person", "training_seed", "prompt", "sample")
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Compared:
     """One arm against another in one metric, arm - against.
 
     `difference` and `person_test` take the person as unit (means over a person's images, prompts
@@ -71,11 +71,11 @@ class Verdict:
     tests: dict[str, Wilcoxon]
 
 
-def compare(rows: Sequence[Row], metric: str, arm: str, against: str) -> Comparison:
+def compare(rows: Sequence[Row], metric: str, arm: str, against: str) -> Compared:
     """Two-sided tests and the difference with its interval; ValueError if nothing is paired."""
     a, b = _paired(person_means(rows, metric, arm), person_means(rows, metric, against))
     left, right = _paired(_images(rows, metric, arm), _images(rows, metric, against))
-    return Comparison(
+    return Compared(
         metric=metric,
         arm=arm,
         against=against,

@@ -18,7 +18,7 @@ USAGE = "python -m diffshortcut.grid status [a store, a grid's folder in it, or 
 
 
 @dataclass(frozen=True)
-class Told:
+class Recorded:
     """A task as the grid's record tells it."""
 
     stage: str
@@ -45,7 +45,7 @@ def show(record: Record) -> None:
     store = Store(record.folder.absolute().parents[1])
     if not isinstance(record.content.get("tasks"), dict):
         raise UserError(f"{record.folder / GRID}: not as this version writes it")
-    tasks = [Told(t["stage"], t["config"], key) for key, t in record.content["tasks"].items()]
+    tasks = [Recorded(t["stage"], t["config"], key) for key, t in record.content["tasks"].items()]
     states = {task.key: _state(task, store, record.failures) for task in tasks}
     ended = sum(state in ("done", "failed") for state in states.values())
     jobs = len(record.content["jobs"])
@@ -68,7 +68,7 @@ def _newest(place: Path) -> Record:
     return Record(max(found, key=lambda file: file.stat().st_mtime).parent)
 
 
-def _state(task: Told, store: Store, failures: Mapping[str, Any]) -> str:
+def _state(task: Recorded, store: Store, failures: Mapping[str, Any]) -> str:
     if (store.path(task.stage, task.key) / MARKER).is_file():
         return "done"
     if task.key in failures:

@@ -19,7 +19,7 @@ from typing import Any
 from diffshortcut import catalog, cells, command, index, keys, launch, past, sweep, usage, weights
 from diffshortcut.cells import STAGES, Task
 from diffshortcut.cost import columns
-from diffshortcut.cost.columns import Told
+from diffshortcut.cost.columns import StageCosts
 from diffshortcut.past import Like, Staged, Took
 from diffshortcut.progress import quiet_libraries, track
 from diffshortcut.report.sheet import Sheet
@@ -38,7 +38,7 @@ class Line:
     method: str
     there: int
     expected: list[Took | None]  # None: no stage like it has ever run in this store
-    told: Told  # of those to do
+    told: StageCosts  # of those to do
 
     @property
     def seconds(self) -> float:
@@ -83,7 +83,7 @@ def lines(
             *like,
             there[like] + of_tasks[like] - len(of_it),
             of_it,
-            Told(" ".join(like), needed[like]),
+            StageCosts(" ".join(like), needed[like]),
         )
         for like, of_it in sorted(expected.items(), key=lambda item: STAGES.index(item[0][0]))
     ]

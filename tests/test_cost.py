@@ -142,11 +142,11 @@ def test_weights_and_optimizer_that_cannot_fit_are_refused():
 def test_what_cannot_be_told_is_listed(monkeypatch):
     tasks = [costs.task("plain")]
     monkeypatch.setattr(columns, "estimate", lambda _: Cost(exact=False, reason="no shapes"))
-    told = columns.Told("score ims", tasks)
+    told = columns.StageCosts("score ims", tasks)
     assert told.cells() == ["-", "-"] and told.notes(GB) == ["score ims: no shapes"]
     guess = Cost(flops=2.5e12, weights=GB, exact=False)
     monkeypatch.setattr(columns, "estimate", lambda _: guess)
-    assert columns.Told("generate", tasks).cells() == ["< 2.5 TFLOP", "1.0 GB"]
+    assert columns.StageCosts("generate", tasks).cells() == ["< 2.5 TFLOP", "1.0 GB"]
     assert operations(0) == "0" and operations(3e9) == "3 GFLOP"
 
 

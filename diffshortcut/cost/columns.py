@@ -18,7 +18,7 @@ UNITS = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"))
 
 
 @dataclass(frozen=True)
-class Told:
+class StageCosts:
     """What the tasks of one stage and method cost, of which the largest stands for all in memory.
 
     Nothing is rehearsed before it is asked for.
@@ -54,7 +54,7 @@ class Told:
         return sorted(unknown) + ([f"{self.name} {said}"] if said else [])
 
 
-def notes(told: Iterable[Told], device: str) -> list[str]:
+def notes(told: Iterable[StageCosts], device: str) -> list[str]:
     """Those of all lines. UserError for a stage that cannot fit the device."""
     memory = device_memory(device)
     return [note for one in told for note in one.notes(memory)]

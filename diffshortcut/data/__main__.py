@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from diffshortcut import catalog, config, crops, usage
 from diffshortcut.data.people import PeopleError, shown
-from diffshortcut.data.scan import HEADER, Found, Told, finder, look
+from diffshortcut.data.scan import HEADER, Found, Messages, finder, look
 from diffshortcut.errors import UserError
 from diffshortcut.report.sheet import Sheet
 
@@ -20,7 +20,7 @@ def scan(overrides: Sequence[str]) -> tuple[list[Found], list[str]]:
     asked = any(override.lstrip("+").startswith("data.people=") for override in overrides)
     cfg = config.resolve(config.compose([*overrides, *([] if asked else ["data.people=null"])]))
     config.check(cfg)
-    told, reasons = Told(), []
+    told, reasons = Messages(), []
     logger = logging.getLogger("diffshortcut")
     logger.addHandler(told)
     try:

@@ -14,7 +14,7 @@ HEADER = ["who", *SETS, "shorter side", "too small", "no face"]
 HasFace = Callable[[Path], bool]
 
 
-class Told(logging.Handler):
+class Messages(logging.Handler):
     """Keeps what readers warn of instead of printing it."""
 
     def __init__(self) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from diffshortcut.comparison import (
     PRIMARY,
     Claim,
-    Comparison,
+    Compared,
     Row,
     Verdict,
     compare,
@@ -124,7 +124,7 @@ class Facts:
         return direction(self.rows, metric)
 
     @cached_property
-    def comparisons(self) -> list[Comparison]:
+    def comparisons(self) -> list[Compared]:
         """Each arm against its baselines, its rivals in a claim and what it is declared to be
         paired with, in the shown metrics both were measured in."""
         claimed = [(claim.arm, rival) for claim in self.claims for rival in claim.rivals]

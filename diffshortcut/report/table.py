@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from diffshortcut.comparison import PRIMARY, Comparison
+from diffshortcut.comparison import PRIMARY, Compared
 from diffshortcut.report import flagged, measures, published, purification, visibility
 from diffshortcut.report.facts import Facts
 from diffshortcut.report.sheet import ARROWS, Sheet, as_markdown, interval, number, titled
@@ -62,7 +62,7 @@ def _differences(facts: Facts) -> Sheet:
     return Sheet("Differences", header, [_difference(found) for found in primary])
 
 
-def _difference(found: Comparison) -> list[str]:
+def _difference(found: Compared) -> list[str]:
     test, images, people = found.person_test, found.image_test, found.difference.people
     return [
         f"{found.arm} - {found.against}",

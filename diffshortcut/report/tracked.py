@@ -10,7 +10,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
 from diffshortcut import keys
-from diffshortcut.comparison import Comparison, people_means
+from diffshortcut.comparison import Compared, people_means
 from diffshortcut.report.facts import Facts
 from diffshortcut.report.gallery import COLUMNS, Pictures
 from diffshortcut.report.labels import Described, places, together
@@ -108,7 +108,7 @@ def _matrix(facts: Facts, arms: Sequence[Arm]) -> list[list[Any]]:
     ]
 
 
-def _test(found: Comparison) -> list[Any]:
+def _test(found: Compared) -> list[Any]:
     difference, test, images = found.difference, found.person_test, found.image_test
     return [
         *(found.arm, found.against, found.metric, difference.value, difference.low),

@@ -17,7 +17,7 @@ from diffshortcut.comparison import (
     PRIMARY,
     STAR,
     Claim,
-    Comparison,
+    Compared,
     Row,
     Verdict,
     against_all,
@@ -177,7 +177,7 @@ def best(rows: Sequence[Row], base: str) -> dict[tuple[str, str], int]:
     return found
 
 
-def _compared(groups: Groups, metric: str, arm: str, against: str) -> Comparison | None:
+def _compared(groups: Groups, metric: str, arm: str, against: str) -> Compared | None:
     """None if no person has both."""
     rows = [*groups.get((arm, metric), []), *groups.get((against, metric), [])]
     people = [person_means(rows, metric, name) for name in (arm, against)]
@@ -193,14 +193,14 @@ def _strangers(groups: Groups, claim: Claim) -> list[str]:
     return [rival for rival in claim.rivals if people(claim.arm).isdisjoint(people(rival))]
 
 
-def _differences(found: Sequence[Comparison]) -> Sheet:
+def _differences(found: Sequence[Compared]) -> Sheet:
     tested = {n: c.person_test.p_value for n, c in enumerate(found) if c.difference.people > 1}
     adjusted = holm(tested)
     title = "Paired differences, two-sided Wilcoxon signed-rank tests over people"
     return Sheet(title, PAIRS, [_difference(c, adjusted.get(n)) for n, c in enumerate(found)])
 
 
-def _difference(found: Comparison, adjusted: float | None) -> list[str]:
+def _difference(found: Compared, adjusted: float | None) -> list[str]:
     test, images = found.person_test, found.image_test
     dropped = f", {test.zeros} zero" if test.zeros else ""
     return [
