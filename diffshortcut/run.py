@@ -32,7 +32,7 @@ from diffshortcut import (
 from diffshortcut import launch as launch_plugin
 from diffshortcut.disk import check_writable, user_errors
 from diffshortcut.errors import UserError
-from diffshortcut.launch.graph import Grid
+from diffshortcut.launch.graph import Grid, NotBegunError
 from diffshortcut.lease import guard
 from diffshortcut.own_photos import OwnPhotos
 from diffshortcut.results import Comparison
@@ -137,8 +137,10 @@ def _launch_one_of_many(overrides: Sequence[str], *, fail_fast: bool) -> None:
     With `fail_fast` it ends the process of Hydra's own launcher, which would go on after an error.
     """
     try:
-        if failures := launch(overrides):
+        if failures := launch(overrides, ask=HydraConfig.get().job.num == 0):
             raise UserError(f"stages not done: {len(failures)}")
+    except NotBegunError as error:  # said of all jobs
+        sys.exit(f"error: {error}")
     except Exception as error:
         known = isinstance(error, (UserError, *usage.CONFIG_ERRORS))
         log.error("%s: %s", " ".join(overrides), usage.line(error, overrides), exc_info=not known)
@@ -150,7 +152,8 @@ def _launch_one_of_many(overrides: Sequence[str], *, fail_fast: bool) -> None:
 def launch(overrides: Sequence[str], *, ask: bool = False) -> list[cells.Failure]:
     """Compose the arms, run what is missing, report; what could not be done is returned.
 
-    With `ask` more than an hour of work is asked for, on a terminal: not amid a sweep, at night.
+    With `ask` more than an hour of work, with that of the sweep's other jobs, is asked for on a
+    terminal.
     Of several processes under a launcher the first does so; the others only train along.
     """
     if not parallel.launched():

@@ -364,6 +364,23 @@ def test_nobody_is_asked_where_nobody_is(
     assert "stages to do, about 2.5 h" in caplog.text and world.calls
 
 
+def test_the_first_job_of_a_sweep_is_asked_for_all(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(past, "expected", lambda task, known: past.Took(100.0, 1, 1))
+    asked: list[str] = []
+    monkeypatch.setattr("builtins.input", lambda said: asked.append(said) or "n")
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
+    monkeypatch.setenv(sweep.JOBS, "40")
+    [job] = jobs(world, ("random",))
+    with pytest.raises(graph.NotBegunError):
+        run.launch(job, ask=True)
+    assert len(asked) == 1 and world.calls == []
+    assert "it is one of 40 jobs: together at most 10.0 h" in caplog.text
+    assert run.launch(job) == [] and len(asked) == 1  # the others are not asked for
+
+
 def test_a_short_job_is_not_announced(world: World, caplog: Any) -> None:
     caplog.set_level(logging.INFO)
     [job] = jobs(world, ("random",))

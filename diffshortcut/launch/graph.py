@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from diffshortcut import cells, command, execute, index, parallel, plan, results, usage
+from diffshortcut import cells, command, execute, index, parallel, plan, results, sweep, usage
 from diffshortcut.cells import Failure, Task
 from diffshortcut.disk import check_writable
 from diffshortcut.errors import UserError
@@ -19,6 +19,10 @@ from diffshortcut.store import Store
 
 log = logging.getLogger(__name__)
 LONG = 3600  # seconds of work that are not begun without a question
+
+
+class NotBegunError(UserError):
+    """Whoever was asked has said no."""
 
 
 class Grid:
@@ -85,7 +89,8 @@ class Grid:
     def run(self, job: Sequence[str], comparison: Comparison, *, ask: bool) -> list[Failure]:
         """Do what a job lacks; one that no launcher has prepared is a grid of its own.
 
-        With `ask` more than an hour of work is asked for, on a terminal.
+        With `ask` more than an hour of work is asked for, on a terminal; of a sweep the first job
+        is asked with, for as many like it.
         """
         store, runtime = Store(Path(comparison.runtime["store"])), comparison.runtime
         todo = [task for task in comparison.tasks if not store.find(task.stage, task.key)]
@@ -94,7 +99,10 @@ class Grid:
         for task in todo:
             execute.load(task)
         record = _noted([job], {tuple(job): comparison}, store)
-        _announce(todo, store, runtime, ask=ask and runtime["confirm"], only_long=True)
+        like_it = sweep.jobs() if ask else 1
+        _announce(
+            todo, store, runtime, ask=ask and runtime["confirm"], only_long=True, jobs=like_it
+        )
         failures = _here(todo, store, runtime, record)
         record.write_failures(failures)
         return failures
@@ -159,17 +167,21 @@ def _announce(
     *,
     ask: bool,
     only_long: bool = False,
+    jobs: int = 1,
 ) -> None:
-    """Say how long it will take; if it is long, ask whoever sits at a terminal.
+    """Say how long it will take, `jobs` times; if it is long, ask whoever sits at a terminal.
 
     What has never run here is counted, which takes seconds; of many people and arms one is.
     """
     found = plan.roughly(plan.lines(todo, store), runtime)
-    long = sum(line.seconds for line in found) > LONG
+    seconds = jobs * sum(line.seconds for line in found)
+    long = seconds > LONG
     if long or not only_long:
         log.info(plan.summary(found))
+    if long and jobs > 1:
+        log.info("it is one of %d jobs: together at most %s", jobs, plan.duration(seconds))
     if long and ask and sys.stdin.isatty() and not _agreed():
-        raise UserError("not begun: python -m diffshortcut.plan says what there is to do")
+        raise NotBegunError("not begun: python -m diffshortcut.plan says what there is to do")
 
 
 def _agreed() -> bool:
