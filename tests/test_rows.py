@@ -9,8 +9,9 @@ from result_folders import Arm, Folder
 
 from diffshortcut.comparison import direction
 from diffshortcut.errors import UserError
+from diffshortcut.report.any_rows import best, tables
 from diffshortcut.rows import Part, join, named, read
-from diffshortcut.statistics.__main__ import best, main, notes, tables
+from diffshortcut.statistics.__main__ import main, notes
 
 
 def row(arm, person, value, **others):

@@ -5,18 +5,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from diffshortcut import keys
-from diffshortcut.comparison import STAR, Row
+from diffshortcut.comparison import Row
 from diffshortcut.disk import read_object
 from diffshortcut.errors import UserError
+from diffshortcut.report.families import Made, declared, judged_together
 from diffshortcut.report.labels import Described, Place, places, together
 from diffshortcut.report.worst import Worst
 from diffshortcut.rows import Part, join, named, read
-from diffshortcut.statistics import MIN_PEOPLE, holm
 
 RECORD, COMPARISON = "record.json", "comparison.json"
 Stages = Mapping[str, Mapping[str, Any]]  # name of the stage -> its provenance
-Key = tuple[str, ...]  # of a claim
 
 
 @dataclass(frozen=True)
@@ -80,9 +78,9 @@ def _joined(folders: Sequence[Path]) -> Results:
     records = [_json(folder / RECORD) for folder in folders]
     comparisons = [_json(folder / COMPARISON) for folder in folders]
     known = [_described(record, found) for record, found in zip(records, comparisons, strict=True)]
-    made = list(map(_Made, titles, records, comparisons, known))
-    family = _declared(made)
-    verdicts = _judged_together(made, family)
+    made = list(map(Made, titles, records, comparisons, known))
+    family = declared(made)
+    verdicts = judged_together(made, family)
     parts = [
         as_part(title, _rows(folder, found), arms.values())
         for title, folder, arms, found in zip(titles, folders, known, comparisons, strict=True)
@@ -151,94 +149,6 @@ def _rows(folder: Path, compared: Mapping[str, Any]) -> list[Row]:
     """The folder's rows, and the copies that its worst-of arms are made of."""
     rows: list[Row] = list(read(folder))
     return rows + [row for n, worst in _worst(compared).items() for row in worst.rows(n, rows)]
-
-
-@dataclass(frozen=True)
-class _Made:
-    """What a folder says of its claims, and the arms that they are about."""
-
-    title: str
-    record: Mapping[str, Any]
-    compared: Mapping[str, Any]
-    arms: Mapping[str, Described]
-
-    @property
-    def verdicts(self) -> list[Mapping[str, Any]]:
-        return list(self.compared.get("verdicts", []))
-
-    @property
-    def family(self) -> str:
-        """What the jobs of a sweep have in common: their experiment, else what they compare.
-
-        Nothing is known to be another folder's without a record.
-        """
-        choices = self.record.get("choices", {}).values()
-        name = next((of["experiment"] for of in choices if "experiment" in of), "")
-        return name or (keys.digest(self._compare) if self._compare else self.title)
-
-    @property
-    def _compare(self) -> Mapping[str, Any]:
-        """The command line's own: its arm is the last."""
-        configs = list(self.record.get("arms", {}).values())
-        return (configs[-1].get("compare") if configs else None) or {}
-
-    def claims(self) -> set[Key]:
-        """All that are declared here, tested or not."""
-        found = {self.key(v["claim"]) for v in self.verdicts}
-        found |= {self.key(claim) for claim in self._compare.get("claims", ())}
-        unknown = self.compared.get("declared", 0) - len(found)
-        return found | {(self.title, str(n)) for n in range(unknown)}
-
-    def key(self, claim: Mapping[str, Any]) -> Key:
-        """Equal for equal claims of a family, of whichever people and under whichever names."""
-        arm, *rivals = (self._content(name) for name in (claim["arm"], *claim["rivals"]))
-        return (self.family, claim["metric"], arm, *sorted(set(rivals)))
-
-    def _content(self, name: str) -> str:
-        """With the seed: another one's trainings are another test."""
-        arm = self.arms.get(name, Described(name))
-        return f"{arm.content() or name} {arm.config.get('seed')}"
-
-
-def _judged_together(made: Sequence[_Made], family: int) -> list[list[Mapping[str, Any]]]:
-    """Each folder's verdicts, corrected as one family: a sweep declares its claims job by job.
-
-    A claim that several folders have tested is one of the family, by its test of the most people;
-    each of its tests is corrected as if it were that one.
-    """
-    tested = [(of.key(v["claim"]), v) for of in made for v in of.verdicts]
-    counted: dict[Key, float] = {}
-    for key, verdict in sorted(tested, key=lambda pair: -pair[1]["people"]):
-        counted.setdefault(key, verdict["p_value"])
-    return [
-        [
-            _corrected(v, holm({**counted, key: v["p_value"]}, family)[key], of.compared)
-            for v in of.verdicts
-            for key in [of.key(v["claim"])]
-        ]
-        for of in made
-    ]
-
-
-def _declared(made: Sequence[_Made]) -> int:
-    """How many claims the folders declare, equal ones once.
-
-    Of an experiment all, though some of its jobs lack.
-    """
-    here: dict[str, set[Key]] = {}
-    said: dict[str, int] = {}
-    for of in made:
-        here.setdefault(of.family, set()).update(of.claims())
-        said[of.family] = max(said.get(of.family, 0), of.compared.get("family", 0))
-    return sum(max(len(claims), said[name]) for name, claims in here.items())
-
-
-def _corrected(
-    verdict: Mapping[str, Any], adjusted: float, compared: Mapping[str, Any]
-) -> Mapping[str, Any]:
-    chosen = compared.get("worst", {}).keys() & verdict["claim"]["rivals"]
-    star = adjusted <= STAR and verdict["people"] >= MIN_PEOPLE and not chosen
-    return {**verdict, "adjusted": adjusted, "star": star}
 
 
 def _give_star(entry: Entry | None, verdict: Mapping[str, Any]) -> None:
