@@ -9,7 +9,7 @@ from rich.console import Console
 
 from diffshortcut.bench.book import described, read
 from diffshortcut.bench.records import HEADER, PUBLISHED, Growth, Pair, Record
-from diffshortcut.report import figures
+from diffshortcut.report import figures, lettering
 from diffshortcut.report.sheet import Sheet
 
 SIZE = (17.0, 10.0)  # inches
@@ -67,7 +67,7 @@ def _bars(axes: Any, pairs: Sequence[Pair]) -> None:
     axes.barh(places, [pair.ratio for pair in pairs], color=colors, height=0.7)
     _marks(axes, "D", 4, "operations", [pair.counted for pair in pairs])
     _marks(axes, "|", 14, "goal", [pair.goal for pair in pairs])
-    axes.axvline(1, color=figures.SOFT, linewidth=1)
+    axes.axvline(1, color=lettering.SOFT, linewidth=1)
     axes.set_yticks(places, [_label(pair) for pair in pairs], fontsize=7)
     axes.invert_yaxis()
     axes.set(title="times as fast as the published way", xlabel="published / ours, wall time")

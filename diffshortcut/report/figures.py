@@ -8,23 +8,19 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from textwrap import fill
 from typing import Any
 
 from diffshortcut.report.labels import NONE
+from diffshortcut.report.lettering import SHORTEST, SOFT, columns, extent, folded, label
 from diffshortcut.report.matrix import Lines, Matrix, Point
 from diffshortcut.report.sheet import number, titled
 from diffshortcut.statistics import Estimate
 
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7f6f5f", "#333399")
 MARKERS = "osD^vPX"  # not as many as colors, so that pairs repeat late
-INK, SOFT = "#1b1f23", "#9aa3ab"
+INK = "#1b1f23"
 SIZE = (4.2, 3.1)  # inches
-DOT, LETTER = 4, 9  # points: half a mark, a name's letters
-SHORTEST = 1e-3  # seconds that a logarithmic axis shows
-WIDE, LINES = 26, 3  # letters of a line of a name, and how many lines it has at most
 TILE = (0.75, 0.42)  # inches of a heat-map's cell
-INCHES = 0.085  # of a letter of STYLE's size
 SLANT = 35  # degrees of the names below a heat-map
 STYLE: Any = {
     "font.family": "sans-serif",
@@ -69,7 +65,7 @@ def curve(attack: str, metric: str, better: str | None, lines: Lines) -> Draw:
             _bars(axes, points, color)
         axes.set(title=attack, xlabel="radius, 8-bit levels", ylabel=titled(metric, better))
         axes.set_xticks(sorted({p.x for points in lines.values() for p in points}))
-        figure.legend(loc="outside lower center", ncols=_columns(lines, SIZE[0]))
+        figure.legend(loc="outside lower center", ncols=columns(lines, SIZE[0]))
 
     return draw
 
@@ -89,7 +85,7 @@ def scatter(attack: str, metric: str, better: str | None, points: Sequence[Point
         axes.margins(y=0.15)
         axes.set(title=attack, ylabel=titled(metric, better))
         axes.set_xlabel("purification, seconds per person")
-        _label(figure, axes, points)
+        label(figure, axes, points)
 
     return draw
 
@@ -142,32 +138,15 @@ def heatmap(matrix: Matrix) -> Draw:
     return draw
 
 
-def folded(name: str) -> str:
-    """The name in lines that a figure has room for; what is longer than these is cut."""
-    return fill(name, WIDE, max_lines=LINES, placeholder=" ...")
-
-
 def heatmap_size(matrix: Matrix) -> tuple[float, float]:
     """Inches that a heat-map needs: its cells, and its names around them."""
-    beside = max(_extent(name)[0] for name in matrix.attacks)
-    names = [_extent(name) for name in matrix.defenses]
+    beside = max(extent(name)[0] for name in matrix.attacks)
+    names = [extent(name) for name in matrix.defenses]
     slant = math.radians(SLANT)
     below = max(w * math.sin(slant) + h * math.cos(slant) for w, h in names)
     first = names[0][0] * math.cos(slant) - TILE[0] / 2  # sticks out to the left
     width = max(beside, first) + TILE[0] * len(matrix.defenses)
     return width + 0.5, below + TILE[1] * len(matrix.attacks) + 0.6
-
-
-def _extent(name: str) -> tuple[float, float]:
-    """Width and height of a folded name, in inches."""
-    lines = folded(name).split("\n")
-    return INCHES * max(map(len, lines)), 2 * INCHES * len(lines)
-
-
-def _columns(names: Iterable[str], width: float) -> int:
-    """How many names of a legend stand side by side, beside their marks."""
-    widest = max(_extent(name)[0] for name in names) + 0.5
-    return max(1, min(3, int(width / widest)))
 
 
 def save(
@@ -222,56 +201,3 @@ def _tile(x: int, y: int, shade: float) -> Any:
     paper, full = (255, 255, 255), (110, 168, 212)
     mixed = [(a + (b - a) * shade) / 255 for a, b in zip(paper, full, strict=True)]
     return Rectangle((x - 0.48, y - 0.46), 0.96, 0.92, facecolor=mixed, edgecolor="none")
-
-
-def _label(figure: Any, axes: Any, points: Sequence[Point]) -> None:
-    """Names beside their points, at the nearest place that covers no point and no other name."""
-    figure.draw_without_rendering()  # settles where the axes are
-    at = axes.transData.transform([(max(p.x, SHORTEST), p.estimate.value or 0.0) for p in points])
-    dots = [(x - DOT, y - DOT, x + DOT, y + DOT) for x, y in at * (72 / figure.dpi)]
-    left = axes.bbox.x0 * 72 / figure.dpi
-    right = figure.bbox.x1 * 72 / figure.dpi
-    taken = [*dots, (-1e9, -1e9, left, 1e9), (right, -1e9, 1e9, 1e9)]  # nothing beside the axes
-    for point, dot in sorted(zip(points, dots, strict=True), key=lambda pair: pair[1][1]):
-        center = ((dot[0] + dot[2]) / 2, (dot[1] + dot[3]) / 2)
-        name = folded(point.label)
-        place = min(_free(center, name, taken), key=lambda box: _far(box, center))
-        taken.append(place)
-        offset = (place[0] - center[0], place[1] - center[1])
-        bent = {"arrowstyle": "-", "color": SOFT, "linewidth": 0.6, "shrinkB": 3}
-        axes.annotate(
-            name,
-            (max(point.x, SHORTEST), point.estimate.value),
-            offset,
-            textcoords="offset points",
-            fontsize=LETTER,
-            arrowprops=bent if _far(place, center) > LETTER * 1.6 else None,
-        )
-
-
-Box = tuple[float, float, float, float]  # left, bottom, right, top, in points
-
-
-def _free(center: tuple[float, float], text: str, taken: Sequence[Box]) -> list[Box]:
-    """Places for a text around a point that touch nothing; the first one if there is none."""
-    lines = text.split("\n")
-    width, height = max(map(len, lines)) * LETTER * 0.6, len(lines) * LETTER * 1.25
-    around = [
-        (center[0] + x, center[1] + y - height / 2)
-        for y in range(-60, 61, 6)
-        for x in (DOT + 3, -width - DOT - 3, -width / 2)
-    ]
-    boxes = [(x, y, x + width, y + height) for x, y in around]
-    free = [box for box in boxes if not any(_touch(box, other) for other in taken)]
-    return free or boxes[:1]
-
-
-def _touch(a: Box, b: Box) -> bool:
-    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
-
-
-def _far(box: Box, center: tuple[float, float]) -> float:
-    """The distance of a box from a point; to the right is a little nearer than to the left."""
-    across = max(box[0] - center[0], center[0] - box[2] + 2, 0)
-    along = max(box[1] - center[1], center[1] - box[3], 0)
-    return (across**2 + (1.5 * along) ** 2) ** 0.5
