@@ -14,7 +14,7 @@ SCRIPT = textwrap.dedent("""
     from diffshortcut import cells, run
     from diffshortcut.errors import UserError
 
-    def launch(overrides):
+    def launch(overrides, **_):
         print(*overrides)
         [seed] = [word for word in overrides if word.startswith("seed=")]
         if seed in ("seed=0", "seed=3"):
