@@ -19,6 +19,7 @@ from diffshortcut.store import Store
 
 log = logging.getLogger(__name__)
 LONG = 3600  # seconds of work that are not begun without a question
+MANY = 100  # stages: more than a cell or two have
 
 
 class NotBegunError(UserError):
@@ -171,16 +172,19 @@ def _announce(
 ) -> None:
     """Say how long it will take, `jobs` times; if it is long, ask whoever sits at a terminal.
 
-    What has never run here is counted, which takes seconds; of many people and arms one is.
+    What has never run here is counted, which takes seconds and rehearses the stages in this
+    process: of a short job (`only_long`) for somebody at a terminal alone.
     """
-    found = plan.roughly(plan.lines(todo, store), runtime)
+    found, asks = plan.lines(todo, store), ask and sys.stdin.isatty()
+    if asks or not only_long or len(todo) > MANY:
+        found = plan.roughly(found, runtime)
     seconds = jobs * sum(line.seconds for line in found)
     long = seconds > LONG
     if long or not only_long:
         log.info(plan.summary(found))
     if long and jobs > 1:
         log.info("it is one of %d jobs: together at most %s", jobs, plan.duration(seconds))
-    if long and ask and sys.stdin.isatty() and not _agreed():
+    if long and asks and not _agreed():
         raise NotBegunError("not begun: python -m diffshortcut.plan says what there is to do")
 
 
