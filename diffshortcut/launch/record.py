@@ -9,7 +9,7 @@ from typing import Any
 
 from diffshortcut import config, keys
 from diffshortcut.cells import Failure, Task
-from diffshortcut.disk import replacing
+from diffshortcut.disk import replacing, user_errors
 from diffshortcut.results import Comparison
 from diffshortcut.store import Store
 
@@ -146,5 +146,6 @@ def _read(file: Path) -> Any:
 
 
 def _write(file: Path, content: Any) -> None:
-    with replacing(file) as aside:  # two runs of a command have one folder
+    store = file.parents[2]
+    with user_errors(store), replacing(file) as aside:  # two runs of a command have one folder
         aside.write_text(json.dumps(content, allow_nan=False))

@@ -109,7 +109,7 @@ class World:
 
     def stages(self) -> list[Path]:
         """The folders of all complete artifacts."""
-        work = {"tmp", "leases", "partial", "quarantine"}
+        work = {"tmp", "leases", "partial", "quarantine", "grids"}
         return sorted(p for p in self.store.glob("*/*") if p.is_dir() and p.parent.name not in work)
 
     def payload(self) -> Payload:
