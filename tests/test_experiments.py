@@ -15,7 +15,7 @@ from diffshortcut.stages import protect
 
 NAMES = [name for name in catalog.groups()["experiment"]]
 ONE = ["data.people=1", "logger=none"]
-DEAR = ("attacks", "controls", "grid", "table1_cdl")  # the others take two minutes at most
+DEAR = ("attacks", "controls", "grid", "table1_cdl", "table3")  # the others take a minute at most
 LARGE = ("table1", "table1_cdl", "table3", "controls")  # a second for every few arms
 # of a sweep one job: the others differ in one value
 JOBS = {
