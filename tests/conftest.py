@@ -4,11 +4,15 @@ import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
 from tiny_zoo import tokenizer as _tokenizer
 from world import world  # noqa: F401  # a fixture
+
+if TYPE_CHECKING:
+    from diffshortcut.models.ldm import LatentDiffusion
 
 torch.set_num_threads(1)
 os.environ["DIFFSHORTCUT_WEIGHTS"] = "/nonexistent/weights"  # whatever this machine has
@@ -38,6 +42,14 @@ def _refused(*_: object, **__: object) -> None:
 def tiny_ldm_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A diffusers pipeline folder: 32 px images, 4 x 4 x 4 latents, epsilon prediction."""
     return _ldm(tmp_path_factory.mktemp("ldm"), prediction_type="epsilon")
+
+
+@pytest.fixture
+def model(tiny_ldm_folder: Path) -> "LatentDiffusion":
+    """The model of that folder."""
+    from diffshortcut.models.ldm import load
+
+    return load(weights=f"file:{tiny_ldm_folder}")
 
 
 @pytest.fixture(scope="session")

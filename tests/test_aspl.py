@@ -1,8 +1,7 @@
 """ASPL step by step, and what its surrogate does."""
 
-from pathlib import Path
-
 import pytest
+import tiny_zoo
 import torch
 from torch import Tensor
 
@@ -13,8 +12,7 @@ from diffshortcut.attacks.scene import Scene
 from diffshortcut.attacks.surrogate import restore, weights_of
 from diffshortcut.dreambooth import Posterior, Settings, Training
 from diffshortcut.errors import UserError
-from diffshortcut.images import quantize
-from diffshortcut.models.ldm import LatentDiffusion, load
+from diffshortcut.models.ldm import LatentDiffusion
 from diffshortcut.seeding import Draws
 
 DRAWS = Draws(seed=0, stage="protect", person="nobody")
@@ -22,15 +20,8 @@ PROMPTS = {"instance_prompt": "a photo of sks person", "class_prompt": "a photo 
 
 
 @pytest.fixture
-def model(tiny_ldm_folder: Path) -> LatentDiffusion:
-    return load(weights=f"file:{tiny_ldm_folder}")
-
-
-@pytest.fixture
 def scene() -> Scene:
-    generator = torch.Generator().manual_seed(1)
-    b, a, prior = quantize(torch.rand(3, 4, 3, 32, 32, generator=generator))
-    return Scene(images=b, clean=a, prior=prior, names=("0.png", "1.png", "2.png", "3.png"))
+    return tiny_zoo.scene(4)
 
 
 def attack(model: LatentDiffusion, **changes: object) -> ASPL:

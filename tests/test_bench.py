@@ -35,7 +35,7 @@ from diffshortcut.bench.attacks import DRAWS, count, measure, watch
 from diffshortcut.bench.cases import CASES, Case
 from diffshortcut.bench.counts import Counts, counting
 from diffshortcut.bench.measured import Measured, Times, sheets
-from diffshortcut.models.ldm import LatentDiffusion, load
+from diffshortcut.models.ldm import LatentDiffusion
 from diffshortcut.transforms import Blur, Flip
 
 N = 3
@@ -64,11 +64,6 @@ class Plain:
 
     def __call__(self, x: Tensor, draws: object) -> Tensor:
         return 1 - x
-
-
-@pytest.fixture(scope="module")
-def model(tiny_ldm_folder: Path) -> LatentDiffusion:
-    return load(weights=f"file:{tiny_ldm_folder}")
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from diffshortcut.data import portraits
 from diffshortcut.data.person import Person
 from diffshortcut.dreambooth import Posterior, Settings, Training
 from diffshortcut.images import quantize, read_files, write_folder
-from diffshortcut.models.ldm import LatentDiffusion, load
+from diffshortcut.models.ldm import LatentDiffusion
 from diffshortcut.samplers.classifier_free import ClassifierFree
 from diffshortcut.seeding import Draws
 from diffshortcut.stages import score
@@ -27,11 +27,6 @@ from diffshortcut.trainers.dreambooth import DreamBooth
 DRAWS = Draws(seed=0, stage="bench", person="nobody")
 PERSON, CLASS = "a photo of sks person", "a photo of person"
 RATE = 1e-4
-
-
-@pytest.fixture(scope="module")
-def model(tiny_ldm_folder: Path) -> LatentDiffusion:
-    return load(weights=f"file:{tiny_ldm_folder}")
 
 
 @pytest.fixture(scope="module")

@@ -1,14 +1,12 @@
 """Eq. 2: the loss, the step, the order of the images, and the bugs of published code."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
 
 from diffshortcut.dreambooth import Posterior, Settings, Training, descend, dreambooth_loss
 from diffshortcut.errors import UserError
-from diffshortcut.models import ldm
 from diffshortcut.models.ldm import LatentDiffusion
 from diffshortcut.seeding import Draws
 
@@ -16,11 +14,6 @@ DRAWS = Draws(0, "personalize", "nobody")
 SETTINGS = Settings(
     instance_prompt="a photo of sks person", class_prompt="a photo of person", learning_rate=1e-3
 )
-
-
-@pytest.fixture
-def model(tiny_ldm_folder: Path) -> LatentDiffusion:
-    return ldm.load(weights=f"file:{tiny_ldm_folder}")
 
 
 def posterior(model: LatentDiffusion, count: int, name: str) -> Posterior:

@@ -1,16 +1,15 @@
 """How E-ASPL combines its models: one after the other, the mean of results, the mean of slopes."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
+import tiny_zoo
 import torch
 from torch import Tensor
 
 from diffshortcut.attacks.easpl import EnsembleASPL
 from diffshortcut.attacks.scene import Scene
-from diffshortcut.images import quantize
-from diffshortcut.models.ldm import LatentDiffusion, load
+from diffshortcut.models.ldm import LatentDiffusion
 from diffshortcut.seeding import Draws
 
 DRAWS = Draws(seed=0, stage="protect", person="nobody")
@@ -18,15 +17,8 @@ MODES = ["sequential", "average", "gradient_mean"]
 
 
 @pytest.fixture
-def model(tiny_ldm_folder: Path) -> LatentDiffusion:
-    return load(weights=f"file:{tiny_ldm_folder}")
-
-
-@pytest.fixture
 def scene() -> Scene:
-    generator = torch.Generator().manual_seed(1)
-    b, a, prior = quantize(torch.rand(3, 2, 3, 32, 32, generator=generator))
-    return Scene(images=b, clean=a, prior=prior, names=("0.png", "1.png"))
+    return tiny_zoo.scene(2)
 
 
 def attack(model: LatentDiffusion, models: str, combine: str, **changes: int) -> EnsembleASPL:

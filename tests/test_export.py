@@ -11,18 +11,12 @@ from diffusers import DDIMScheduler, StableDiffusionPipeline
 
 from diffshortcut import command, export, images
 from diffshortcut.errors import UserError
-from diffshortcut.models import ldm
 from diffshortcut.models.ldm import LatentDiffusion
 from diffshortcut.seeding import Draws
 from diffshortcut.store import Store
 
 DRAWS = Draws(0, "export", "nobody")
 PEOPLE = ["anna", "berta"]
-
-
-@pytest.fixture
-def model(tiny_ldm_folder: Path) -> LatentDiffusion:
-    return ldm.load(weights=f"file:{tiny_ldm_folder}")
 
 
 @pytest.fixture

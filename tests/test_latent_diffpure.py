@@ -1,7 +1,5 @@
 """LatentDiffPure: which timesteps it walks, its ancestral step beside numpy, one branch or two."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import tiny_zoo
@@ -15,11 +13,6 @@ from diffshortcut.seeding import Draws
 DRAWS = Draws(seed=0, stage="purify", person="nobody")
 IMAGES = tiny_zoo.pictures(2, seed=1)
 Z = DRAWS.normal("z", (4, 4, 4), 2)
-
-
-@pytest.fixture(scope="module")
-def model(tiny_ldm_folder: Path) -> LatentDiffusion:
-    return load(weights=f"file:{tiny_ldm_folder}")
 
 
 def purifier(model: LatentDiffusion, **changes: object) -> LatentDiffPure:

@@ -15,11 +15,6 @@ DRAWS = Draws(0, "test", "nobody")
 T = torch.tensor([0, 10, 500, 999])
 
 
-@pytest.fixture
-def model(tiny_ldm_folder: Path) -> LatentDiffusion:
-    return ldm.load(weights=f"file:{tiny_ldm_folder}")
-
-
 def z_and_noise(model: LatentDiffusion) -> tuple[torch.Tensor, torch.Tensor]:
     shape = model.latent_shape
     return DRAWS.normal("z", shape, len(T)), DRAWS.normal("noise", shape, len(T))

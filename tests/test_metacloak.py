@@ -1,8 +1,7 @@
 """MetaCloak: its pool of snapshots, its transforms, its published bug."""
 
-from pathlib import Path
-
 import pytest
+import tiny_zoo
 import torch
 from torch import Tensor
 
@@ -10,8 +9,7 @@ from diffshortcut.attacks.eot import EoT
 from diffshortcut.attacks.metacloak import MetaCloak
 from diffshortcut.attacks.scene import Scene
 from diffshortcut.dreambooth import Posterior, Training
-from diffshortcut.images import quantize
-from diffshortcut.models.ldm import LatentDiffusion, load
+from diffshortcut.models.ldm import LatentDiffusion
 from diffshortcut.seeding import Draws
 from diffshortcut.transforms import Blur, Flip
 
@@ -19,14 +17,8 @@ DRAWS = Draws(seed=0, stage="protect", person="nobody")
 
 
 @pytest.fixture
-def model(tiny_ldm_folder: Path) -> LatentDiffusion:
-    return load(weights=f"file:{tiny_ldm_folder}")
-
-
-@pytest.fixture
 def scene() -> Scene:
-    b, a, prior = quantize(torch.rand(3, 2, 3, 32, 32, generator=torch.Generator().manual_seed(1)))
-    return Scene(images=b, clean=a, prior=prior, names=("0.png", "1.png"))
+    return tiny_zoo.scene(2)
 
 
 def attack(model: LatentDiffusion, **changes: object) -> MetaCloak:

@@ -1,7 +1,5 @@
 """Eq. 6 and sampling against diffusers' pipeline."""
 
-from pathlib import Path
-
 import pytest
 import torch
 from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
@@ -14,11 +12,6 @@ from diffshortcut.seeding import Draws
 
 DRAWS = Draws(0, "generate", "nobody")
 NEGATIVE = "noisy, abstract, pattern, low quality"
-
-
-@pytest.fixture
-def model(tiny_ldm_folder: Path) -> LatentDiffusion:
-    return ldm.load(weights=f"file:{tiny_ldm_folder}")
 
 
 def sampler(model: LatentDiffusion, **changes: object) -> ClassifierFree:

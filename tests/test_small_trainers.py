@@ -12,7 +12,7 @@ from diffshortcut import catalog, config
 from diffshortcut.dreambooth import Posterior, Settings, Training, descend
 from diffshortcut.errors import UserError
 from diffshortcut.export import pipeline
-from diffshortcut.models import adapters, ldm
+from diffshortcut.models import adapters
 from diffshortcut.models.ldm import LatentDiffusion
 from diffshortcut.seeding import Draws
 from diffshortcut.trainers.custom_diffusion import CustomDiffusion
@@ -31,11 +31,6 @@ OPTIONS: dict[str, tuple[type[DreamBooth], dict[str, Any]]] = {
 }
 KINDS = list(OPTIONS)
 NAMES = ["lora", "textual_inversion", "custom_diffusion"]
-
-
-@pytest.fixture
-def model(tiny_ldm_folder: Path) -> LatentDiffusion:
-    return ldm.load(weights=f"file:{tiny_ldm_folder}")
 
 
 def images(name: str, count: int = 2) -> torch.Tensor:

@@ -1,24 +1,16 @@
 """DreamBooth and CDL: prompts as printed and as released, options, results."""
 
-from pathlib import Path
-
 import pytest
 import torch
 from omegaconf import OmegaConf
 
 from diffshortcut import config
-from diffshortcut.models import ldm
 from diffshortcut.models.ldm import LatentDiffusion
 from diffshortcut.seeding import Draws
 from diffshortcut.trainers.dreambooth import Augmented, DreamBooth
 
 DRAWS = Draws(0, "personalize", "nobody")
 STRINGS = ("instance_prompt", "class_prompt", "inference_suffix")
-
-
-@pytest.fixture
-def model(tiny_ldm_folder: Path) -> LatentDiffusion:
-    return ldm.load(weights=f"file:{tiny_ldm_folder}")
 
 
 def trainer(model: LatentDiffusion, **changes: object) -> DreamBooth:

@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from diffshortcut import config
+from diffshortcut.attacks.scene import Scene
 from diffshortcut.images import quantize
 from diffshortcut.mini.export import export_detector
 from diffshortcut.models.codeformer import CodeFormer
@@ -74,6 +75,13 @@ def pictures(count: int, seed: int) -> Tensor:
     """Smooth images in exact 8-bit levels, (count, 3, 32, 32)."""
     coarse = torch.rand(count, 3, 8, 8, generator=torch.Generator().manual_seed(seed))
     return quantize(torch.nn.functional.interpolate(coarse, size=32, mode="bilinear"))
+
+
+def scene(count: int) -> Scene:
+    """`count` noises for set_A, set_B and class pictures each."""
+    generator = torch.Generator().manual_seed(1)
+    b, a, prior = quantize(torch.rand(3, count, 3, 32, 32, generator=generator))
+    return Scene(images=b, clean=a, prior=prior, names=tuple(f"{n}.png" for n in range(count)))
 
 
 def tokenizer():  # noqa: ANN201
