@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal, Protocol
 
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 
 from diffshortcut.checkpoint import load_trained, trained_tensors
 from diffshortcut.errors import UserError
+from diffshortcut.images import batches
 from diffshortcut.models.ldm import LatentDiffusion
 from diffshortcut.parallel import ALONE, Team
 from diffshortcut.seeding import Draws
@@ -58,7 +58,8 @@ class Settings:
     """How to train: prompts, learning rate, weight of the prior loss, images per step.
 
     The rate is constant, or falls linearly to 0 over `decay_steps`.
-    `prior_batch` 0 is a loss without class images. `weights_dtype` bfloat16 without float32
+    `prior_batch` 0 is a loss without class images; `micro_batch` of a step's images are held in
+    memory at once (None: all). `weights_dtype` bfloat16 without float32
     masters, and no `clip`, are what released attacks do.
     """
 
@@ -69,6 +70,7 @@ class Settings:
     prior_weight: float = 1.0
     instance_batch: int = 1
     prior_batch: int = 1
+    micro_batch: int | None = None
     weights_dtype: Literal["float32", "bfloat16"] = "float32"
     clip: bool = True
 
@@ -127,6 +129,7 @@ class Training:
             if log is not None and self.step % LOG_EVERY == 0:
                 log(self.step, float(loss))
             self.step += 1
+        self.optimizer.zero_grad(set_to_none=True)  # what follows a training needs the memory
         if steps and not torch.isfinite(loss):
             raise UserError(
                 f"DreamBooth steps {self.step - steps} to {self.step - 1}: the loss is"
@@ -142,11 +145,13 @@ class Training:
             z = torch.cat([z, self._sample("prior", self.prior, settings.prior_batch)])
         t = self.draws.integers("timestep", self.model.num_timesteps, len(z), self.step)
         noise = self.draws.normal("noise", z.shape[1:], len(z), self.step)
-        loss = dreambooth_loss(self.model, settings, z, t, noise, self.team.share(len(z)))
-        total = loss.detach()
-        share = partial(self.team.add_up, total)
-        descend(self.optimizer, loss, clip=settings.clip, scaler=self.scaler, share=share)
-        return total
+        own = self.team.share(len(z))
+        losses = (
+            dreambooth_loss(self.model, settings, z, t, noise, own[part.start : part.stop])
+            for part in batches(len(own), settings.micro_batch)
+        )
+        share, scaler = self.team.add_up, self.scaler
+        return descend(self.optimizer, losses, clip=settings.clip, scaler=scaler, share=share)
 
     def _sample(self, what: str, images: Instances, batch: int) -> Tensor:
         indices = self._order(what, len(images), batch)
@@ -203,24 +208,30 @@ def dreambooth_loss(
 
 def descend(
     optimizer: torch.optim.Optimizer,
-    loss: Tensor,
+    losses: Iterable[Tensor],
     *,
     clip: bool = True,
     scaler: torch.amp.GradScaler | None = None,
-    share: Callable[[Iterable[Tensor]], None] = lambda parameters: None,
-) -> None:
-    """One step of the optimizer, the norm of the whole gradient clipped to 1 unless told not to.
+    share: Callable[[Tensor, Iterable[Tensor]], None] = lambda loss, parameters: None,
+) -> Tensor:
+    """One step of the optimizer along the sum of the losses, which it returns.
 
-    A `scaler` enlarges the loss for the backward pass and skips a step whose gradient overflowed;
-    `share` may change the gradients before they are clipped.
+    They are computed and passed back one after the other. The norm of the whole gradient is
+    clipped to 1 unless told not to. A `scaler` enlarges the losses for the backward pass and skips
+    a step whose gradient overflowed; `share` may change sum and gradients before they are clipped.
     """
-    scaler = scaler or torch.amp.GradScaler(loss.device.type, enabled=False)
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    device = parameters[0].device
+    scaler = scaler or torch.amp.GradScaler(device.type, enabled=False)
     optimizer.zero_grad(set_to_none=True)
-    scaler.scale(loss).backward()
-    share(parameters)
+    total = torch.zeros((), device=device)
+    for loss in losses:
+        scaler.scale(loss).backward()
+        total += loss.detach()
+    share(total, parameters)
     if clip:
         scaler.unscale_(optimizer)
         nn.utils.clip_grad_norm_(parameters, MAX_GRADIENT_NORM)
     scaler.step(optimizer)
     scaler.update()
+    return total

@@ -177,6 +177,8 @@ def _out_of_memory(error: Exception) -> bool:
 
 def _images(task: "Task") -> int:
     """How many images a stage works on when it is not told otherwise."""
+    if trainer := task.config.get("trainer"):
+        return sum(trainer.get(name) or 0 for name in ("instance_batch", "prior_batch"))
     asked = {**task.config, **(task.config.get("sampler") or {})}.get("images")  # prior, sampler
     return asked or len(task.person.set_B if task.person else ())
 

@@ -1,5 +1,6 @@
 """Differentiable random transforms of images, drawn anew for each image and step."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import radians
 from typing import Protocol
@@ -23,15 +24,23 @@ class Transform(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Blur:
-    """Gaussian blur, sigma uniform in [sigma_min, sigma_max]; lengths in pixels at 512 pixels."""
+    """Gaussian blur, sigma uniform in [sigma_min, sigma_max]; lengths in pixels at 512 pixels.
 
-    kernel: int
+    Of several `kernel`s one is drawn per image.
+    """
+
+    kernel: int | Sequence[int]
     sigma_min: float
     sigma_max: float
 
     def __call__(self, x: Tensor, draws: Draws, images: range, step: int) -> Tensor:
         sigma = _between(draws, "blur", self.sigma_min, self.sigma_max, images, step).to(x)
-        return gaussian_blur(x, kernel=self.kernel, sigma=sigma)
+        if isinstance(self.kernel, int):
+            return gaussian_blur(x, kernel=self.kernel, sigma=sigma)
+        drawn = draws.integers("blur kernel", len(self.kernel), images, step).tolist()
+        kernels = [self.kernel[number] for number in drawn]
+        each = zip(x.split(1), kernels, sigma, strict=True)
+        return torch.cat([gaussian_blur(one, kernel=k, sigma=s) for one, k, s in each])
 
 
 @dataclass(frozen=True, kw_only=True)

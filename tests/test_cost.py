@@ -9,6 +9,7 @@ from torch.utils.checkpoint import checkpoint
 
 from diffshortcut import cells, config
 from diffshortcut.bench import costs
+from diffshortcut.cells import Task
 from diffshortcut.cost import columns
 from diffshortcut.cost.advice import advice
 from diffshortcut.cost.columns import operations
@@ -150,11 +151,27 @@ def test_what_cannot_be_told_is_listed(monkeypatch):
     assert operations(0) == "0" and operations(3e9) == "3 GFLOP"
 
 
+@pytest.mark.parametrize("helps", [True, False])
+def test_a_micro_batch_is_named_where_it_needs_less(
+    monkeypatch: pytest.MonkeyPatch, helps: bool
+) -> None:
+    """The parts of a training's step find the gradients of the first part there."""
+
+    def told(task: Task) -> Cost:
+        least = task.config["trainer"]["micro_batch"] == 1
+        return Cost(weights=2 * GB, saved=(8 if helps else 11) * GB if least else 10 * GB)
+
+    monkeypatch.setattr(columns, "estimate", told)
+    [said] = columns.StageCosts("personalize", [costs.task("dreambooth")]).notes(4 * GB)
+    assert ("trainer.micro_batch=1" in said) == helps
+
+
 def test_a_stage_is_told_once_and_holds_its_optimizer():
     task = costs.task("dreambooth")
     cost = estimate(task)
     assert cost.reason is None and cost.exact
-    assert cost.optimizer == 2 * cost.gradients > 0
+    assert cost.optimizer == 8 * 5_107_684  # two moments of each weight, in four bytes
+    assert cost.gradients == 0  # a step forgets those of the last before it begins
     assert estimate(task) is cost
     purified = replace(task, inputs={"images": replace(task, config={"link": {"quality": 75}})})
     other = replace(task, inputs={"images": replace(task, config={"link": {"quality": 50}})})

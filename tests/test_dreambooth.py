@@ -1,10 +1,12 @@
 """Eq. 2: the loss, the step, the order of the images, and the bugs of published code."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 
+from diffshortcut import dreambooth
 from diffshortcut.dreambooth import Posterior, Settings, Training, descend, dreambooth_loss
 from diffshortcut.errors import UserError
 from diffshortcut.models.ldm import LatentDiffusion
@@ -124,12 +126,44 @@ def test_the_learning_rate_falls_to_0_and_stays_unless_told_to(model: LatentDiff
     assert not torch.equal(states[0], states[1]) and torch.equal(states[1], states[2])
 
 
+@pytest.mark.parametrize("micro_batch", [1, 2, 3])
+def test_a_micro_batch_changes_the_memory_and_not_the_step(
+    model: LatentDiffusion, monkeypatch: pytest.MonkeyPatch, micro_batch: int
+) -> None:
+    settings = replace(SETTINGS, instance_batch=3, prior_batch=2, prior_weight=0.5, clip=False)
+    images, prior = posterior(model, 4, "x"), posterior(model, 5, "prior")
+    sizes: list[int] = []
+    loss = LatentDiffusion.denoising_loss
+
+    def counted(self: LatentDiffusion, z: torch.Tensor, *rest: Any) -> torch.Tensor:
+        sizes.append(len(z))
+        return loss(self, z, *rest)
+
+    def kept(optimizer: torch.optim.Optimizer, *given: Any, **options: Any) -> torch.Tensor:
+        found = descend(optimizer, *given, **options)
+        parameters = optimizer.param_groups[0]["params"]
+        gradients.append(torch.cat([p.grad.flatten() for p in parameters if p.grad is not None]))
+        return found
+
+    gradients: list[torch.Tensor] = []
+    losses: list[float] = []
+    monkeypatch.setattr(LatentDiffusion, "denoising_loss", counted)
+    monkeypatch.setattr(dreambooth, "descend", kept)
+    for size in (None, micro_batch):
+        training = Training(model, replace(settings, micro_batch=size), prior, DRAWS)
+        training.train(images, 1, lambda step, value: losses.append(value))
+        assert all(p.grad is None for p in training.model.trainable_parameters())
+    assert sizes[0] == 5 and max(sizes[1:]) == micro_batch and sum(sizes) == 10
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+    torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-4, atol=1e-6)
+
+
 def test_clipping_really_clips(model: LatentDiffusion) -> None:
     """An exhausted iterator would leave the gradient as it is (as in the released attacks)."""
     twin = model.copy()
     optimizer = torch.optim.AdamW(twin.trainable_parameters(), lr=1e-3)
     z, noise = (DRAWS.normal(name, model.latent_shape, 2) for name in ("z", "noise"))
-    descend(optimizer, 1e4 * dreambooth_loss(twin, SETTINGS, z, torch.tensor([5, 500]), noise))
+    descend(optimizer, [1e4 * dreambooth_loss(twin, SETTINGS, z, torch.tensor([5, 500]), noise)])
     gradients = [p.grad for p in twin.trainable_parameters() if p.grad is not None]
     norm = torch.cat([g.flatten() for g in gradients]).norm()
     torch.testing.assert_close(norm, torch.tensor(1.0), rtol=1e-3, atol=0)
@@ -145,7 +179,7 @@ def test_small_learning_rates_move_the_weights() -> None:
         optimizer = torch.optim.AdamW([weight], lr=5e-7, weight_decay=1e-2, fused=True)
         for step in range(3):
             gradient = DRAWS.normal("gradient", (20_000,), 1, step).to(dtype)
-            descend(optimizer, (weight * gradient).sum())
+            descend(optimizer, [(weight * gradient).sum()])
         moved[dtype] = float((weight != before).float().mean())
     assert moved[torch.float32] > 0.99 and moved[torch.bfloat16] < 0.02
 

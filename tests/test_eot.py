@@ -23,6 +23,7 @@ from diffshortcut.transforms import (
 DRAWS = Draws(seed=0, stage="test", person="nobody")
 TRANSFORMS: dict[str, Transform] = {
     "blur": Blur(kernel=7, sigma_min=0.1, sigma_max=2.0),
+    "blur of several widths": Blur(kernel=[3, 5, 7], sigma_min=0.1, sigma_max=2.0),
     "flip": Flip(probability=0.5),
     "jpeg": Jpeg(quality_min=50, quality_max=95),
     "resize": Resize(factor_min=0.5),
@@ -64,6 +65,14 @@ def test_nothing_changes_at_the_weak_end() -> None:
         Noise(deviation_max=0),
     ):
         torch.testing.assert_close(transform(x, DRAWS, range(6), 0), x, atol=1e-5, rtol=0)
+
+
+def test_of_several_kernels_each_image_gets_one() -> None:
+    point = torch.zeros(12, 1, 512, 512)
+    point[..., 256, 256] = 1
+    blurred = Blur(kernel=[3, 5, 7], sigma_min=2.0, sigma_max=2.0)(point, DRAWS, range(12), 0)
+    widths = (blurred[:, 0, 256] > 0).sum(-1).tolist()
+    assert set(widths) == {3, 5, 7}
 
 
 def test_flips_are_fair_and_exact() -> None:

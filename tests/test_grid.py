@@ -749,6 +749,29 @@ def test_memory_that_runs_out_halves_the_micro_batch(
     assert execute.with_micro_batch(ann, 1).key == ann.key
 
 
+def test_memory_that_runs_out_in_a_training_halves_its_micro_batch(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int | None] = []
+
+    def starve(**given: Any) -> dict[str, Any]:
+        size = given["config"]["trainer"]["micro_batch"]
+        seen.append(size)
+        if size is None or size > 1:
+            raise MemoryError
+        return world.do("personalize", **given)
+
+    monkeypatch.setattr(sys.modules["diffshortcut.stages.personalize"], "run", starve)
+    [job] = jobs(world, ("pid",))
+    comparison = command.comparison([*job, "data.people=1", "trainer.instance_batch=3"])
+    tasks = cells.merge(cell for _, _, cell in comparison)
+    store = Store(world.root / "store")
+    assert cells.run(tasks, store=store, runtime=comparison.runtime) == []
+    assert seen[:3] == [None, 2, 1]  # of three images of the person and one of the class
+    training = next(task for task in tasks if task.stage == "personalize")
+    assert store.provenance("personalize", training.key)["out_of_memory"] == [4, 2]
+
+
 class Starved:
     """A Ray of one worker in this process, which the memory monitor kills in its first attack."""
 

@@ -184,7 +184,7 @@ def test_what_is_trained_lowers_the_loss(kind: str, model: LatentDiffusion) -> N
     for _ in range(5):
         loss = tuned.denoising_loss(z, tuned.encode_prompt([PROMPT]), t, noise).mean()
         losses.append(loss.item())
-        descend(optimizer, loss)
+        descend(optimizer, [loss])
     assert losses == sorted(losses, reverse=True) and losses[-1] < losses[0]
 
 

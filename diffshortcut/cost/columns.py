@@ -10,6 +10,7 @@ from diffshortcut.cells import Task
 from diffshortcut.cost.advice import advice
 from diffshortcut.cost.estimate import Cost, estimate
 from diffshortcut.errors import UserError
+from diffshortcut.execute import with_micro_batch
 from diffshortcut.provenance import machine_memory
 from diffshortcut.weights.registry import size
 
@@ -44,9 +45,11 @@ class StageCosts:
     def notes(self, memory: int) -> list[str]:
         """Why nothing is known, or what does not fit. UserError if it never will."""
         unknown = {f"{self.name}: {cost.reason}" for cost in self.costs if cost.reason}
-        largest = max(self.costs, key=lambda cost: cost.peak, default=Cost())
-        precision = _options(self.tasks[0].config if self.tasks else {})
-        micro_batch = _micro_batch(self.tasks[0]) if self.tasks else None
+        pairs = zip(self.costs, self.tasks, strict=True)
+        largest, task = max(pairs, key=lambda pair: pair[0].peak, default=(Cost(), None))
+        precision = _options(task.config if task else {})
+        helps = task is not None and largest.peak > memory and _smaller(task, largest)
+        micro_batch = _micro_batch(task) if task and helps else None
         try:
             said = advice(largest, memory, precision, micro_batch)
         except UserError as error:
@@ -88,6 +91,11 @@ def _options(config: Mapping[str, Any]) -> dict[str, Any]:
         if above and above[-1] == "precision":
             found.setdefault(name, value)
     return found
+
+
+def _smaller(task: Task, cost: Cost) -> bool:
+    """Whether micro-batches of 1 need less; a training's hold the gradients beside what is saved."""
+    return estimate(with_micro_batch(task, 1)).peak < cost.peak
 
 
 def _micro_batch(task: Task) -> tuple[str, Any] | None:

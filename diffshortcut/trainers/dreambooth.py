@@ -33,6 +33,7 @@ class DreamBooth:
     `protected_fraction` p < 1 replaces the first int(n (1 - p)) images by clean ones. MetaCloak's
     trainer blurs (`blur_kernel` 7 pixels at 512, 0 = off) and mirrors (`flip_probability` 0.5);
     both are drawn anew each step. `inference_suffix` is what samplers append to their prompts.
+    `micro_batch` of a step's images are held in memory at once (None: all), with the same draws.
     """
 
     model: LatentDiffusion
@@ -48,6 +49,7 @@ class DreamBooth:
     blur_kernel: int = 0
     flip_probability: float = 0.0
     inference_suffix: str | None = None
+    micro_batch: int | None = None
 
     def __post_init__(self) -> None:
         if self.steps < 0 or self.learning_rate <= 0:
@@ -88,6 +90,7 @@ class DreamBooth:
             prior_weight=self.prior_weight,
             instance_batch=self.instance_batch,
             prior_batch=self.prior_batch,
+            micro_batch=self.micro_batch,
         )
         classes = Posterior.of(self.model, prior) if prior is not None else None
         model, team = self.start(draws), parallel.team()

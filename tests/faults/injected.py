@@ -228,12 +228,13 @@ def broken_gradient(number: str, at: int) -> None:
 
     descend, calls = dreambooth.descend, 0
 
-    def spoiled(optimizer: Any, loss: Any, **options: Any) -> None:
+    def spoiled(optimizer: Any, losses: Any, **options: Any) -> Any:
         nonlocal calls
+        [loss] = losses
         if calls == at:
             loss.register_hook(lambda gradient: gradient * float(number))
         calls += 1
-        descend(optimizer, loss, **options)
+        return descend(optimizer, [loss], **options)
 
     dreambooth.descend = spoiled
 
