@@ -94,7 +94,7 @@ def _options(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _smaller(task: Task, cost: Cost) -> bool:
-    """Whether micro-batches of 1 need less; a training's hold the gradients beside what is saved."""
+    """Whether micro-batches of 1 need less: a training holds its gradients beside what is saved."""
     return estimate(with_micro_batch(task, 1)).peak < cost.peak
 
 
