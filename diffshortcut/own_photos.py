@@ -63,10 +63,10 @@ def write(
     store: Store,
     folder: Path,
     overrides: Sequence[str],
-) -> None:
+) -> bool:
     """Write <person>/<name>.png, side by side and report, and unless something failed the record.
 
-    Nothing is told to a tracker: the photos are the user's own.
+    Whether the tracker knows what it is to know, as `results.write` does.
     """
     from diffshortcut.report import side_by_side
 
@@ -86,6 +86,12 @@ def write(
     (folder / comparison.report).write_text(json.dumps(report, indent=1, allow_nan=False) + "\n")
     if not failures:
         results.write_record(done, store, folder, overrides)
+    return True
+
+
+def track(comparison: OwnPhotos, store: Store, folder: Path) -> bool:
+    """True: of photos, which are the user's own, a tracker is to know nothing."""
+    return True
 
 
 def show(folder: Path, *, complete: bool) -> None:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from types import ModuleType
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -113,8 +114,12 @@ def _answered(found: sweep.Sweep) -> bool:
 
 
 def _show(entry: index.Entry) -> None:
-    module = own_photos if entry.kind == OwnPhotos.__name__ else results
-    module.show(Path(entry.folder), complete=True)
+    _presenting(entry.kind).show(Path(entry.folder), complete=True)
+
+
+def _presenting(kind: str) -> ModuleType:
+    """The module that writes, tracks and shows such results."""
+    return own_photos if kind == OwnPhotos.__name__ else results
 
 
 @hydra.main(version_base="1.3", config_path=str(catalog.folder()), config_name="config")
@@ -182,6 +187,7 @@ def _launch(
     comparison = composed or _grid.comparison(overrides)
     command.require_weights(comparison)
     folder, runtime = comparison.folder(overrides), comparison.runtime
+    present = _presenting(type(comparison).__name__)
     failures: list[cells.Failure] = []
     store, logged = Store(Path(runtime["store"])), True
     if os.environ.get(index.VERIFY) or not results.is_complete(folder):
@@ -196,13 +202,12 @@ def _launch(
         written_by_one = guard(store.root / "leases" / "results" / folder.name)
         with user_errors(folder), written_by_one:  # others may write the same results
             if not results.is_complete(folder):
-                logged = _write(comparison, failures, store, folder, overrides)
-    elif not isinstance(comparison, OwnPhotos):  # photos are the user's own
-        logged = results.track(comparison, store, folder)
+                logged = present.write(comparison, failures, store, folder, overrides)
+    else:
+        logged = present.track(comparison, store, folder)
     if logged and not failures:
         _note(comparison, store, folder, overrides)
-    module = own_photos if isinstance(comparison, OwnPhotos) else results
-    module.show(folder, complete=results.is_complete(folder))
+    present.show(folder, complete=results.is_complete(folder))
     return failures
 
 
@@ -217,20 +222,6 @@ def _note(comparison: Comparison, store: Store, folder: Path, overrides: Sequenc
         kind, claims = type(comparison).__name__, comparison.config["compare"]["claims"]
         jobs = sweep.jobs() if claims else None
         index.note(overrides, folder, kind, comparison.tasks, store, sorted(roots), changed, jobs)
-
-
-def _write(
-    comparison: Comparison,
-    failures: Sequence[cells.Failure],
-    store: Store,
-    folder: Path,
-    overrides: Sequence[str],
-) -> bool:
-    """Whether the tracker, if one is asked for, has what was written."""
-    if not isinstance(comparison, OwnPhotos):
-        return results.write(comparison, failures, store, folder, overrides)
-    own_photos.write(comparison, failures, store, folder, overrides)
-    return True
 
 
 def _tell(comparison: Comparison) -> None:

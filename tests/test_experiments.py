@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from diffshortcut import arms, catalog, cells, command, config, run, sweep
+from diffshortcut.attacks.adaptive import Adaptive
 from diffshortcut.stages import protect
 
 NAMES = [name for name in catalog.groups()["experiment"]]
@@ -159,6 +160,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_table_is_computed(name: str, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """At a size that means nothing: one person, a few steps, two draws of held-out objectives."""
     monkeypatch.setattr(protect, "HELD_OUT", 2)
+    monkeypatch.setattr(Adaptive, "held_out_draws", 2)
     monkeypatch.setattr(sys, "argv", ["run"])
     words = ["debug=quick", "runtime.threads=1", *places(store), *JOBS.get(name, ())]
     [job] = jobs(name, words)
