@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from diffshortcut.data import portraits
+from diffshortcut.disk import read_object
 from diffshortcut.report import figures, gallery
 from diffshortcut.statistics import Estimate
 from experiments.attacks.differences import DEFENSES, Found, differences
@@ -62,8 +63,11 @@ def _marks(axes: Any, defense: str, lane: float, line: list[Estimate | None]) ->
 
 
 def row(folder: Path) -> tuple[str, dict[str, list[Path]]]:
-    """The first person of a result's last arm: photos, protected ones, and what its model drew."""
-    arm = list(json.loads((folder / "comparison.json").read_text())["arms"])[-1]
+    """The first person of a result's last arm: photos, protected ones, and what its model drew.
+
+    It is called by its attack.
+    """
+    arm, chosen = list(read_object(folder / "record.json")["choices"].items())[-1]
     rows = map(json.loads, (folder / "rows.jsonl").open())
     one = min((r for r in rows if r["arm"] == arm), key=lambda r: r["person"])
     [person] = portraits.people(people=[one["person"]])
@@ -71,7 +75,7 @@ def row(folder: Path) -> tuple[str, dict[str, list[Path]]]:
         column: sorted((folder.parent / "store" / stage / one["keys"][stage] / "images").iterdir())
         for column, stage in {"protected": "protect", "generated": "generate"}.items()
     }
-    return arm, {"original": list(person.set_B), **made}
+    return chosen["attack"], {"original": list(person.set_B), **made}
 
 
 if __name__ == "__main__":
