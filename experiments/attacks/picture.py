@@ -40,7 +40,8 @@ def plot(found: Found) -> figures.Draw:
         for axes, score in zip(figure.subplots(1, len(SHOWN), sharey=True), SHOWN, strict=True):
             for defense, lane in zip(DEFENSES, LANES, strict=True):
                 line = [of.get(defense, {}).get(score) for of in found.values()]
-                _marks(axes, defense, lane, line)
+                if any(line):
+                    _marks(axes, defense, lane, line)
             axes.axvline(0, color=figures.SOFT, linewidth=1)
             axes.set(title=SHOWN[score], xlabel="clean - protected")
             axes.set_yticks(range(len(found)), found)
