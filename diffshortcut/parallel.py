@@ -5,6 +5,7 @@ train. Each computes the gradient of its share of a step's images; the sum is th
 Without a launcher there is one process, and nothing here does anything.
 """
 
+import atexit
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -65,6 +66,16 @@ def meet(device: str) -> None:
 
         PartialState(cpu=device == "cpu")
         _orders = distributed.new_group(backend="gloo", timeout=PATIENCE)
+        atexit.register(part)
+
+
+def part() -> None:
+    """End the groups: their threads, left to the end of the interpreter, may abort the process."""
+    global _orders
+    from torch import distributed
+
+    _orders = None
+    distributed.destroy_process_group()
 
 
 def team() -> Team:

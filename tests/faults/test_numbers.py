@@ -100,7 +100,9 @@ def test_a_person_whose_memory_does_not_suffice_stops_nobody_else(
 ) -> None:
     tried("out of memory")
     place = "diffshortcut.stages.personalize:run"
-    assert world.run("data.people=2", error={"place": place, **MEMORY[kind]}) == 1
+    nothing_to_halve = "trainer.micro_batch=1"
+    error = {"place": place, **MEMORY[kind]}
+    assert world.run("data.people=2", nothing_to_halve, error=error) == 1
     done: dict[str, list[str | None]] = {}
     for folder in world.stages():
         told = store.read_marker(folder)["provenance"]
