@@ -7,7 +7,7 @@ SLOW_EXTRAS := test,mini,grid,optim8,browser,dashboard
 FULL   := .venv-full
 FAST   := not slow and not faults and not gpu and not large and not long
 # every process computes with one thread
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -r fEs --numprocesses 2 --dist loadfile
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 COVERED = $(if $(COVERAGE),--cov=diffshortcut --cov-branch --cov-report=term:skip-covered)
 
 help: ## this list
@@ -44,10 +44,10 @@ test: $(VENV)/.core ## lint, types and the fast tests; COVERAGE=1 prints the bra
 
 test-slow: $(VENV)/.slow ## the slow tests, with everything that they need
 	$(PYTEST) -m "slow and not alone"
-	$(BIN)/python -m pytest -r fEs -m "slow and alone"
+	$(BIN)/python -m pytest -m "slow and alone"
 
 test-long: $(VENV)/.slow ## more of what the slow tests show on a part: presets, costs, other launchers
-	$(BIN)/python -m pytest -r fEs -m long
+	$(BIN)/python -m pytest -m long
 
 test-large: $(VENV)/.slow ## one step of each kind at the size of Stable Diffusion 2.1 (20 GB of memory)
 	$(BIN)/python -m pytest -s -m large
@@ -55,7 +55,7 @@ test-large: $(VENV)/.slow ## one step of each kind at the size of Stable Diffusi
 test-gpu: $(VENV)/.core ## every path that only a GPU can run (at most 20 minutes; skipped without CUDA)
 	@if $(BIN)/python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then \
 		$(MAKE) $(VENV)/.slow && $(BIN)/python -m pip install --quiet --editable '.[gpu]'; fi
-	$(BIN)/python -m pytest -m gpu -rs
+	$(BIN)/python -m pytest -m gpu
 
 test-full: $(FULL)/.full ## the full zoo's packages on random weights, in an environment of their own (7 GB)
 	$(FULL)/bin/python -m pytest -m full

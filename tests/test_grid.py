@@ -724,52 +724,31 @@ def test_lines_tell_of_every_stage_without_a_terminal(world: World, caplog: Any)
     assert len(lines) == 9 and lines[0].startswith("1 of 9: prior ") and "(done, " in lines[0]
 
 
+@pytest.mark.parametrize(("stage", "part"), [("protect", "attack"), ("personalize", "trainer")])
 def test_memory_that_runs_out_halves_the_micro_batch(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: World, monkeypatch: pytest.MonkeyPatch, stage: str, part: str
 ) -> None:
     seen: list[int | None] = []
 
     def starve(**given: Any) -> dict[str, Any]:
-        size = given["config"]["attack"]["micro_batch"]
+        size = given["config"][part]["micro_batch"]
         seen.append(size)
         if size is None or size > 1:
             raise MemoryError
-        return world.do("protect", **given)
+        return world.do(stage, **given)
 
-    monkeypatch.setattr(sys.modules["diffshortcut.stages.protect"], "run", starve)
+    monkeypatch.setattr(sys.modules[f"diffshortcut.stages.{stage}"], "run", starve)
     [job] = jobs(world, ("pid",))
-    comparison = command.comparison(job)
+    comparison = command.comparison([*job, "trainer.instance_batch=3"])
     tasks = cells.merge(cell for _, _, cell in comparison)
     store = Store(world.root / "store")
     assert cells.run(tasks, store=store, runtime=comparison.runtime) == []
-    ann = next(task for task in tasks if task.stage == "protect")
-    assert seen == [None, 2, 1, None, 2, 1]  # of four pictures
-    told = store.provenance("protect", ann.key)
-    assert told["out_of_memory"] == [4, 2] and told["config"]["attack"]["micro_batch"] == 1
+    ann = next(task for task in tasks if task.stage == stage)
+    # of four pictures; of three images of the person and one of the class
+    assert seen == [None, 2, 1, None, 2, 1]
+    told = store.provenance(stage, ann.key)
+    assert told["out_of_memory"] == [4, 2] and told["config"][part]["micro_batch"] == 1
     assert execute.with_micro_batch(ann, 1).key == ann.key
-
-
-def test_memory_that_runs_out_in_a_training_halves_its_micro_batch(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seen: list[int | None] = []
-
-    def starve(**given: Any) -> dict[str, Any]:
-        size = given["config"]["trainer"]["micro_batch"]
-        seen.append(size)
-        if size is None or size > 1:
-            raise MemoryError
-        return world.do("personalize", **given)
-
-    monkeypatch.setattr(sys.modules["diffshortcut.stages.personalize"], "run", starve)
-    [job] = jobs(world, ("pid",))
-    comparison = command.comparison([*job, "data.people=1", "trainer.instance_batch=3"])
-    tasks = cells.merge(cell for _, _, cell in comparison)
-    store = Store(world.root / "store")
-    assert cells.run(tasks, store=store, runtime=comparison.runtime) == []
-    assert seen[:3] == [None, 2, 1]  # of three images of the person and one of the class
-    training = next(task for task in tasks if task.stage == "personalize")
-    assert store.provenance("personalize", training.key)["out_of_memory"] == [4, 2]
 
 
 class Starved:

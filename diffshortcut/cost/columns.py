@@ -44,17 +44,18 @@ class StageCosts:
 
     def notes(self, memory: int) -> list[str]:
         """Why nothing is known, or what does not fit. UserError if it never will."""
-        unknown = {f"{self.name}: {cost.reason}" for cost in self.costs if cost.reason}
+        unknown = sorted({f"{self.name}: {cost.reason}" for cost in self.costs if cost.reason})
+        if not self.tasks:
+            return unknown
         pairs = zip(self.costs, self.tasks, strict=True)
-        largest, task = max(pairs, key=lambda pair: pair[0].peak, default=(Cost(), None))
-        precision = _options(task.config if task else {})
-        helps = task is not None and largest.peak > memory and _smaller(task, largest)
-        micro_batch = _micro_batch(task) if task and helps else None
+        largest, task = max(pairs, key=lambda pair: pair[0].peak)
+        helps = largest.peak > memory and _smaller(task, largest)
+        micro_batch = _micro_batch(task) if helps else None
         try:
-            said = advice(largest, memory, precision, micro_batch)
+            said = advice(largest, memory, _options(task.config), micro_batch)
         except UserError as error:
             raise UserError(f"{self.name}: {error}") from error
-        return sorted(unknown) + ([f"{self.name} {said}"] if said else [])
+        return unknown + ([f"{self.name} {said}"] if said else [])
 
 
 def notes(told: Iterable[StageCosts], device: str) -> list[str]:
