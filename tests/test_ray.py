@@ -26,6 +26,8 @@ PURIFIERS = os.environ.get(
     "GRID_PURIFIERS", "none,jpeg,gaussian,codeformer" if FULL else "none,jpeg"
 )
 PEOPLE = int(os.environ.get("GRID_PEOPLE", "2" if FULL else "1"))
+# Seconds at most from a stage's beginning to a kill; the small grid has ended in twelve.
+PAUSE = 12.0 if FULL else 1.0
 METHODS = """
 from dataclasses import dataclass
 
@@ -169,7 +171,7 @@ def test_kills_lose_nothing_and_repeat_nothing(place: Place, serial: dict[str, s
         begun = [pid for _, _, pid in place.starts()]
         if len(begun) == known:  # nothing has begun since the last kill: there is nothing to break
             continue
-        time.sleep(chance.uniform(0, 12))
+        time.sleep(chance.uniform(0, PAUSE))
         alive = [pid for pid in begun if Path(f"/proc/{pid}").exists()]
         victim, known = victims[sum(killed.values()) % 2], len(place.starts())
         if victim == "driver":
