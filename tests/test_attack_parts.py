@@ -288,6 +288,18 @@ def test_what_an_image_is_compared_with_moves_along_with_it(
     assert torch.all((mirrored - still).abs() < 0.1 * (misaligned - still).abs())
 
 
+def test_pid_adds_the_distances_of_mean_and_log_variance(
+    model: LatentDiffusion, scene: Scene
+) -> None:
+    far = pid(model).objective(scene, DRAWS)(scene.images.flip(3), range(3), 0)
+    (mean, std), (was, std_was) = (model.posterior(x) for x in (scene.images.flip(3), scene.images))
+    expected = [
+        ((mean[i] - was[i]) ** 2).mean() + ((std[i] ** 2 / std_was[i] ** 2).log() ** 2).mean()
+        for i in range(3)
+    ]
+    torch.testing.assert_close(far, torch.stack(expected))
+
+
 def test_simacs_features_are_those_of_the_image_mirrored_along(
     model: LatentDiffusion, scene: Scene
 ) -> None:

@@ -61,5 +61,5 @@ def test_its_objective_rises_more_than_by_noise(name: str, scene: dict[str, Any]
     levels = ((protected - where.images) * 255).abs().max()
     assert 0 < levels <= attack.radius + 1e-3
     found = own_objective(attack, where, protected, DRAWS, attack.radius)
-    assert found["protected"] > found["random"], found
+    assert found["protected"] > max(found["random"], found["clean"]), found
     assert where.record.never_steep() == []

@@ -145,7 +145,7 @@ def test_the_step_through_the_denoiser_stays_in_the_ball(
         ("metacloak", "metacloak", (2 * 3 + 2, 8, 8, 8, 1), (1 + 2, 9, 8, 8, 0)),
         ("mist", "Mist", (0, 9, 3, 3, 0), (0, 3, 3, 3, 0)),
         ("sds", "SDS", (0, 3, 3, 0, 0), (0, 3, 3, 0, 0)),
-        ("pid", "PID", (0, 3, 0, 0, 0), (0, 3, 0, 0, 0)),
+        ("pid", "PID", (0, 6, 0, 0, 0), (0, 3, 0, 0, 0)),
         ("photoguard", "DiffusionAttack", (0, 6, 24, 24, 0), (0, 3, 12 + 12, 24, 0)),
         ("mist_v2", "mist_v2", (0, 19, 7, 7, 0), (0, 7, 7, 7, 0)),
         ("sds_with_denoiser", "SDS", (3, 3, 3, 3, 0), (0, 3, 3, 0, 0)),

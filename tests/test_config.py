@@ -107,6 +107,7 @@ def test_the_full_zoo_has_the_papers_numbers() -> None:
         "photoguard_samples": 10,
         "glaze_steps": 500,
         "glaze_learning_rate": 0.005,
+        "mist_rate": 1e4,
         "mist_v2_rounds": 5,
         "mist_v2_learning_rate": 1e-4,
         "caat_steps": 250,

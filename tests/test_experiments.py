@@ -16,7 +16,6 @@ from diffshortcut.stages import protect
 
 NAMES = [name for name in catalog.groups()["experiment"]]
 ONE = ["data.people=1", "logger=none"]
-DEAR = ("attacks", "controls", "grid", "table1_cdl", "table3")  # the others take a minute at most
 LARGE = ("table1", "table1_cdl", "table3", "controls")  # a second for every few arms
 # of a sweep one job: the others differ in one value
 JOBS = {
@@ -155,7 +154,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(n, marks=pytest.mark.long if n in DEAR else pytest.mark.slow) for n in NAMES],
+    [pytest.param(n, marks=pytest.mark.long if n == "grid" else pytest.mark.slow) for n in NAMES],
 )
 def test_every_table_is_computed(name: str, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """At a size that means nothing: one person, a few steps, two draws of held-out objectives."""

@@ -11,28 +11,27 @@ from diffshortcut.attacks.scene import Scene
 from diffshortcut.models.ldm import LatentDiffusion
 from diffshortcut.seeding import Draws
 
-SMALL = 1e-8  # the logarithm's argument is 0 at the clean image
-
 
 @dataclass(frozen=True, kw_only=True)
 class PID(FixedObjective):
-    """Move the encoder's mean and its standard deviation away from those of the clean image.
+    """Move the encoder's mean and its log variance away from those of the clean image.
 
-    The logarithms of both squared distances are added, so that neither scale rules the other.
+    The logarithm brings the variance, which is tiny, to the scale of the mean.
     """
 
     surrogate: LatentDiffusion
 
     def objective(self, scene: Scene, draws: Draws) -> Loss:
-        """log ||mu(x) - mu(x_0)||^2 + log ||sigma(x) - sigma(x_0)||^2 (means over the latent)."""
+        """mse(mu(x), mu(x_0)) + mse(log sigma^2(x), log sigma^2(x_0)), of unscaled latents."""
         clean = self.beside(scene.seen(scene.images), draws, self._posterior)
 
         def loss(x: Tensor, images: range, step: int) -> Tensor:
-            far = (self._posterior(x) - clean(images, step)).square().mean((2, 3, 4))
-            return (far + SMALL).log().sum(1)
+            far = (self._posterior(x) - clean(images, step)).square()
+            return far.mean((2, 3, 4)).sum(1)
 
         return loss
 
     def _posterior(self, images: Tensor) -> Tensor:
-        """(n, 2, c, h, w): mean and standard deviation."""
-        return torch.stack(self.surrogate.posterior(images), dim=1)
+        """(n, 2, c, h, w): mean and log variance."""
+        mean, std = self.surrogate.posterior(images)
+        return torch.stack([mean, 2 * std.log()], dim=1)

@@ -10,26 +10,26 @@ from torch.utils.checkpoint import checkpoint
 from diffshortcut.attacks.adapted import Adapted, lora
 from diffshortcut.attacks.mist_v2 import MistV2
 from diffshortcut.attacks.photoguard import DiffusionAttack
-from diffshortcut.attacks.pid import PID, SMALL
+from diffshortcut.attacks.pid import PID
 from diffshortcut.attacks.scene import Scene
-from diffshortcut.bench.published import climb, context_of, latent, moved, one_by_one
+from diffshortcut.bench.published import context_of, latent, moved, one_by_one
 from diffshortcut.samplers.img2img import descending
 from diffshortcut.seeding import Draws
 
 
 def pid(attack: PID, scene: Scene, draws: Draws) -> Tensor:
-    """No waste is on record: both statistics of the clean images are computed once."""
+    """One image after the other, the clean one encoded again at every step, as released."""
     model, x = attack.surrogate, attack.start(scene, draws, random=attack.random_start)
-    with torch.no_grad():
-        clean = model.posterior(scene.images)
-
-    def loss(x: Tensor) -> Tensor:
-        pairs = zip(model.posterior(x), clean, strict=True)
-        far = [(now - before).square().mean((1, 2, 3)) for now, before in pairs]
-        return torch.stack([(distance + SMALL).log() for distance in far]).sum()
-
     for _ in scene.checkpoint.track(range(attack.steps), "PID", scene.variables()):
-        x = climb(attack, scene, x, loss)
+
+        def loss(x: Tensor, i: int) -> Tensor:
+            with torch.no_grad():
+                mean, std = model.posterior(scene.images[i : i + 1])
+            now, now_std = model.posterior(x)
+            far = (2 * now_std.log() - 2 * std.log()).square().mean()
+            return (now - mean).square().mean() + far
+
+        x = one_by_one(attack, scene, x, loss)
     return x
 
 
