@@ -17,8 +17,7 @@ def of_attack(facts: Mapping[str, Any]) -> dict[str, str]:
     found: dict[str, str] = {}
     if flat := facts.get("no_slope"):
         found["zero_gradient"] = f"no slope at any step: {', '.join(flat)}"
-    if objective := facts.get("objective"):
-        found |= _of_objective(**objective)
+    found |= _of_objectives(facts.get("objective_of", {}))
     if facts.get("no_set_A"):
         found["no_set_A"] = "the clean originals of set_B stand in for set_A"
     if facts.get("steps") and facts["radius"] and facts["at_bound"] < UNUSED:
@@ -26,13 +25,22 @@ def of_attack(facts: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
-def _of_objective(*, clean: float, protected: float, random: float) -> dict[str, str]:
+def _of_objectives(photos: Mapping[str, Mapping[str, float]]) -> dict[str, str]:
+    """`photos`: the attack's objective of each photo, clean, protected and equally noisy."""
     found = {}
-    if protected <= clean:
-        found["objective_not_raised"] = f"clean {clean:.4g}, protected {protected:.4g}"
-    if protected <= random:
-        found["weaker_than_noise"] = f"random noise {random:.4g}, protected {protected:.4g}"
+    if still := _not_above(photos, "clean"):
+        found["objective_not_raised"] = still
+    if weak := _not_above(photos, "random"):
+        found["weaker_than_noise"] = weak
     return found
+
+
+def _not_above(photos: Mapping[str, Mapping[str, float]], version: str) -> str:
+    return ", ".join(
+        f"{photo}: {version} {of[version]:.4g}, protected {of['protected']:.4g}"
+        for photo, of in photos.items()
+        if of["protected"] <= of[version]
+    )
 
 
 def of_purification(facts: Sequence[Mapping[str, Any]], *, unaware: bool) -> dict[str, str]:

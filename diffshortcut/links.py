@@ -1,4 +1,4 @@
-"""What the links of a purification say of themselves, as metrics of their cell. No torch."""
+"""What the links of a purification say of themselves, and whether they are a target. No torch."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,6 +6,13 @@ from typing import Any
 SECONDS = "seconds.purification."  # of the purification alone: no loading, nothing done twice
 NOTED = "noted."
 Facts = Mapping[str, Mapping[str, Any]]  # of the stage purify, by link
+
+
+def aimed_at(target: Any, purifier: Mapping[str, Any] | None) -> bool:
+    """Whether an attack's target is the purification itself: equal links in the same order."""
+    if not isinstance(target, Mapping) or not target:
+        return False
+    return list(target.items()) == list((purifier or {}).items())
 
 
 def of(stages: Mapping[str, Mapping[str, Any]]) -> Facts:

@@ -86,9 +86,19 @@ def changes(cells: Cells, store: Store) -> dict[str, dict[str, float]]:
 def flags_of(cell: Cell, store: Store) -> dict[str, str]:
     """What is suspicious about a cell, by the name of the flag (docs/flags.md)."""
     purified = [_facts(task, store) for task in cell.values() if task.stage == "purify"]
-    made, attack = _facts(cell["protect"], store), cell["protect"].config["attack"]
-    unaware = bool(made.get("steps")) and "target" not in attack
+    made = _facts(cell["protect"], store)
+    unaware = bool(made.get("steps")) and not looks_through(cell)
     return {**made.get("flags", {}), **flags.of_purification(purified, unaware=unaware)}
+
+
+def looks_through(cell: Cell) -> bool:
+    """Whether the attack of a cell differentiates the purification of that cell."""
+    purifier = {
+        name.removeprefix("purify."): task.config["link"]
+        for name, task in cell.items()
+        if task.stage == "purify"
+    }
+    return links.aimed_at(cell["protect"].config["attack"].get("target"), purifier)
 
 
 def _scores(cell: Cell, store: Store) -> list[dict[str, Any]]:

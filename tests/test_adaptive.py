@@ -8,7 +8,7 @@ import tiny_zoo
 import torch
 from torch import Tensor
 
-from diffshortcut import arms, cells
+from diffshortcut import arms, cells, command, measured
 from diffshortcut.attacks.adaptive import Adaptive
 from diffshortcut.attacks.denoising import denoising_loss
 from diffshortcut.attacks.pgd import gradient_of
@@ -51,6 +51,24 @@ def test_it_aims_at_what_is_named() -> None:
     other = arm("attack=adaptive", "attack.target=sr", "purifier=jpeg", "purifier.jpeg.quality=50")
     assert list(other["attack"]["target"]) == ["sr"]
     assert list(chain["attack"]["target"]) == ["jpeg", "sr"]
+
+
+def test_an_attack_aimed_elsewhere_does_not_look_through_the_purifier() -> None:
+    assert looks_through_own("purifier=codeformer_sr")
+    assert not looks_through_own("purifier=codeformer_sr", "attack.target=sr")
+
+
+def looks_through_own(*overrides: str) -> bool:
+    words = [
+        "attack=adaptive",
+        *overrides,
+        "data.people=1",
+        "compare.arms=[]",
+        "compare.clean=null",
+    ]
+    [of_people] = command.comparison(words).cells.values()
+    [cell] = of_people.values()
+    return measured.looks_through(cell)
 
 
 def test_without_a_purifier_it_says_what_to_do() -> None:

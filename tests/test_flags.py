@@ -24,12 +24,23 @@ GOOD: dict[str, Any] = {
     "steps": 300,
     "no_slope": [],
     "no_set_A": False,
-    "objective": {"clean": 0.06, "random": 0.07, "protected": 0.17},
+    "objective_of": {
+        "a.png": {"clean": 0.06, "random": 0.07, "protected": 0.17},
+        "b.png": {"clean": 0.09, "random": 0.10, "protected": 0.20},
+    },
 }
+
+
+def _beside(*, clean: float, random: float) -> dict[str, dict[str, float]]:
+    """A photo that the attack failed on beside those that it did not."""
+    failed = {"c.png": {"clean": clean, "random": random, "protected": 0.15}}
+    return GOOD["objective_of"] | failed
+
+
 RAISED = {
     "zero_gradient": {"no_slope": ["a.png"]},
-    "objective_not_raised": {"objective": {"clean": 0.2, "random": 0.1, "protected": 0.15}},
-    "weaker_than_noise": {"objective": {"clean": 0.1, "random": 0.2, "protected": 0.15}},
+    "objective_not_raised": {"objective_of": _beside(clean=0.2, random=0.1)},
+    "weaker_than_noise": {"objective_of": _beside(clean=0.1, random=0.2)},
     "budget_unused": {"at_bound": 0.001},
     "no_set_A": {"no_set_A": True},
 }
@@ -42,7 +53,10 @@ def test_a_good_attack_raises_none() -> None:
 
 @pytest.mark.parametrize("name", RAISED)
 def test_each_is_raised_by_its_own_cause(name: str) -> None:
-    assert list(flags.of_attack({**GOOD, **RAISED[name]})) == [name]
+    found = flags.of_attack({**GOOD, **RAISED[name]})
+    assert list(found) == [name]
+    if "objective_of" in RAISED[name]:
+        assert found[name].startswith("c.png: ") and "a.png" not in found[name]
 
 
 def test_of_purification() -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from diffshortcut.attacks.ball import check_budget
-from diffshortcut.attacks.pgd import ascend, gradient_of
+from diffshortcut.attacks.pgd import Loss, ascend, gradient_of
 from diffshortcut.attacks.scene import Scene
 from diffshortcut.seeding import Draws
 
@@ -32,6 +32,9 @@ class Brighten:
         gradient = gradient_of(lambda x, images, step: x.flatten(1).sum(1))
         clean, options = scene.images, {"radius": self.radius, "step": 1, "steps": self.steps}
         return ascend(clean, clean, gradient, **options)
+
+    def objective(self, scene: Scene, draws: Draws) -> Loss:
+        return lambda x, images, step: x.flatten(1).sum(1)
 """
 PURIFIER = """
 from dataclasses import dataclass
@@ -98,15 +101,19 @@ def package(tmp_path: Path) -> Path:
     return root
 
 
+def environment(package: Path, plugins: str = "outside") -> dict[str, str]:
+    paths = [str(package.parent), str(Path(__file__).parents[1])]
+    return {**os.environ, "DIFFSHORTCUT_PLUGINS": plugins, "PYTHONPATH": os.pathsep.join(paths)}
+
+
 def ask(
     package: Path, *overrides: str, plugins: str = "outside", run: bool = False
 ) -> dict[str, Any]:
     """What a fresh process makes of a command line, and what its methods do."""
-    paths = [str(package.parent), str(Path(__file__).parents[1])]
-    environment = {**os.environ, "DIFFSHORTCUT_PLUGINS": plugins, "PYTHONPATH": ":".join(paths)}
     script = CHECK + (RUN if run else "") + "print(json.dumps(found))"
     command = [sys.executable, "-c", script, *overrides]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    told = environment(package, plugins)
+    done = subprocess.run(command, env=told, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -118,6 +125,20 @@ def test_by_name_beside_the_projects_own(package: Path) -> None:
     assert "brighten" in found["groups"]["attack"] and "aspl" in found["groups"]["attack"]
     assert "posterize" in found["groups"]["purifier"]
     assert ask(package, "purifier=[jpeg,posterize]")["links"] == ["jpeg", "posterize"]
+
+
+@pytest.mark.slow
+def test_the_command_protects_by_it_and_judges_it(package: Path) -> None:
+    words = ["attack=brighten", "stages=protect", "data.people=1", "debug=tiny", "logger=none"]
+    command = [sys.executable, "-m", "diffshortcut.run", *words, "runtime.threads=1"]
+    done = subprocess.run(
+        command, env=environment(package), cwd=package.parent, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    [facts] = package.parent.glob("outputs/store/protect/*/facts.json")
+    told = json.loads(facts.read_text())
+    assert told["max"] == 4 and told["flags"] == {} and told["steps"] == 0
+    assert all(of["protected"] > of["clean"] for of in told["objective_of"].values())
 
 
 def test_its_source_is_part_of_the_stage_key(package: Path) -> None:

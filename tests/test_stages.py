@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 import torch
@@ -193,7 +194,8 @@ def test_the_surrogates_loss_is_measured(
     draws = Draws(0, "protect", "anna")
     expected = protect.held_out(denoising_loss(base, PROMPTS[0], draws), protected, 4)
     assert facts["objective"].keys() == {"clean", "protected", "random"}
-    assert facts["objective"]["protected"] == pytest.approx(expected)
+    assert facts["objective"]["protected"] == pytest.approx(fmean(expected))
+    assert [of["protected"] for of in facts["objective_of"].values()] == pytest.approx(expected)
     assert facts["objective"]["protected"] != facts["objective"]["clean"]
 
 
@@ -228,5 +230,5 @@ def test_the_held_out_loss_is_pinned_by_its_draws(model: dict) -> None:
     first = protect.held_out(loss, x, 4)
     torch.manual_seed(2)
     assert protect.held_out(loss, x, 4) == first
-    assert first != protect.held_out(loss, x[:1], 4) and first > 0
+    assert first[:1] == pytest.approx(protect.held_out(loss, x[:1], 4)) and min(first) > 0
     assert first != protect.held_out(loss, x, 3)

@@ -62,6 +62,7 @@ class Perturbation:
             first_step=first_step,
             micro_batch=self.micro_batch,
             record=scene.record,
+            names=scene.names,
         )
 
     def slopes(
@@ -69,7 +70,7 @@ class Perturbation:
     ) -> Tensor:
         """The gradient along which `ascend` would go from x at step `number`."""
         full_size = self._at_full_size(gradient, scene, draws)
-        return of_all(full_size, x, number, self.micro_batch)[1]
+        return of_all(full_size, x, number, self.micro_batch, scene.names)[1]
 
     @property
     def levels(self) -> float:

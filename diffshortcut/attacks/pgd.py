@@ -57,17 +57,18 @@ def ascend(
     first_step: int = 0,
     micro_batch: int | None = None,
     record: Callable[[Tensor, Tensor], None] | None = None,
+    names: Sequence[str] = (),
 ) -> Tensor:
     """`steps` steps x <- project(x + step * sign(gradient)) from x (n, 3, h, w) in [0, 1].
 
     The ball of `radius` lies around `clean`; steps are numbered from `first_step`, so that an
     attack of many short calls never repeats a draw; `micro_batch` images are held in memory at
     once; `record` is told the values (n,) and gradients of each step. UserError naming step and
-    image if a value or a gradient is not finite.
+    image, by its number unless there are `names`, if a value or a gradient is not finite.
     """
     move = step if callable(step) else along_sign(step)
     for number in range(first_step, first_step + steps):
-        value, direction = of_all(gradient, x, number, micro_batch)
+        value, direction = of_all(gradient, x, number, micro_batch, names)
         if record is not None:
             record(value, direction)
         x = project(x + move(direction, number) / LEVELS, clean, radius)
@@ -75,7 +76,11 @@ def ascend(
 
 
 def of_all(
-    gradient: Gradient, x: Tensor, number: int, micro_batch: int | None = None
+    gradient: Gradient,
+    x: Tensor,
+    number: int,
+    micro_batch: int | None = None,
+    names: Sequence[str] = (),
 ) -> tuple[Tensor, Tensor]:
     """Value and gradient of every image at step `number`, `micro_batch` images at once.
 
@@ -84,15 +89,16 @@ def of_all(
     parts = (gradient(x[i.start : i.stop], i, number) for i in batches(len(x), micro_batch))
     values, directions = zip(*parts, strict=True)
     value, direction = torch.cat(values), torch.cat(directions)
-    _require_finite(value, direction, number)
+    _require_finite(value, direction, number, names)
     return value, direction
 
 
-def _require_finite(value: Tensor, direction: Tensor, step: int) -> None:
+def _require_finite(value: Tensor, direction: Tensor, step: int, names: Sequence[str]) -> None:
     finite = value.isfinite() & direction.flatten(1).isfinite().all(dim=1)
     if not finite.all():
         image = int((~finite).nonzero()[0])
         raise UserError(
-            f"attack step {step}, image {image}: loss {float(value[image])}, not finite or with a "
-            "gradient that is not; precision=float32 may help, or a smaller attack.learning_rate"
+            f"attack step {step}, image {names[image] if names else image}:"
+            f" loss {float(value[image])}, not finite or with a gradient that is not;"
+            " precision=float32 may help, or a smaller attack.learning_rate"
         )

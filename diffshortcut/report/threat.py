@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from diffshortcut import links
+
 Node = Mapping[str, Any]
 WHOLE = "diffshortcut.trainers.dreambooth.DreamBooth"  # how attacks train their surrogates
 SAMPLED = "diffshortcut.purifiers.sr.SuperResolution"  # its own denoiser has a trajectory
@@ -25,7 +27,7 @@ def known(config: Node) -> list[str]:
         "model": asks and trainer.get("model") in models,
         "prompt": asks and trainer.get("instance_prompt") in _prompts(attack),
         "trainer": _trains(attack, trainer),
-        "purifier": _aims(attack.get("target"), config["purifier"]),
+        "purifier": links.aimed_at(attack.get("target"), config["purifier"]),
     }
     return [part for part in PARTS if found[part]]
 
@@ -62,10 +64,3 @@ def _trains(attack: Node, trainer: Node) -> bool:
     own = personalized or {**attack, "_target_": WHOLE}
     same = ("_target_", "instance_prompt", "class_prompt")
     return all(key in trainer and own.get(key) == trainer[key] for key in same)
-
-
-def _aims(target: Node | None, purifier: Node | None) -> bool:
-    """Whether the attack differentiates the arm's chain: equal links in the same order."""
-    if not isinstance(target, Mapping) or not target:
-        return False
-    return list(target.items()) == list((purifier or {}).items())

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Sequence
 from math import log10
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -57,7 +58,12 @@ def run(*, config: dict[str, Any], inputs: Inputs, out: Path, draws: Draws) -> d
     facts = perturbation(protected, photos, scene.names, ball)
     if hasattr(attack, "objective") and attack.radius > 0:
         seen, size_of_noise = squares.stack(protected), facts["max"] if ball is None else ball
-        facts["objective"] = own_objective(attack, scene, seen, draws, size_of_noise)
+        each = own_objective(attack, scene, seen, draws, size_of_noise)
+        facts["objective"] = {version: fmean(values) for version, values in each.items()}
+        facts["objective_of"] = {
+            photo: {version: values[i] for version, values in each.items()}
+            for i, photo in enumerate(scene.names)
+        }
     facts["steps"] = scene.record.steps
     facts["no_slope"] = [scene.names[i] for i in scene.record.never_steep()]
     facts["no_set_A"] = getattr(attack, "learns_set_A", False) and inputs.person.one_set
@@ -113,7 +119,7 @@ def _warn_of_memory(batch: Tensor) -> None:
 
 def own_objective(
     attack: Any, scene: Scene, protected: Tensor, draws: Draws, noise: float
-) -> dict[str, float]:
+) -> dict[str, list[float]]:
     """What the attack raises, its transforms included, of clean images, protected ones and noise.
 
     That is random, of `noise` levels. `draws` are the attack's own, so that it is asked about what
@@ -125,21 +131,21 @@ def own_objective(
     versions = {"clean": scene.images, "protected": protected, "random": noisy}
     count = getattr(attack, "held_out_draws", HELD_OUT)
     return {
-        name: held_out(loss, scene.seen(images), count, attack.micro_batch)
+        name: held_out(loss, scene.seen(images), count, getattr(attack, "micro_batch", None))
         for name, images in versions.items()
     }
 
 
 @torch.no_grad()
-def held_out(loss: Loss, images: Tensor, count: int, micro_batch: int | None = None) -> float:
-    """The mean of a loss over images (n, 3, h, w) and the draws of `count` steps.
+def held_out(loss: Loss, images: Tensor, count: int, micro_batch: int | None = None) -> list[float]:
+    """Of each image (n, 3, h, w) the mean of a loss over the draws of `count` steps.
 
     `micro_batch` images are held in memory at once.
     """
     parts = list(batches(len(images), micro_batch))
     steps = range(UNSEEN, UNSEEN + count)
-    values = [loss(images[i.start : i.stop], i, step) for step in steps for i in parts]
-    return float(torch.cat(values).mean())
+    values = [torch.cat([loss(images[i.start : i.stop], i, s) for i in parts]) for s in steps]
+    return torch.stack(values).mean(0).tolist()
 
 
 def _scene(inputs: Inputs, photos: list[Tensor], size: int, *, full_size: bool) -> Scene:

@@ -115,7 +115,7 @@ def of_person(attack: Any, judge: Any, person: str) -> Measured:
     scene, draws = read(person), Draws(0, "protect", person)
     protected = images.quantize(attack(scene, draws))
     loss = judge.objective(scene, draws)
-    clean, raised = (held_out(loss, x, HELD_OUT) for x in (scene.images, protected))
+    clean, raised = (fmean(held_out(loss, x, HELD_OUT)) for x in (scene.images, protected))
     delta = ((protected - scene.images) * 255).round().abs()
     return {
         "loss": raised,
