@@ -80,6 +80,13 @@ def test_no_experiment_says_again_what_ours_says() -> None:
                 assert not groups.keys() & {"trainer", "sampler"}, (name, groups)
 
 
+def test_every_experiment_declares_what_it_compares() -> None:
+    """Before anything is run; a grid and a gallery of distances have nothing to win."""
+    for name in set(NAMES) - {"grid", "figure2", "table2"}:
+        compare = config.compose([f"experiment={name}"], hydra=True).compare
+        assert compare.claims or compare.pairs, name
+
+
 def test_comparisons_that_bear_conclusions_are_declared() -> None:
     """In table4 what the token adds to each purifier, in table5 every token beside our default."""
     pairs = {name: written(name)["compare"]["pairs"] for name in ("table4", "table5")}

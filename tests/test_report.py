@@ -152,6 +152,18 @@ def test_files_are_read_back(tmp_path, pictures):
     assert pair["person_test"]["p_value"] == pytest.approx(2 / 2**8)
 
 
+def test_declared_pairs_are_corrected_for_each_other(tmp_path, pictures):
+    """IMS, of which one person-level p is 2 / 2^8, and what else is measured of it."""
+    pairs = [["metacloak+ours", "metacloak"], ["metacloak", "clean"]]
+    facts, folder = written(tmp_path, pictures, people=8, compare={"pairs": pairs})
+    text, tests = (folder / "table.md").read_text(), len(facts.adjusted)
+    assert {(arm, against) for arm, against, _ in facts.adjusted} == {tuple(p) for p in pairs}
+    assert tests > 1 and f"corrected for those of the declared pairs ({tests})" in text
+    smallest = min(found.person_test.p_value for found in facts.comparisons)
+    assert min(facts.adjusted.values()) == pytest.approx(tests * smallest)
+    assert f"| +1.00 | 0.0078 | {tests * smallest:.2g} |" in text
+
+
 def test_table_says_its_unit_and_stars_only_with_eight_people(tmp_path, pictures):
     claim = {"metric": "ims", "arm": "metacloak+ours", "rivals": ["metacloak"]}
     facts, folder = written(tmp_path, pictures, people=8, compare={"claims": [claim]})
@@ -159,6 +171,7 @@ def test_table_says_its_unit_and_stars_only_with_eight_people(tmp_path, pictures
     assert "| metacloak+ours | 8 | 0.504* |" in text and "unit is the person (8 here)" in text
     difference = "| metacloak+ours - metacloak | IMS | +0.400 [+0.400, +0.400] | +1.00 | 0.0078 |"
     assert difference in text and "| metacloak+ours | metacloak | 0.800 [0.800, 0.800] |" in text
+    assert "corrected for those of the declared pairs" not in text
     facts, folder = written(tmp_path, pictures, people=7, compare={"claims": [claim]})
     text = (folder / "table.md").read_text()
     assert "*" not in text.split("## Differences")[0] and "[" not in text

@@ -22,7 +22,7 @@ from diffshortcut.comparison import (
 )
 from diffshortcut.report import measures
 from diffshortcut.report.worst import Worst
-from diffshortcut.statistics import Estimate, mean
+from diffshortcut.statistics import Estimate, holm, mean
 
 log = logging.getLogger(__name__)
 Flags = Mapping[str, Mapping[str, Mapping[str, str]]]  # arm -> flag -> person -> what was seen
@@ -163,6 +163,20 @@ class Facts:
         """Whether an arm is a protected baseline, or put together from such."""
         members = self.worst[arm].arms if arm in self.worst else (arm,)
         return set(members) <= set(self.baselines.protected.values())
+
+    @cached_property
+    def adjusted(self) -> dict[tuple[str, str, str], float]:
+        """Of the declared pairs the people's p by (arm, against, metric), Holm over all of them.
+
+        One that was not measured counts too.
+        """
+        pairs, metrics = set(self.pairs), [m for m in PRIMARY if m in self.metrics]
+        tested = {
+            (c.arm, c.against, c.metric): c.person_test.p_value
+            for c in self.comparisons
+            if (c.arm, c.against) in pairs and c.metric in metrics
+        }
+        return holm(tested, len(pairs) * len(metrics))
 
     @property
     def declared(self) -> int:

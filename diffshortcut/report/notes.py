@@ -23,7 +23,7 @@ def notes(facts: Facts) -> list[str]:
         lines.append(
             "Intervals: 95 % bootstrap over people; a share has one only where that of"
             f" clean - protected lies above 0. p, people: {_about_people_tests(facts)}, not"
-            " corrected for the number of comparisons. Effect: rank-biserial."
+            f" corrected for the number of comparisons{_about_pairs(facts)}. Effect: rank-biserial."
         )
     elif people < MIN_PEOPLE or facts.comparisons:
         shared = " in common" if people >= MIN_PEOPLE else ""
@@ -41,6 +41,11 @@ def _about_people_tests(facts: Facts) -> str:
     tests = [c.person_test for c in facts.comparisons if c.difference.people >= MIN_PEOPLE]
     least = significance(min(test.smallest_p for test in tests))
     return f"Wilcoxon signed-rank, two-sided, {_method(tests)}, zeros dropped (least p {least})"
+
+
+def _about_pairs(facts: Facts) -> str:
+    tests = len(facts.adjusted)
+    return f"; p, Holm: corrected for those of the declared pairs ({tests})" if tests else ""
 
 
 def _about_image_tests(facts: Facts) -> str:
