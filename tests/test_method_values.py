@@ -10,6 +10,7 @@ import pytest
 from diffshortcut import catalog, config
 
 TABLE = Path(__file__).parent.parent / "docs" / "mini.md"
+SLIPS_TABLE = TABLE.with_name("purifiers.md")
 PROMPTS = {"instance_prompt": "a photo of sks person", "class_prompt": "a photo of person"}
 BALL = {"radius": 11, "step": 1, "eot": None, "micro_batch": None}
 SURROGATES = {**PROMPTS, **BALL, "learning_rate": 5e-7}
@@ -344,6 +345,46 @@ def test_purifiers(purifier: str, expected: dict[str, Any]) -> None:
     links = full(f"purifier={purifier}")["purifier"]
     assert {name: link_values(link) for name, link in links.items()} == expected
     assert list(links) == list(expected)
+
+
+@pytest.mark.parametrize(
+    ("method", "right", "lacks"),
+    [
+        ("gridpure", "gridpure", set()),
+        ("ddspure", "ddspure", set()),
+        ("pixel_diffpure", "pixel_diffpure/tiled", set()),
+        ("pixel_diffpure", "pixel_diffpure", {"storage"}),
+    ],
+)
+def test_each_slip_that_the_docs_name_is_a_key(method: str, right: str, lacks: set[str]) -> None:
+    """It alone makes of the correct value the released one."""
+    table = SLIPS_TABLE.read_text().split("| key | right |")[1].split("\n\n")[0]
+    slips = re.findall(r"^\| `([\w.]+)` \|", table, re.MULTILINE)
+    assert slips == ["diffpure.unit_range", "diffpure.respacing", "diffpure.skip_last", "storage"]
+    correct = flat(full(f"purifier={right}")["purifier"][method])
+    released = flat(full(f"purifier={method}/legacy")["purifier"][method])
+    assert set(slips) - correct.keys() == lacks
+    for key in (slip for slip in slips if slip not in lacks):
+        value = released[key]
+        assert value != correct[key]
+        slipped = full(f"purifier={right}", f"purifier.{method}.{key}={str(value).lower()}")
+        assert flat(slipped["purifier"][method]) == correct | {key: value}
+
+
+def flat(link: dict[str, Any]) -> dict[str, Any]:
+    """The values of a link, those of its DiffPure under dotted names."""
+    inner = {f"diffpure.{key}": value for key, value in plain(link["diffpure"]).items()}
+    return plain(link) | inner
+
+
+def test_tiled_and_released_pixel_diffpure_differ_by_the_slips_alone() -> None:
+    tiled, released = (
+        flat(full(f"purifier=pixel_diffpure/{name}")["purifier"]["pixel_diffpure"])
+        for name in ("tiled", "legacy")
+    )
+    differ = {key for key in tiled if tiled[key] != released[key]}
+    named = {"diffpure.unit_range", "diffpure.respacing", "diffpure.skip_last", "storage"}
+    assert differ == named | {"float_iterate"}  # where in the loop the bytes wrap
 
 
 def test_the_docs_name_both_zoos_schedules() -> None:
