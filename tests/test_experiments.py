@@ -97,6 +97,18 @@ def test_comparisons_that_bear_conclusions_are_declared() -> None:
     assert pairs["table5"] == [[arm, default] for arm in others]
 
 
+def test_what_is_run_as_released_has_its_pair() -> None:
+    """In controls each beside the correct one, PixelDiffPure also beside its own windows."""
+    named = [arm["name"] for arm in arms_of("controls")]
+    right = {arm: {arm.removesuffix("/legacy")} for arm in named if arm.endswith("/legacy")}
+    right["pixel_diffpure/legacy"].add("pixel_diffpure/tiled")
+    pairs = written("controls")["compare"]["pairs"]
+    assert {arm: {a for a, b in pairs if b == arm} for arm in right} == right
+    swept = written("purifiers")["hydra"]["sweeper"]["params"]["purifier"].replace(" ", "")
+    swept_too = {*swept.split(","), "ours", "ours/legacy"}
+    assert {*right, *set().union(*right.values())} <= swept_too
+
+
 def written(name: str) -> dict[str, Any]:
     """An experiment's yaml."""
     return yaml.safe_load((catalog.folder() / "experiment" / f"{name}.yaml").read_text())
