@@ -110,10 +110,7 @@ def link_values(node: dict[str, Any]) -> dict[str, Any]:
         ("fsmg/official", FSMG | HALF),
         ("fsmg/targeted", FSMG),
         ("advdm", ADVDM),
-        (
-            "advdm/official",
-            ADVDM | PHOTO | {"radius": 8, "step": 2, "steps": 40, "random_start": False},
-        ),
+        ("advdm/official", ADVDM | PHOTO | {"radius": 16}),
         ("advdm/legacy", ADVDM | {"radius": 5.5, "step": 0.5}),
         ("photoguard_encoder", ENCODER),
         (
@@ -145,6 +142,7 @@ def link_values(node: dict[str, Any]) -> dict[str, Any]:
             SIMAC | AS_RELEASED | {"radius": 8, "step": 0.005 * 255 / 2, "attach_features": False},
         ),
         ("pid", PID),
+        ("pid/official", PID | {"radius": 12.75}),
         ("adaptive", ADAPTIVE),
         ("adaptive/bpda", ADAPTIVE | {"level": "bpda"}),
         ("adaptive/unrolled", ADAPTIVE | {"level": "unrolled"}),
