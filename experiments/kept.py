@@ -5,7 +5,8 @@
 
 `means.jsonl` in the experiment's folder has a line per attack, arm and person: the means over the
 images, which is all that tables and tests by person need, and a digest of what the arm is. A later
-result of equal content replaces an earlier one.
+result of equal content replaces an earlier one. What else than the attack the experiment sweeps
+stands behind the attack's name (`aspl model=mini_b`).
 """
 
 import json
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from diffshortcut import catalog
+from diffshortcut import catalog, config
 from diffshortcut.comparison import people_means
 from diffshortcut.disk import read_object
 from diffshortcut.errors import UserError, listed, told
@@ -29,8 +30,7 @@ HERE = Path(__file__).parent
 PICTURES = ("perceptual_protected", "psnr_protected", "ssim_protected", "perceptual_purified")
 METRICS = ("ims", "q", "overall", "liqe", "no_face", *PICTURES)
 SHOWN = {"ims": "IMS", "q": "Q", "overall": "overall"}
-Place = tuple[str, str]  # attack, arm
-CLEAN = ("none", "clean")
+Place = tuple[str, str]  # attack and what else is swept, arm
 
 
 @dataclass
@@ -65,7 +65,7 @@ def _keep(name: str, folders: Sequence[str]) -> None:
         print(table(name, found))
         return
     for folder in map(Path, folders):
-        for place, arm in measured(folder).items():
+        for place, arm in measured(folder, swept(name)).items():
             known = found.setdefault(place, Arm(arm.content))
             if known.content not in (None, arm.content):
                 sys.exit(
@@ -82,9 +82,21 @@ def _keep(name: str, folders: Sequence[str]) -> None:
     (HERE / name / "means.jsonl").write_text("".join(f"{line}\n" for line in kept))
 
 
-def measured(folder: Path) -> Kept:
-    """The means per person of every arm of a result; ends with a message if it means nothing."""
+def swept(name: str) -> list[str]:
+    """The keys, other than the attack, that an experiment sweeps by itself."""
+    if name not in catalog.groups()["experiment"]:
+        return []
+    params = config.compose([f"experiment={name}"], hydra=True).hydra.sweeper.params or {}
+    return [key for key in params if key != "attack"]
+
+
+def measured(folder: Path, keys: Sequence[str] = ()) -> Kept:
+    """The means per person of every arm of a result; ends with a message if it means nothing.
+
+    `keys` are those whose values tell its job from the others of its experiment.
+    """
     record, means = _record(folder), people_means(read(folder))
+    told_apart = [word for word in record["overrides"] if word.partition("=")[0] in keys]
     found: Kept = {}
     for name, chosen in record["choices"].items():
         if "debug" in chosen:
@@ -93,7 +105,8 @@ def measured(folder: Path) -> Kept:
             )
         content = Described(name, name, record["arms"][name]).content()
         own = "protected" if name == chosen["attack"] != "random" else name
-        arm = found[chosen["attack"], own] = Arm(content and content[:12])
+        attack = " ".join([chosen["attack"], *sorted(told_apart)])
+        arm = found[attack, own] = Arm(content and content[:12])
         for metric in METRICS:
             for person, value in means.get((name, metric), {}).items():
                 arm.people.setdefault(person, {})[metric] = value
@@ -130,12 +143,13 @@ def table(name: str, found: Kept) -> str:
     header = ["attack", "arm", "people", *(w for m in SHOWN for w in (SHOWN[m], "paper"))]
     shown = [[*header, "clean - arm, overall"]]
     for place, arm in found.items():
-        paper = _paper(name, *place)
+        attack, _, rest = place[0].partition(" ")
+        paper, clean = _paper(name, attack, place[1]), (f"none {rest}".strip(), "clean")
         line = [*place, str(len(arm.people))]
         for metric in SHOWN:
             values = [scores[metric] for scores in arm.people.values()]
             line += [interval(mean(values)), paper.get(metric, "")]
-        lost = difference(found, CLEAN, place, "overall") if place != CLEAN else None
+        lost = difference(found, clean, place, "overall") if place != clean else None
         shown.append([*line, interval(lost, "+") if lost else ""])
     return markdown(shown)
 

@@ -73,6 +73,21 @@ def test_a_place_is_one_config(place: Path) -> None:
     assert len((place / "table1" / "means.jsonl").read_text().splitlines()) == 4
 
 
+def test_jobs_that_differ_in_more_than_the_attack_stand_apart(place: Path) -> None:
+    """figure8 sweeps the radius: its lines name it, each beside the clean arm of its job."""
+    (place / "figure8").mkdir()
+    for radius in (4, 11):
+        folder = Folder(place, f"r{radius}", [Arm("none"), Arm("aspl", radius=radius)]).write()
+        record = json.loads((folder / "record.json").read_text())
+        record["overrides"] = [f"attack.radius={radius}", "experiment=figure8"]
+        (folder / "record.json").write_text(json.dumps(record))
+        kept.main("figure8", str(folder))
+    found = kept.read_kept("figure8")
+    assert ("aspl attack.radius=4", "protected") in found and len(found) == 4
+    shown = kept.table("figure8", found).splitlines()
+    assert sum(line.endswith("|  |") for line in shown) == 2  # the clean ones have no clean - arm
+
+
 def test_a_debugged_result_is_not_kept(place: Path) -> None:
     folder = Folder(place, "x", [Arm("none"), Arm("aspl")]).write()
     record = json.loads((folder / "record.json").read_text())
