@@ -66,7 +66,7 @@ def main() -> None:
     overrides: list[str] = []
     with usage.one_line(overrides, traced=traced):
         usage.check_run_flags(sys.argv[1:], [VERIFY, *usage.FOR_HELP])
-        sys.argv[1:] = sweep.flags_first(catalog.adopt(sys.argv[1:]))
+        sys.argv[1:] = sweep.with_launcher(sweep.flags_first(catalog.adopt(sys.argv[1:])))
         overrides += trusted.words(sys.argv[1:])
         config.refuse_null(overrides)  # before Hydra does in its own words
         sweep.refuse_too_many(overrides)

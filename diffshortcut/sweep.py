@@ -68,6 +68,19 @@ def flags_first(words: Sequence[str]) -> list[str]:
     return sorted(words, key=lambda word: word not in FLAGS)
 
 
+def with_launcher(words: Sequence[str]) -> list[str]:
+    """The words, with -m if they choose a launcher for one job: without a sweep Hydra ignores it.
+
+    Several values without -m are left to Hydra, which asks what they mean; flags show something.
+    """
+    chosen = any(word.partition("=")[0].lstrip("+") == "hydra/launcher" for word in words)
+    asked = any(word.startswith(("-", "hydra.mode=")) for word in words)
+    with suppress(HydraException):
+        if chosen and not asked and not any(o.is_sweep_override() for o in _parsed(words)):
+            return ["-m", *words]
+    return list(words)
+
+
 def refuse_too_many(words: Sequence[str]) -> None:
     """UserError for more jobs than anybody can mean; what cannot be parsed is left to Hydra."""
     with suppress(HydraException):

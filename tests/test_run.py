@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from diffshortcut import run
+from diffshortcut import run, sweep
 
 SCRIPT = textwrap.dedent("""
     from diffshortcut import cells, run
@@ -53,6 +53,28 @@ def test_a_sweep_may_stop_at_the_first_that_fails(tmp_path: Path, seeds: str, st
 
 def test_a_sweep_without_mistakes_is_a_success(tmp_path: Path) -> None:
     assert main(tmp_path, "seed=2,4", "-m").returncode == 0
+
+
+def test_a_launcher_runs_one_job_too(tmp_path: Path) -> None:
+    """Without -m Hydra would ignore it; only a job of a sweep says its words with its error."""
+    table3 = ["experiment=table3", "hydra/launcher=graph"]
+    assert sweep.with_launcher(table3) == ["-m", *table3]
+    done = main(tmp_path, "seed=1", "hydra/launcher=basic")
+    assert done.returncode == 1 and "seed=1: stages not done: 1" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--multirun", "attack=aspl", "hydra/launcher=graph"],
+        ["--cfg=job", "hydra/launcher=graph"],
+        ["purifier=jpeg,sr", "hydra/launcher=graph"],  # a chain or a grid?
+        ["hydra.mode=RUN", "hydra/launcher=graph"],
+        ["attack=aspl"],
+    ],
+)
+def test_a_launcher_changes_no_other_command(words: list[str]) -> None:
+    assert sweep.with_launcher(words) == words
 
 
 def test_a_sweep_of_nothing_is_a_mistake(tmp_path: Path) -> None:
