@@ -98,9 +98,26 @@ def _description(group: str, option: str) -> str:
         said = line.removeprefix("# ").strip()
         if line.startswith("# ") and not re.match(r"@package|python -m|[\w.]+=", said):
             cut = following.startswith("# ") and said[-1] not in ".?"
-            # at the last comma or semicolon that is not one of an interval
-            return re.sub(r"[,;](?! \d+\])(?:[^,;]|, \d+\])*$", "", said) if cut else said
+            return _shortened(said) if cut else said
     return ""
+
+
+def _shortened(line: str) -> str:
+    """A line that its next one continues, up to its last whole sentence, or else its last clause.
+
+    Neither ends within brackets, whose commas are those of intervals and asides.
+    """
+    depth, opened, outside = 0, len(line), ""
+    for at, letter in enumerate(line):
+        opened = at if letter in "([" and not depth else opened
+        depth += (letter in "([") - (letter in ")]")
+        outside += "_" if depth else letter
+    if depth:  # the bracket is closed in the next line
+        line = line[:opened].rstrip()
+    for end in (r"[.?](?= |$)", r"(?=[,;] |[,;]$)", r"(?=: )"):
+        if found := [*re.finditer(end, outside[: len(line)])]:
+            return line[: found[-1].end()]
+    return line
 
 
 def search_path() -> list[str]:

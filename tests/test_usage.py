@@ -20,6 +20,22 @@ def test_every_group_and_option_is_described_in_a_line():
         for option, description in options:
             assert len(description) > 5 and f"  {option:<30} {description}\n" in text
             assert description[-1] not in ",;:" and "@package" not in description
+            assert all(description.count(a) == description.count(b) for a, b in ("()", "[]"))
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("What is left? (Table 3). Before: ASPL of", "What is left? (Table 3)."),
+        ("A person or noise? (Figure 2; no model is", "A person or noise?"),
+        ("half (0.5 of [-1, 1]), pure bfloat16", "half (0.5 of [-1, 1])"),
+        ("a guess (none was released, it says): r/255", "a guess (none was released, it says)"),
+        ("the release (half of it, and", "the release"),
+        ("sigma in [0, 1] and the nearer", "sigma in [0, 1] and the nearer"),
+    ],
+)
+def test_a_description_ends_with_a_sentence_or_a_clause(line, said):
+    assert catalog._shortened(line) == said
 
 
 def test_the_launchers_and_the_graphs_options_are_described():
