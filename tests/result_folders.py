@@ -66,6 +66,7 @@ class Folder:
     flags: dict[str, Any] = field(default_factory=dict)
     worst: dict[str, list[str]] = field(default_factory=dict)
     family: int | None = None
+    victims: bool = True  # else it holds what is measured without personalized models
 
     def write(self) -> Path:
         """Write everything and return the folder."""
@@ -92,8 +93,11 @@ class Folder:
         level = LEVEL[arm.attack] + GAIN[arm.purifier] - arm.radius / 100
         found = []
         for number, person in enumerate(self.people):
+            if not self.victims:
+                far = {"metric": "perceptual_purified", "value": 1 - level, "better": "lower"}
+                found.append({**base, "person": person, **far})
             for metric, shift in (("ims", 0.0), ("q", 0.1)):
-                for sample in range(2):
+                for sample in range(2 * self.victims):
                     value = level + shift + number / 50 + sample / 100
                     unit = {"prompt": arm.prompt, "sample": sample, "better": "higher"}
                     found.append(

@@ -479,6 +479,15 @@ def test_a_long_value_is_cut_and_its_name_has_the_next_that_differs():
     assert all(len(name) < 60 for name in found)
 
 
+def test_cost_is_shown_of_a_result_without_victims(tmp_path):
+    """Table 2's: against how far the purified pictures are from clean ones."""
+    write([Folder(tmp_path, "table2", ARMS, victims=False).write()], tmp_path / "out", megabytes=5)
+    assert (tmp_path / "out" / "figures" / "cost-aspl.pdf").is_file()
+    text = (tmp_path / "out" / "report.html").read_text()
+    assert "aspl: perceptual, purified and the cost of each defense" in text
+    assert "perceptual, purified ↓" in text
+
+
 @pytest.mark.filterwarnings("error::UserWarning")  # matplotlib's, of a figure without room
 def test_long_names_are_whole_in_figures(tmp_path):
     """Every name lies within its figure, though a defense is called by a sentence."""
