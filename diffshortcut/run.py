@@ -73,7 +73,7 @@ def main() -> None:
         launch_plugin.register()
         usage.refuse_nested_sweeps(overrides)
         found = _expanded(sys.argv[1:])
-        sweep.tell_jobs(found)
+        sweep.tell_jobs(found, overrides)
         if not (found and _answered(found)):
             trusted.check(overrides)  # before Hydra imports it
             first = next((i for i, word in enumerate(sys.argv) if i and "=" in word), 1)

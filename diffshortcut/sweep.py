@@ -13,11 +13,12 @@ from hydra.core.override_parser.types import ChoiceSweep, Glob, Override, RangeS
 from hydra.errors import HydraException
 from hydra.types import RunMode
 
-from diffshortcut import catalog, config
+from diffshortcut import catalog, config, keys
 from diffshortcut.errors import UserError
 
 FLAGS = {"-m", "--multirun"}
 JOBS = "DIFFSHORTCUT_JOBS"  # in the environment of a sweep's jobs: how many they are
+NAME = "DIFFSHORTCUT_SWEEP"  # in their environment: what they are called together
 MOST = 100_000  # jobs, which are all listed before the first
 
 
@@ -51,11 +52,22 @@ def expand(words: Sequence[str]) -> Sweep:
     return Sweep(jobs, True)
 
 
-def tell_jobs(found: Sweep | None) -> None:
-    """Let jobs know, wherever they run, how many they are: their claims are one family."""
-    os.environ.pop(JOBS, None)
+def tell_jobs(found: Sweep | None, words: Sequence[str] = ()) -> None:
+    """Let jobs know, wherever they run, how many they are, as their claims are one family.
+
+    And the name of the command of these `words`, which tells them that they belong together.
+    """
+    for variable in (JOBS, NAME):
+        os.environ.pop(variable, None)
     if found and found.many and len(found.jobs) > 1:
         os.environ[JOBS] = str(len(found.jobs))
+    if ours := [word for word in words if "=" in word and not word.startswith("hydra")]:
+        os.environ[NAME] = f"sweep-{keys.digest(ours)[:8]}"
+
+
+def name() -> str | None:
+    """A name that the jobs of a command share; None of one without words."""
+    return os.environ.get(NAME)
 
 
 def jobs() -> int:

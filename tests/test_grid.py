@@ -487,7 +487,8 @@ def test_what_sweeps_by_itself_is_answered_too(
     )
     alone = ["compare.arms=[]", "compare.clean=null", "metric=ims", "data.people=1"]
     search = f"hydra.searchpath=['file://{world.root / 'my conf'}']"
-    monkeypatch.setenv(catalog.SEARCHPATH, "")  # is put back
+    for variable in (catalog.SEARCHPATH, sweep.NAME):
+        monkeypatch.setenv(variable, "")  # is put back
     words = catalog.adopt([*world.overrides("attack=random", *alone), "experiment=two", search])
     assert search not in words and "two" in catalog.groups()["experiment"]
     for job in sweep.expand(words).jobs:
@@ -496,7 +497,7 @@ def test_what_sweeps_by_itself_is_answered_too(
     monkeypatch.setattr(run, "_app", lambda: pytest.fail("composed"))
     monkeypatch.setattr(sys, "argv", ["run", *words, search])
     run.main()
-    assert capsys.readouterr().out == first
+    assert capsys.readouterr().out == first and sweep.name()
     monkeypatch.setattr(parallel, "in_charge", lambda: False)
     run.main()
     assert capsys.readouterr().out == ""

@@ -16,7 +16,7 @@ from hydra.types import RunMode
 from PIL import Image
 from result_folders import Arm, Folder
 
-from diffshortcut import catalog
+from diffshortcut import catalog, sweep
 from diffshortcut.report import tracked, tracking
 from diffshortcut.report.facts import Baselines, Facts
 from diffshortcut.report.worst import Worst
@@ -191,17 +191,23 @@ def test_the_same_result_elsewhere_is_the_same_run_and_another_group_has_its_own
 
 
 def test_jobs_of_a_sweep_share_a_group(monkeypatch):
+    """In another process too, whose command line is not the sweep's: a Slurm job's."""
     assert tracked._sweep() is None
-    words = ["run", "-m", "attack=aspl,mist", "hydra/launcher=graph"]
-    monkeypatch.setattr(sys, "argv", words)
+    for variable in (sweep.JOBS, sweep.NAME):
+        monkeypatch.setenv(variable, "")  # is put back
+    words = ["attack=aspl,mist", "hydra/launcher=graph"]
+    sweep.tell_jobs(sweep.Sweep([["attack=aspl"], ["attack=mist"]], True), words)
+    monkeypatch.setattr(sys, "argv", ["submitit", "folder"])
     monkeypatch.setattr(tracked.HydraConfig, "initialized", staticmethod(lambda: True))
-    modes = iter([RunMode.RUN, RunMode.MULTIRUN, RunMode.MULTIRUN])
+    modes = iter([RunMode.RUN, *[RunMode.MULTIRUN] * 3])
     job = staticmethod(lambda: SimpleNamespace(mode=next(modes)))
     monkeypatch.setattr(tracked.HydraConfig, "get", job)
     assert tracked._sweep() is None
     group = tracked._sweep()
     assert group.startswith("sweep-")
-    monkeypatch.setattr(sys, "argv", ["run", "attack=aspl,pid", "-m"])
+    sweep.tell_jobs(None, words[:1])  # of a sweep that only Hydra knows; launched otherwise
+    assert tracked._sweep() == group
+    sweep.tell_jobs(None, ["attack=aspl,pid"])
     assert tracked._sweep() != group
 
 

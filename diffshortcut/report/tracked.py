@@ -1,7 +1,6 @@
 """What W&B is shown of a comparison, as tables of plain values."""
 
 import logging
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -9,7 +8,7 @@ from typing import Any, Protocol
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
-from diffshortcut import keys
+from diffshortcut import sweep
 from diffshortcut.comparison import Compared, people_means
 from diffshortcut.report.facts import Facts
 from diffshortcut.report.gallery import COLUMNS, Pictures
@@ -71,14 +70,10 @@ def log(
 
 
 def _sweep() -> str | None:
-    """A name that the jobs of a sweep share: Hydra tells a job only its own words.
-
-    None outside of a sweep, and where a job runs in a process with another command line (Slurm).
-    """
+    """A name that the jobs of a sweep share, in whatever process (Slurm); None outside of one."""
     if not HydraConfig.initialized() or HydraConfig.get().mode is not RunMode.MULTIRUN:
         return None
-    words = [word for word in sys.argv[1:] if "=" in word and not word.startswith("hydra")]
-    return f"sweep-{keys.digest(words)[:8]}" if words else None
+    return sweep.name()
 
 
 def tables(facts: Facts, arms: Sequence[Arm]) -> dict[str, Table]:
