@@ -46,6 +46,7 @@ def alone(monkeypatch, tmp_path):
     (tmp_path / "home").mkdir()
     (tmp_path / "project").mkdir()
     monkeypatch.chdir(tmp_path / "project")
+    monkeypatch.setattr(tracking, "_silent", set())
 
 
 @pytest.fixture
@@ -159,6 +160,28 @@ def test_a_server_that_never_answers_delays_by_seconds(
     assert time.monotonic() - start < 13
     assert list(run.glob("files/media/table/rows_*.json"))
     assert f"wandb sync {run}" in caplog.text
+
+
+def test_a_sweep_waits_once_for_a_server_that_never_answers(tmp_path, monkeypatch, caplog):
+    caplog.set_level("INFO")
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    asked = []
+
+    def child(command, *rest):
+        asked.append(command)
+        raise TimeoutError("not done in time")
+
+    monkeypatch.setattr(tracking, "_child", child)
+    runs = [[tmp_path / name] for name in ("late", "first", "second", "third")]
+    tracking._upload(runs[0], "online", tmp_path, time.monotonic() - 1)  # writing took it all
+    for run in runs[1:]:
+        tracking._upload(run, "online", tmp_path, time.monotonic() + 60)
+    assert len(asked) == 2 and caplog.text.count("stays offline") == 1
+    for [run] in runs:
+        assert f"wandb sync {run}" in caplog.text
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    tracking._upload(runs[1], "online", tmp_path, time.monotonic() + 60)
+    assert len(asked) == 3
 
 
 def test_a_broken_wandb_is_only_a_warning(tmp_path, monkeypatch, caplog):

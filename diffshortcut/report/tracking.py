@@ -29,6 +29,9 @@ DONE = "done"  # in a run's folder, written last: the mode that W&B is in for th
 UPLOADED = ("online", "run")  # modes; all others stay on disk: offline, dryrun
 
 
+_silent: set[str] = set()  # servers that took all the time they were given: asked once a process
+
+
 class Table(TypedDict):
     """A W&B table as plain values."""
 
@@ -65,6 +68,7 @@ def log_run(
     They are written below `folder`/wandb, anew if an earlier call did not finish one. Writing
     (usually 4 seconds) and upload together get `timeout` seconds. Respects the mode that wandb
     itself takes from WANDB_MODE and its settings files (`wandb disabled`, `wandb offline`).
+    After an upload that was not done in time the process uploads no more: a sweep waits once.
     """
     try:
         main: dict[str, Any] = {
@@ -130,10 +134,11 @@ def _log(
 
 def _upload(runs: Sequence[Path], mode: str, folder: Path, deadline: float) -> None:
     paths = list(map(str, runs))
-    if mode not in UPLOADED or not logged_in():
+    if mode not in UPLOADED or not logged_in() or _server() in _silent:
         log.info("W&B: offline run (upload: wandb sync %s)", " ".join(paths))
         return
     sync = [sys.executable, "-P", "-m", "wandb", "sync", "--yes", *paths]
+    began = time.monotonic()
     try:
         _child(sync, None, folder, deadline)
         if not all(
@@ -143,6 +148,9 @@ def _upload(runs: Sequence[Path], mode: str, folder: Path, deadline: float) -> N
     except (TimeoutError, RuntimeError) as error:
         all_of_them = " ".join(paths)
         log.warning("W&B: not uploaded (%s); upload later with: wandb sync %s", error, all_of_them)
+        if isinstance(error, TimeoutError) and began < deadline:  # not for want of time
+            _silent.add(_server())
+            log.warning("W&B: what follows in this process stays offline, nothing waits for it")
 
 
 def _child(command: list[str], spec: dict[str, Any] | None, folder: Path, deadline: float) -> None:
@@ -179,11 +187,15 @@ def _end(process: subprocess.Popen) -> None:
     process.wait()
 
 
+def _server() -> str:
+    return os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")
+
+
 def logged_in() -> bool:
     """Whether an API key is at hand, in the environment or in ~/.netrc."""
     if os.environ.get("WANDB_API_KEY"):
         return True
-    host = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
+    host = urlparse(_server()).hostname or ""
     try:
         return netrc.netrc().authenticators(host) is not None
     except (OSError, netrc.NetrcParseError):
