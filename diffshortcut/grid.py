@@ -2,13 +2,14 @@
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from diffshortcut import plan, usage
 from diffshortcut.errors import UserError, told
+from diffshortcut.launch import together
 from diffshortcut.launch.board import sheet
 from diffshortcut.launch.record import GRID, Record
 from diffshortcut.lease import STALE
@@ -39,23 +40,38 @@ def main() -> None:
 
 
 def show(record: Record) -> None:
-    """Print a table of the states, then what failed."""
+    """Print a table of the states, then what failed: of all jobs of a sweep that have begun."""
     from rich.console import Console
 
-    store = Store(record.folder.absolute().parents[1])
-    if not isinstance(record.content.get("tasks"), dict):
-        raise UserError(f"{record.folder / GRID}: not as this version writes it")
-    tasks = [Recorded(t["stage"], t["config"], key) for key, t in record.content["tasks"].items()]
-    states = {task.key: _state(task, store, record.failures) for task in tasks}
+    store, workers = Store(record.folder.absolute().parents[1]), record.content.get("workers", 1)
+    found = together.records(record)
+    tasks = _tasks(found)
+    failures = {key: failure for one in found for key, failure in one.failures.items()}
+    states = {task.key: _state(task, store, failures) for task in tasks}
     ended = sum(state in ("done", "failed") for state in states.values())
-    jobs = len(record.content["jobs"])
-    title = f"{record.folder}: {ended} of {len(tasks)} stages ({jobs} jobs)"
+    title = f"{record.folder}: {ended} of {len(tasks)} stages ({_jobs(found)})"
     console = Console(width=None if sys.stdout.isatty() else 120)
-    expected, workers = plan.expected_seconds(tasks, store), record.content.get("workers", 1)
+    expected = plan.expected_seconds(tasks, store)
     console.print(sheet(title, tasks, states, expected, workers).rich())
-    for failure in record.failures.values():
-        where = f" ({failure['log']})" if failure["log"] else ""
-        console.print(f"not done: {failure['title']}: {failure['reason']}{where}", markup=False)
+    for key, failure in failures.items():
+        if states.get(key) == "failed":  # no later job has made it
+            console.print(together.line_of(failure), markup=False)
+
+
+def _tasks(found: Sequence[Record]) -> list[Recorded]:
+    """Of all records, each once; UserError for one that cannot be read."""
+    told: dict[str, Any] = {}
+    for record in found:
+        if not isinstance(record.content.get("tasks"), dict):
+            raise UserError(f"{record.folder / GRID}: not as this version writes it")
+        told |= record.content["tasks"]
+    return [Recorded(task["stage"], task["config"], key) for key, task in told.items()]
+
+
+def _jobs(found: Sequence[Record]) -> str:
+    jobs = len({tuple(job) for record in found for job in record.content["jobs"]})
+    whole = found[0].content.get("sweep")
+    return f"{jobs} of {whole['jobs']} jobs so far" if whole else f"{jobs} jobs"
 
 
 def _newest(place: Path) -> Record:

@@ -107,8 +107,13 @@ def _place(overrides: Sequence[str]) -> Path | None:
         "environment": {n: os.environ.get(n, "") for n in (*ENVIRONMENT, *_variables(roots))},
         "folder": os.getcwd(),
     }
-    store = config.given(overrides).get("runtime.store", _default_store()).strip("'\"")
-    return Path(store).expanduser() / "index" / f"{keys.digest(content)[:32]}.json"
+    return store(overrides) / "index" / f"{keys.digest(content)[:32]}.json"
+
+
+def store(overrides: Sequence[str]) -> Path:
+    """The store that the words name, or else the usual one."""
+    named = config.given(overrides).get("runtime.store", _default_store()).strip("'\"")
+    return Path(named).expanduser()
 
 
 def _any_order(overrides: Sequence[str]) -> bool:

@@ -34,6 +34,7 @@ from diffshortcut import launch as launch_plugin
 from diffshortcut.disk import check_writable, user_errors
 from diffshortcut.errors import UserError
 from diffshortcut.launch.graph import Grid, NotBegunError
+from diffshortcut.launch.together import failures_last
 from diffshortcut.lease import guard
 from diffshortcut.own_photos import OwnPhotos
 from diffshortcut.results import Comparison
@@ -78,7 +79,8 @@ def main() -> None:
             trusted.check(overrides)  # before Hydra imports it
             first = next((i for i, word in enumerate(sys.argv) if i and "=" in word), 1)
             sys.argv[first:first] = [*catalog.search_path(), *_at_home(overrides)]
-            _app()
+            with failures_last(found):
+                _app()
 
 
 def _at_home(words: Sequence[str]) -> list[str]:

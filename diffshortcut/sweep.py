@@ -75,6 +75,11 @@ def jobs() -> int:
     return int(os.environ.get(JOBS, 1))
 
 
+def part() -> dict[str, Any] | None:
+    """Name and number of jobs of the sweep that this job is part of; None of none."""
+    return {"name": name(), "jobs": jobs()} if name() and jobs() > 1 else None
+
+
 def flags_first(words: Sequence[str]) -> list[str]:
     """The words with -m before the others, behind which Hydra's parser does not take it."""
     return sorted(words, key=lambda word: word not in FLAGS)

@@ -157,7 +157,7 @@ def _noted(
     record = Record.of(jobs, store)
     for line in record.differences(planned):
         log.warning("since this command last ran: %s", line)
-    record.write(planned)
+    record.write(planned, sweep.part() if len(jobs) == 1 else None)
     return record
 
 

@@ -46,8 +46,11 @@ class Record:
         """What could not be done: stage key -> title, reason, log."""
         return _read(self.folder / FAILURES) or {}
 
-    def write(self, planned: Planned) -> None:
-        """Note what there is to do, beside the jobs that are finished; failures are forgotten."""
+    def write(self, planned: Planned, part_of: Mapping[str, Any] | None = None) -> None:
+        """Note what there is to do, beside the jobs that are finished; failures are forgotten.
+
+        `part_of`: name and number of jobs of the sweep that this is one job of.
+        """
         self.logs.mkdir(parents=True, exist_ok=True)
         jobs, places, tasks = self._finished(planned)
         here = dict(_places(planned))
@@ -57,6 +60,7 @@ class Record:
                 "jobs": [*jobs, *(list(job) for job in planned)],
                 "places": places | {place: task.key for place, task in here.items()},
                 "tasks": tasks | {task.key: _told(task) for task in here.values()},
+                "sweep": part_of,
             },
         )
         _write(self.folder / FAILURES, {})

@@ -1,0 +1,65 @@
+"""The jobs of a sweep that no graph has merged, seen as one: each has a record of its own."""
+
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from diffshortcut import index, parallel
+from diffshortcut.launch.record import FAILURES, GRID, Record
+from diffshortcut.store import Store
+from diffshortcut.sweep import Sweep
+
+
+@contextmanager
+def failures_last(found: Sweep | None) -> Iterator[None]:
+    """After the jobs of a sweep say once more what could not be done in any, in any process.
+
+    The graph's launcher says it itself: there the jobs have no records.
+    """
+    began = int(time.time())  # file systems may round
+    try:
+        yield
+    finally:
+        if found and len(found.jobs) > 1 and parallel.in_charge():
+            for line in _failed(found, began):
+                print(line, file=sys.stderr)
+
+
+def _failed(found: Sweep, began: float) -> list[str]:
+    """What the jobs have noted since then, each stage once."""
+    failures: dict[str, Mapping[str, str]] = {}
+    for job in found.jobs:
+        record = Record.of([job], Store(index.store(job)))
+        if _changed(record) >= began:
+            failures |= record.failures
+    return [line_of(failure) for failure in failures.values()]
+
+
+def _changed(record: Record) -> float:
+    """When its failures were noted; before all time if they never were."""
+    try:
+        return (record.folder / FAILURES).stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def line_of(failure: Mapping[str, str]) -> str:
+    """A failure as it is said: which stage, why, and where more is said."""
+    where = f" ({failure['log']})" if failure["log"] else ""
+    return f"not done: {failure['title']}: {failure['reason']}{where}"
+
+
+def records(one: Record) -> list[Record]:
+    """Those of the jobs of the sweep that a record's job is part of; of no sweep it alone."""
+    name = _sweep_of(one)
+    if not name:
+        return [one]
+    others = (Record(file.parent) for file in sorted(one.folder.parent.glob(f"*/{GRID}")))
+    return [record for record in others if _sweep_of(record) == name]
+
+
+def _sweep_of(record: Record) -> Any:
+    part = record.content.get("sweep")
+    return part.get("name") if isinstance(part, dict) else None

@@ -1,0 +1,71 @@
+"""A sweep without the graph's launcher: its jobs' failures said at its end, and its status."""
+
+import os
+import sys
+
+import pytest
+from world import World
+
+from diffshortcut import command, grid, run, sweep
+from diffshortcut.launch import graph, together
+from diffshortcut.launch.record import FAILURES, Record
+from diffshortcut.store import Store
+
+ALONE = ["compare.arms=[]", "compare.clean=null", "metric=ims", "data.people=2"]
+
+
+@pytest.fixture
+def words(world: World, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Of a sweep of three jobs, in which bob's attack fails; what it tells its jobs is put back."""
+    for variable in (sweep.JOBS, sweep.NAME, "HYDRA_FULL_ERROR"):
+        monkeypatch.setenv(variable, "")
+    monkeypatch.setattr(run, "_grid", graph.Grid(command.comparison, run._show))
+    world.failing = {("protect", "bob")}
+    return ["-m", *world.overrides("attack=random,pid,advdm", *ALONE)]
+
+
+def test_failures_of_all_jobs_are_said_at_the_end(
+    world: World,
+    words: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Each once, and those of this time only; of a command of one job they have just been said."""
+    found = sweep.expand(words)
+
+    def app() -> None:
+        assert all(run.launch(job) for job in found.jobs[:2])
+        capsys.readouterr()  # what they said themselves
+        sys.exit(1)
+
+    monkeypatch.setattr(run, "_app", app)
+    monkeypatch.setattr(sys, "argv", ["run", *words])
+    with pytest.raises(SystemExit):
+        run.main()
+    said = capsys.readouterr().err.splitlines()
+    broke = [line for line in said if line.startswith("not done: protect bob")]
+    assert len(broke) == 2 and all(line.endswith(": it broke") for line in broke)
+    assert len(set(said)) == len(said)
+    with together.failures_last(sweep.Sweep(found.jobs[:1], False)):
+        pass
+    for job in found.jobs[:2]:
+        os.utime(Record.of([job], Store(world.root / "store")).folder / FAILURES, (1e9, 1e9))
+    with together.failures_last(found):
+        pass
+    assert capsys.readouterr().err == ""
+
+
+def test_the_status_is_that_of_all_jobs_so_far(
+    world: World,
+    words: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found = sweep.expand(words)
+    sweep.tell_jobs(found, words)
+    assert all(run.launch(job) for job in found.jobs[:2])
+    monkeypatch.setattr(sys, "argv", ["grid", "status", str(world.root / "store")])
+    capsys.readouterr()
+    grid.main()
+    said = " ".join(capsys.readouterr().out.split())
+    assert "(2 of 3 jobs so far)" in said and said.count("not done: protect bob") == 2
