@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +31,12 @@ def check_writable(folder: Path) -> None:
             pass
     except OSError as error:
         raise StoreError(f"cannot write to {folder}: {error.strerror}") from error
+
+
+def free(folder: Path) -> int:
+    """Bytes that are free where a folder is, or will be."""
+    place = folder.absolute()
+    return shutil.disk_usage(next(p for p in (place, *place.parents) if p.is_dir())).free
 
 
 def sha256(path: Path) -> str:

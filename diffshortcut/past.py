@@ -24,7 +24,8 @@ SAME_WORK = {"radius", "step", "learning_rate"} | {
 class Took:
     """What one stage took: seconds, bytes of memory at the peak, bytes on the disk.
 
-    `rough`: none like it has run, the seconds are told from its operations and the rest is unknown.
+    `rough`: none like it has run, the seconds are told from its operations, of a training the disk
+    from the weights that it changes, and the rest is unknown.
     """
 
     seconds: float

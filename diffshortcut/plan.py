@@ -4,7 +4,7 @@ Takes the arguments of `diffshortcut.run`, of a sweep too, and runs nothing but 
 and disk are what like stages of this store took: of the same config for other people, else of one
 with as much to do (equal steps, images, rounds, models). A time with a ~ is of stages like which
 none has run: their FLOPs by how fast this machine multiplies matrices, right within a factor of a
-few.
+few; a disk with a ~ is the weights that a training changes.
 FLOPs and needed memory are counted without running anything (`cost`), which takes seconds to
 minutes: `--quick` leaves them out. `--verify` composes what the index says to be finished.
 """
@@ -20,6 +20,8 @@ from diffshortcut import catalog, cells, command, index, keys, launch, past, swe
 from diffshortcut.cells import STAGES, Task
 from diffshortcut.cost import columns
 from diffshortcut.cost.columns import StageCosts
+from diffshortcut.cost.estimate import Cost
+from diffshortcut.disk import free
 from diffshortcut.past import Like, Staged, Took
 from diffshortcut.progress import quiet_libraries, track
 from diffshortcut.report.sheet import Sheet
@@ -45,12 +47,18 @@ class Line:
         """Of those that can be told."""
         return sum(took.seconds for took in self.expected if took)
 
+    @property
+    def disk(self) -> int:
+        """Bytes on the disk, of those that can be told."""
+        return sum(took.disk for took in self.expected if took)
+
     def cells(self, *, cost: bool = True) -> list[str]:
         """As a row under HEADER; without `cost` its last two columns are left out, uncounted."""
         known = [took for took in self.expected if took]
         measured = [took for took in known if not took.rough]
         memory = f"{max(took.memory for took in measured) / 1e9:.1f} GB" if measured else "-"
-        disk = f"{sum(took.disk for took in measured) / 1e6:.0f} MB" if measured else "-"
+        guessed = "~ " * any(took.rough and took.disk for took in known)
+        disk = f"{guessed}{self.disk / 1e6:.0f} MB" if measured or guessed else "-"
         said = ("~ " * (measured != known) + duration(self.seconds)) if known else "-"
         if known and len(known) < len(self.expected):
             said = f"> {said}"
@@ -104,9 +112,14 @@ def _counted(line: Line, speed: float) -> list[Took | None]:
         return line.expected
     tried = zip(line.expected, line.told.costs, strict=True)
     return [
-        took or (None if cost.reason else Took(cost.flops / speed, rough=True))
-        for took, cost in tried
+        took or (None if cost.reason else _rough(line.stage, cost, speed)) for took, cost in tried
     ]
+
+
+def _rough(stage: str, cost: Cost, speed: float) -> Took:
+    """Of a training that has never run, what it leaves on the disk too: the weights it changes."""
+    disk = cost.trained if stage == "personalize" else 0
+    return Took(cost.flops / speed, disk=disk, rough=True)
 
 
 def expected_seconds(tasks: Sequence[Staged], store: Store) -> dict[str, float | None]:
@@ -133,9 +146,30 @@ def summary(found: list[Line]) -> str:
     text = f"{len(expected)} of {len(expected) + sum(line.there for line in found)} stages to do"
     if never < len(expected):
         text += f", about {'~ ' * bool(rough)}{duration(sum(line.seconds for line in found))}"
+        text += _room(expected)
     if rough:
         text += f" ({rough} of them told from their operations: none like them has run here)"
     return text + (f", and {never} like which none has run here" if never else "")
+
+
+def _room(expected: Sequence[Took | None]) -> str:
+    """Memory at the peak and the disk in all, as far as they can be told."""
+    known = [took for took in expected if took]
+    more = " or more" * any(took is None or took.rough for took in expected)
+    memory, disk = max(took.memory for took in known), sum(took.disk for took in known)
+    said = [f"{size(memory)} of memory"] * bool(memory) + [f"{size(disk)} on the disk"] * bool(disk)
+    return "".join(f", {each}" for each in said) + more * bool(said)
+
+
+def crowded(found: Iterable[Line], store: Path) -> list[str]:
+    """A warning if what can be told of the disk does not fit where the store is."""
+    needed, there = sum(line.disk for line in found), free(store)
+    if needed <= there:
+        return []
+    return [
+        f"the disk of {store.absolute()} has {size(there)} free, this needs {size(needed)} or more:"
+        " runtime.store=FOLDER puts it elsewhere"
+    ]
 
 
 def main() -> None:
@@ -160,7 +194,8 @@ def main() -> None:
         rows = [line.cells(cost=cost) for line in found]
         console.print(Sheet(title, header, rows).rich())
         missing = command.lacking(task for line in found for task in line.told.tasks)
-        for text in (summary(found), *_to_fetch(absent), *([missing] if missing else [])):
+        full = crowded(found, Path(runtime["store"]))
+        for text in (summary(found), *full, *_to_fetch(absent), *([missing] if missing else [])):
             console.print(text, highlight=False, markup=False, soft_wrap=True)
         for text in columns.notes([line.told for line in found], runtime["device"]) if cost else ():
             console.print(text, highlight=False, markup=False, soft_wrap=True)

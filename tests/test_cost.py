@@ -171,6 +171,7 @@ def test_a_stage_is_told_once_and_holds_its_optimizer():
     cost = estimate(task)
     assert cost.reason is None and cost.exact
     assert cost.optimizer == 8 * 5_107_684  # two moments of each weight, in four bytes
+    assert cost.trained == 4 * 5_107_684
     assert cost.gradients == 0  # a step forgets those of the last before it begins
     assert estimate(task) is cost
     purified = replace(task, inputs={"images": replace(task, config={"link": {"quality": 75}})})

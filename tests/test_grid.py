@@ -410,7 +410,8 @@ def test_what_has_never_run_is_estimated_and_asked_for(
         prepared([long], {"workers": 0, "confirm": True})
     assert asked == ["Begin? [y/N] "]
     [said] = [text for text in caplog.messages if "stages to do" in text]
-    assert " h (" in said and "about ~ " in said and "told from their operations" in said
+    assert " h, 326.9 MB on the disk or more (" in said  # of 16 trained models
+    assert "about ~ " in said and "told from their operations" in said
     assert not list((tmp_path / "store").glob("personalize/*"))
     short = command.comparison([*REAL, *places, "debug=tiny", "data.people=1"])
     graph._announce(short.tasks, Store(tmp_path / "store"), short.runtime, ask=True)

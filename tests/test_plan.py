@@ -60,7 +60,10 @@ def test_what_never_ran_is_told_from_its_operations(
 ) -> None:
     """Beside what has run, which is told from that; unknown stays what cannot be counted."""
     monkeypatch.setattr(pace, "pace", lambda runtime: 1e9)
-    told = {"personalize": Cost(flops=3e11), "generate": Cost(reason="no shapes")}
+    told = {
+        "personalize": Cost(flops=3e11, trained=4 * 10**6),
+        "generate": Cost(reason="no shapes"),
+    }
     monkeypatch.setattr(columns, "estimate", lambda task: told.get(task.stage, Cost(flops=1e9)))
     store, planned = Store(tmp_path), tasks()
     record(store, next(task for task in planned if task.stage == "protect"), 90.0)
@@ -69,10 +72,22 @@ def test_what_never_ran_is_told_from_its_operations(
         line(found, "personalize", "DreamBooth"),
         line(found, "generate", "ClassifierFree"),
     )
-    assert trained.seconds == 6 * 300 and trained.cells()[4:7] == ["~ 30 min", "-", "-"]
+    assert trained.seconds == 6 * 300 and trained.cells()[4:7] == ["~ 30 min", "-", "~ 24 MB"]
     assert made.expected == [None] * 6 and made.cells()[4] == "-"
     assert any(took and took.seconds == 90 and not took.rough for x in found for took in x.expected)
+    assert "2.0 GB of memory, 25.0 MB on the disk or more (" in plan.summary(found)
     assert "about ~ " in plan.summary(found) and "and 6 like which none" in plan.summary(found)
+
+
+def test_a_disk_that_is_too_small_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a store that is not there yet, too."""
+    store, planned = Store(tmp_path), tasks()
+    record(store, next(task for task in planned if task.stage == "personalize"), 90.0)
+    found = plan.lines(planned, store)
+    assert plan.crowded(found, tmp_path / "not" / "yet") == []
+    monkeypatch.setattr(plan, "free", lambda folder: 3 * 10**6)
+    [said] = plan.crowded(found, tmp_path / "not" / "yet")
+    assert "has 3.0 MB free, this needs 5.0 MB or more: runtime.store=FOLDER" in said
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])

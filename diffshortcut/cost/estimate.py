@@ -14,8 +14,8 @@ class Cost:
     """Floating-point operations, and bytes of tensors when they are most.
 
     Of these the weights of models, their gradients, the optimizer's state, and what is saved for
-    the way back or passes by. `exact` if no value had to be guessed; `reason` says why nothing is
-    known.
+    the way back or passes by. `trained` are the bytes of the weights that an optimizer changes.
+    `exact` if no value had to be guessed; `reason` says why nothing is known.
     """
 
     flops: float = 0
@@ -23,6 +23,7 @@ class Cost:
     gradients: int = 0
     optimizer: int = 0
     saved: int = 0
+    trained: int = 0
     exact: bool = True
     reason: str | None = None
 
@@ -79,5 +80,6 @@ def _estimate(task: Task) -> Cost:
         gradients=peak["gradients"],
         optimizer=peak["optimizer"],
         saved=peak["saved"],
+        trained=book.trained,
         exact=not book.guessed,
     )

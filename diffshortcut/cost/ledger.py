@@ -19,11 +19,15 @@ Kind = Literal["weights", "gradients", "optimizer", "saved"]
 
 @dataclass
 class Book:
-    """Operations so far, bytes now by kind, and what the bytes were when they were most."""
+    """Operations so far, bytes now by kind, and what the bytes were when they were most.
+
+    `trained` are the bytes of the weights that an optimizer has changed at once.
+    """
 
     flops: float = 0
     live: Counter[Kind] = field(default_factory=Counter)
     peak: Counter[Kind] = field(default_factory=Counter)
+    trained: int = 0
     guessed: bool = False  # how many places a mask has
 
     @property

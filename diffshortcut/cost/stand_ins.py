@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 from diffshortcut.attacks.pgd import Loss, ascend
 from diffshortcut.cost.answers import tell
-from diffshortcut.cost.ledger import Ledger
+from diffshortcut.cost.ledger import Ledger, size
 from diffshortcut.dreambooth import Instances, Training
 from diffshortcut.images import batches
 from diffshortcut.models.ldm import LatentDiffusion
@@ -33,6 +33,7 @@ class Moments(Optimizer):
         """Make the state of parameters that have a gradient."""
         weights = [p for group in self.param_groups for p in group["params"] if p.grad is not None]
         self.ledger.call((p.grad for p in weights), "gradients")
+        self.ledger.book.trained = max(self.ledger.book.trained, size(weights))
         with self.ledger.of_kind("optimizer"):
             for p in weights:
                 if p not in self.state:

@@ -182,6 +182,8 @@ def _announce(
     long = seconds > LONG
     if long or not only_long:
         log.info(plan.summary(found))
+    for line in plan.crowded(found, store.root):
+        log.warning(line)
     if long and jobs > 1:
         log.info("it is one of %d jobs: together at most %s", jobs, plan.duration(seconds))
     if long and asks and not _agreed():
