@@ -97,7 +97,7 @@ def test_a_sweeps_folder_is_at_home(monkeypatch):
         ("attack=aspl/o", ["attack=aspl/official"]),
         ("purifier=[jpeg,jp", []),  # a link stands once
         ("purifier=[sr,jp", ["purifier=[sr,jpeg"]),
-        ("attack=aspl,pi", ["attack=aspl,pid"]),
+        ("attack=aspl,pi", ["attack=aspl,pid", "attack=aspl,pid/official"]),
         ("+experiment=q", ["+experiment=quickstart"]),
         ("attack=unknown", []),
         ("attack.radius=", None),
