@@ -95,7 +95,7 @@ def test_promise_6_what_is_not_finite_fails_by_name_and_never_reaches_a_file(
     tried(KIND)
     broken = {"place": "torch.autograd:grad", "number": "nan", "at": 3}
     assert world.run(value=broken) == 1
-    assert re.search(r"attack step \d+, image 0\.png: loss", world.said)
+    assert re.search(r"attack step \d+, image 04\.png: loss", world.said)
     for path in world.root.rglob("*.json*"):
         assert not re.search(r"\bNaN\b|\bInfinity\b", path.read_text()), path
 
