@@ -113,7 +113,7 @@ bench-purifiers: $(VENV)/.core ## the purifiers' speed beside plain versions of 
 	OMP_NUM_THREADS=1 $(BIN)/python -m diffshortcut.bench.purifiers --costs
 
 grid-kills: $(VENV)/.slow ## a grid on Ray whose workers and driver are killed twenty times ends with equal bytes
-	GRID_KILLS=20 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s -m "slow or long" tests/test_ray.py -k "same_bytes or kills or cluster"
+	GRID_KILLS=20 GRID_RECORD=experiments/faults/grid-kills.json OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s -m "slow or long" tests/test_ray.py -k "same_bytes or kills or cluster"
 
 slurm-test: $(VENV)/.slow ## a Slurm of two nodes on this machine runs a grid (Debian, as root; installs slurm-wlm)
 	.ci/slurm-test $(BIN)/python
