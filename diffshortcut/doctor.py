@@ -4,12 +4,11 @@ import importlib.util
 import json
 import os
 import platform
-import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from diffshortcut import config, usage
+from diffshortcut import config, disk, usage
 from diffshortcut.extras import EXTRAS
 from diffshortcut.provenance import machine_memory
 from diffshortcut.report.sheet import Sheet
@@ -28,7 +27,7 @@ def rows() -> Iterator[list[str]]:
     found = "unknown" if memory is None else registry.size(memory)
     yield ["memory", found, "ok" if enough else "too little for the main job: 4 GB"]
     yield ["memory for zoo=full", found, "python -m diffshortcut.plan zoo=full ... tells the need"]
-    free = shutil.disk_usage(Path.cwd()).free
+    free = disk.free(Path.cwd())
     yield ["free disk here", registry.size(free), "about 20 MB for each victim of the mini zoo"]
     whole = all((MINI / file).is_file() for file in json.loads((MINI / SUMS).read_text()))
     yield [

@@ -11,7 +11,7 @@ from diffshortcut import plan, usage
 from diffshortcut.errors import UserError, told
 from diffshortcut.launch import together
 from diffshortcut.launch.board import sheet
-from diffshortcut.launch.record import GRID, Record
+from diffshortcut.launch.record import GRID, Record, said
 from diffshortcut.lease import STALE
 from diffshortcut.store import MARKER, Store
 
@@ -55,7 +55,7 @@ def show(record: Record) -> None:
     console.print(sheet(title, tasks, states, expected, workers).rich())
     for key, failure in failures.items():
         if states.get(key) == "failed":  # no later job has made it
-            console.print(together.line_of(failure), markup=False)
+            console.print(said(**failure), markup=False)
 
 
 def _tasks(found: Sequence[Record]) -> list[Recorded]:

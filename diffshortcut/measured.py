@@ -93,11 +93,8 @@ def flags_of(cell: Cell, store: Store) -> dict[str, str]:
 
 def looks_through(cell: Cell) -> bool:
     """Whether the attack of a cell differentiates the purification of that cell."""
-    purifier = {
-        name.removeprefix("purify."): task.config["link"]
-        for name, task in cell.items()
-        if task.stage == "purify"
-    }
+    chain = links.of({name: task.config for name, task in cell.items()})
+    purifier = {name: config["link"] for name, config in chain.items()}
     return links.aimed_at(cell["protect"].config["attack"].get("target"), purifier)
 
 

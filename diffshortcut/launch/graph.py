@@ -12,7 +12,7 @@ from diffshortcut.cells import Failure, Task
 from diffshortcut.disk import check_writable
 from diffshortcut.errors import UserError
 from diffshortcut.launch.board import Board
-from diffshortcut.launch.record import Record
+from diffshortcut.launch.record import Record, said
 from diffshortcut.progress import track
 from diffshortcut.results import Comparison
 from diffshortcut.store import Store
@@ -114,8 +114,7 @@ class Grid:
             reason = usage.line(error, job) or type(error).__name__
             log.error("not done: %s: %s", " ".join(job), reason)
         for failure in self._failed:
-            where = f" ({failure.log})" if failure.log else ""
-            log.error("not done: %s: %s%s", failure.task.title, failure.reason, where)
+            log.error("%s", said(failure.task.title, failure.reason, failure.log))
         if self._failed and self._record:
             log.error("not done: %d stages of %s", len(self._failed), self._record.folder)
 

@@ -113,6 +113,11 @@ class Record:
         return lines
 
 
+def said(title: str, reason: str, log: object = None) -> str:
+    """A failure as it is said, and noted (`Record.failures`): which stage, why, where more is."""
+    return f"not done: {title}: {reason}" + (f" ({log})" if log else "")
+
+
 def _places(planned: Planned) -> Iterator[tuple[str, Task]]:
     """Each task with where it stands: job, arm, person and name of the stage."""
     for job, comparison in planned.items():

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from diffshortcut import index, parallel
-from diffshortcut.launch.record import FAILURES, GRID, Record
+from diffshortcut.launch.record import FAILURES, GRID, Record, said
 from diffshortcut.store import Store
 from diffshortcut.sweep import Sweep
 
@@ -34,7 +34,7 @@ def _failed(found: Sweep, began: float) -> list[str]:
         record = Record.of([job], Store(index.store(job)))
         if _changed(record) >= began:
             failures |= record.failures
-    return [line_of(failure) for failure in failures.values()]
+    return [said(**failure) for failure in failures.values()]
 
 
 def _changed(record: Record) -> float:
@@ -43,12 +43,6 @@ def _changed(record: Record) -> float:
         return (record.folder / FAILURES).stat().st_mtime
     except OSError:
         return 0.0
-
-
-def line_of(failure: Mapping[str, str]) -> str:
-    """A failure as it is said: which stage, why, and where more is said."""
-    where = f" ({failure['log']})" if failure["log"] else ""
-    return f"not done: {failure['title']}: {failure['reason']}{where}"
 
 
 def records(one: Record) -> list[Record]:
