@@ -8,10 +8,10 @@ import tiny_zoo
 import torch
 from tiny_zoo import TinyZoo
 
-from diffshortcut import config
+from diffshortcut import catalog, config
 from diffshortcut.bench import published_purifiers as published
 from diffshortcut.bench.measured import counted, timed
-from diffshortcut.bench.purifiers import CASES, COSTS, DRAWS, Case, costs, sides
+from diffshortcut.bench.purifiers import CASES, DRAWS, Case, costs, sides
 
 IMAGES = tiny_zoo.pictures(3, seed=1)
 GRID = ("gridpure.t=2", "gridpure.iterations=2")
@@ -86,12 +86,17 @@ def test_impress_knows_its_fixed_target_and_needs_no_gradient_of_weights(zoo: Ti
     assert not any(p.requires_grad for p in ours.model.vae.parameters())
 
 
-def test_every_case_and_every_cost_can_be_composed() -> None:
-    assert len({case.name for case in CASES}) == len(CASES)
-    for name in COSTS:
-        config.check(config.resolve(config.compose([f"purifier={name}"])))
+def test_every_purifier_of_the_methods_is_beside_a_plain_loop() -> None:
+    names = [case.name for case in CASES]
+    assert len(set(names)) == len(names)
+    methods = {name for name in catalog.groups()["purifier"] if "/" not in name}
+    assert methods - set(names) == {"none", "noise", "ours"}  # ours purifies as codeformer_sr does
+
+
+def test_every_case_can_be_composed() -> None:
     for case in CASES:
-        config.compose([f"purifier={case.name}", *(f"purifier.{value}" for value in case.short)])
+        overrides = [f"purifier={case.name}", *(f"purifier.{value}" for value in case.short)]
+        config.check(config.resolve(config.compose(overrides)))
     for side in sides(Case("gaussian", published.one_by_one), IMAGES):
         assert timed(side).wall > 0
 

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from operator import call
 from pathlib import Path
 from typing import Any
 
@@ -41,25 +42,6 @@ COLUMNS = {
     "features": "features",
     "prompts": "texts",
 }
-COSTS = (
-    "gaussian",
-    "jpeg",
-    "adverse_cleaner",
-    "tvm",
-    "pixel_diffpure",
-    "pixel_diffpure/tiled",
-    "ddspure",
-    "gridpure",
-    "pdm_pure",
-    "latent_diffpure",
-    "latent_diffpure_null",
-    "impress",
-    "vae",
-    "noisy_upscale",
-    "codeformer",
-    "sr",
-    "codeformer_sr",
-)
 
 
 @dataclass(frozen=True)
@@ -70,10 +52,9 @@ class Case:
     published: Callable[[Any, Tensor, Draws], Tensor]
     short: tuple[str, ...] = ()
 
-    def purifier(self, *more: str) -> Any:
-        """The purifier's only link."""
-        [link] = links(self.name, *(f"purifier.{value}" for value in self.short), *more)
-        return link
+    def chain(self, *more: str) -> list[Any]:
+        """The purifier's links."""
+        return links(self.name, *(f"purifier.{value}" for value in self.short), *more)
 
 
 CASES = [
@@ -88,6 +69,12 @@ CASES = [
     Case("sr", published.one_by_one, ("sr.steps=8",)),
     Case("codeformer", published.one_by_one),
     Case("vae", published.one_by_one),
+    Case("gaussian", published.one_by_one),
+    Case("jpeg", published.one_by_one),
+    Case("adverse_cleaner", published.one_by_one),
+    Case("codeformer_sr", published.one_by_one, ("sr.steps=8",)),
+    Case("pdm_pure", published.one_by_one, ("pixel_diffpure.t=10", "sr.steps=8")),
+    Case("noisy_upscale", published.one_by_one, ("sr.steps=4",)),
 ]
 
 
@@ -107,8 +94,14 @@ def measure(case: Case, images: Tensor, seconds: float) -> Measured:
 
 def sides(case: Case, images: Tensor) -> tuple[Callable[[], Tensor], Callable[[], Tensor]]:
     """The published purification and ours."""
-    theirs, ours = case.purifier(RELEASED), case.purifier()
-    return partial(case.published, theirs, images, DRAWS), partial(ours, images, DRAWS)
+    theirs, ours = case.chain(RELEASED), case.chain()
+    return partial(_through, theirs, images, case.published), partial(_through, ours, images, call)
+
+
+def _through(chain: list[Any], x: Tensor, purify: Callable[[Any, Tensor, Draws], Tensor]) -> Tensor:
+    for link in chain:
+        x = purify(link, x, DRAWS)
+    return x
 
 
 def costs(name: str, threads: int) -> list[str]:
@@ -135,9 +128,8 @@ def cost(name: str, images: Tensor) -> dict[str, float]:
         chain = links(name)
         marks = [time.perf_counter() - start]
         for _ in range(2):
-            start, x = time.perf_counter(), images
-            for link in chain:
-                x = link(x, DRAWS)
+            start = time.perf_counter()
+            _through(chain, images, call)
             marks.append((time.perf_counter() - start) / len(images))
     load, first, following = marks
     return {"load": load, "first": first, "next": following, "memory": spent["peak_memory"]}
@@ -165,11 +157,10 @@ def main() -> None:
     if asked.cost_of:
         print(json.dumps(cost(asked.cost_of, pictures(asked.batch))))
         return
+    names = chosen([case.name for case in CASES], asked.only, parser)
     if asked.costs:
-        names = chosen(COSTS, asked.only, parser)
         tables = [_cost_sheet([costs(name, asked.threads) for name in track(names, "purifiers")])]
     else:
-        names = chosen([case.name for case in CASES], asked.only, parser)
         cases = [case for case in CASES if case.name in names]
         four = pictures(4)
         found = [measure(case, four, asked.seconds) for case in track(cases, "purifiers")]
