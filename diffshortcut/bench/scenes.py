@@ -1,9 +1,17 @@
 """A shipped person as attacks see one, without a store: for benches and experiments."""
 
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from diffshortcut import config
 from diffshortcut.attacks.scene import Scene
 from diffshortcut.data import portraits
 from diffshortcut.data.person import Person
 from diffshortcut.images import quantize, read_files
+from diffshortcut.seeding import Draws
+from diffshortcut.stages.purify import of_link
 
 SIZE = 128  # pixels, the mini zoo's
 RELEASED = "precision.channels_last=null"  # the layout in memory that published loops compute in
@@ -18,3 +26,10 @@ def scene(person: Person) -> Scene:
     )
     names = tuple(path.name for path in person.set_B)
     return Scene(images=images, clean=clean, prior=prior, names=names)
+
+
+def purified(chain: Mapping[str, Any], images: Tensor, draws: Draws) -> Tensor:
+    """The images after a config's purifier, in 8 bit after each link as the stage has them."""
+    for node in chain.values():
+        images = quantize(config.build(node, "purifier")(images, of_link(node, draws)))
+    return images

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from diffshortcut import arms, images
-from diffshortcut.bench.scenes import scene
+from diffshortcut.bench.scenes import purified, scene
 from diffshortcut.config import build
 from diffshortcut.data import folder, portraits
 from diffshortcut.data.person import Person
@@ -29,7 +29,6 @@ from diffshortcut.metrics.identity import find, similarity
 from diffshortcut.report.sheet import interval
 from diffshortcut.schema import own
 from diffshortcut.seeding import Draws
-from diffshortcut.stages.purify import of_link
 from diffshortcut.statistics import mean_difference
 from experiments.kept import lines, markdown
 
@@ -96,19 +95,17 @@ def of(person: Person, cfg: dict[str, Any]) -> dict[str, float]:
     protected = images.quantize(
         build(own(cfg["attack"]), "attack")(seen, Draws(0, "protect", person.name))
     )
-    purified, draws = protected, Draws(0, "purify", person.name)
-    for link in cfg["purifier"].values():
-        purified = images.quantize(build(link)(purified, of_link(link, draws)))
+    defended = purified(cfg["purifier"], protected, Draws(0, "purify", person.name))
     zoo = cfg["zoo"]
     detector, recognizer = build(zoo["detector"]), build(zoo["recognizer_a"])
     clean = find(detector, seen.images)
-    kept = similarity(recognizer, find(detector, purified), clean)
+    kept = similarity(recognizer, find(detector, defended), clean)
     with torch.no_grad():
-        far = build(zoo["perceptual"]).distance(purified, seen.images)
+        far = build(zoo["perceptual"]).distance(defended, seen.images)
     return {
         "perceptual": _mean(far),
         "identity": _mean(kept),
-        "psnr": _mean(psnr(purified, seen.images)),
+        "psnr": _mean(psnr(defended, seen.images)),
     }
 
 
