@@ -159,3 +159,14 @@ def test_table_1_is_77_cells() -> None:
     assert table.hydra.sweeper.params.attack == ",".join(finished.ATTACKS)
     named = [word for arm in table.compare.arms for word in arm.overrides if "purifier" in word]
     assert {*named[1:], "purifier=ours"} == {f"purifier={name}" for name in finished.PURIFIERS}
+
+
+@pytest.mark.slow
+def test_a_finished_grid_of_77_cells_is_answered_within_ten_seconds(tmp_path: Path) -> None:
+    finished.finish(finished.table1(tmp_path))
+    swept = [f"attack={','.join(finished.ATTACKS)}", f"purifier={','.join(finished.PURIFIERS)}"]
+    alone = ["compare.arms=[]", "compare.clean=null"]
+    words = ["-m", "hydra/launcher=graph", *finished.words(tmp_path, *swept, *alone)]
+    before = sorted(path for path in tmp_path.rglob("*") if path.is_file())
+    assert processes.seconds(processes.COMMAND, words) < 10
+    assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == before
