@@ -77,6 +77,9 @@ def main() -> None:
         sweep.tell_jobs(found, overrides)
         if not (found and _answered(found)):
             trusted.check(overrides)  # before Hydra imports it
+            if found and found.away:
+                logging.basicConfig(level=logging.INFO, format="%(message)s")  # until Hydra's
+                _grid.ask(found.jobs)
             first = next((i for i, word in enumerate(sys.argv) if i and "=" in word), 1)
             sys.argv[first:first] = [*catalog.search_path(), *_at_home(overrides)]
             with failures_last(found):

@@ -19,15 +19,20 @@ from diffshortcut.errors import UserError
 FLAGS = {"-m", "--multirun"}
 JOBS = "DIFFSHORTCUT_JOBS"  # in the environment of a sweep's jobs: how many they are
 NAME = "DIFFSHORTCUT_SWEEP"  # in their environment: what they are called together
+ASKING = {"BasicLauncher", "GraphLauncher"}  # launchers that can ask whoever sits at the terminal
 MOST = 100_000  # jobs, which are all listed before the first
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """The overrides of each job, without Hydra's own; `many` if it is a sweep, even of one job."""
+    """The overrides of each job, without Hydra's own; `many` if it is a sweep, even of one job.
+
+    `away` if its launcher hands them to other processes, where nobody can be asked.
+    """
 
     jobs: list[list[str]]
     many: bool
+    away: bool = False
 
 
 def expand(words: Sequence[str]) -> Sweep:
@@ -49,7 +54,8 @@ def expand(words: Sequence[str]) -> Sweep:
     swept = _listed(_parsed([f"{key}={value}" for key, value in listed]))
     wanted = [one for one in [*swept, *overrides] if not _is_hydras(one)]
     [jobs] = BasicSweeper.split_arguments(wanted, None)
-    return Sweep(jobs, True)
+    launcher = str(hydra.launcher.get("_target_")).rpartition(".")[2]
+    return Sweep(jobs, True, away=launcher not in ASKING)
 
 
 def tell_jobs(found: Sweep | None, words: Sequence[str] = ()) -> None:

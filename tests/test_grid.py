@@ -381,6 +381,24 @@ def test_the_first_job_of_a_sweep_is_asked_for_all(
     assert run.launch(job) == [] and len(asked) == 1  # the others are not asked for
 
 
+@pytest.mark.slow  # needs these launchers
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_slurm"])
+def test_jobs_that_go_elsewhere_are_asked_for_before_they_do(
+    world: World, launcher: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(past, "expected", lambda task, known: past.Took(1000.0, 1, 1))
+    monkeypatch.setattr("builtins.input", lambda said: asked.append(said) or "n")
+    monkeypatch.setattr(run, "_app", lambda: pytest.fail("begun"))
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
+    [together] = jobs(world, ("random,none",))
+    monkeypatch.setattr(sys, "argv", ["run", "-m", f"hydra/launcher={launcher}", *together])
+    with pytest.raises(SystemExit, match="not begun"):
+        run.main()
+    assert len(asked) == 1
+
+
 def test_a_short_job_is_not_announced(world: World, caplog: Any) -> None:
     caplog.set_level(logging.INFO)
     [job] = jobs(world, ("random",))

@@ -4,6 +4,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,21 @@ class Grid:
         if entry := index.find(job):
             self._show(entry)
         return entry is not None
+
+    def ask(self, jobs: Sequence[Sequence[str]]) -> None:
+        """Ask now about jobs that other processes will do, if somebody sits at this terminal."""
+        if not sys.stdin.isatty() or not parallel.in_charge():
+            return
+        found: list[Comparison] = []
+        for job in track([job for job in jobs if not index.find(job)], "composing"):
+            with suppress(Exception):  # the job itself will say it
+                found.append(self._compose(job))
+        if found:
+            runtime = found[0].runtime
+            store = Store(Path(runtime["store"]))
+            tasks = {task.key: task for comparison in found for task in comparison.tasks}
+            todo = [task for task in tasks.values() if not store.find(task.stage, task.key)]
+            _announce(todo, store, runtime, ask=runtime["confirm"], only_long=True)
 
     def prepare(self, jobs: Sequence[Sequence[str]], options: Mapping[str, Any]) -> None:
         """Run all stages that the jobs lack, each once; what cannot be done is in `failures`.
