@@ -37,7 +37,7 @@ def name(cfg: DictConfig, group: str) -> str:
 
     Presets are known by the overrides only; a chain that a config file chooses goes by its links.
     """
-    chains = [options for _, of, options in _given(cfg.hydra.overrides.task) if of == group]
+    chains = [options for _, of, options in _given(config.written(cfg.hydra)) if of == group]
     words = [
         word
         for option in (chains[-1] if chains else ())

@@ -44,6 +44,11 @@ def refuse_null(overrides: Iterable[str]) -> None:
             raise UserError(f"{group}=null: leave it out, or write {advice}")
 
 
+def written(hydra: Any) -> list[str]:
+    """The overrides that Hydra's node holds, as they were written: `a=${b}` is no value yet."""
+    return OmegaConf.to_container(hydra.overrides.task, resolve=False)  # type: ignore[return-value]
+
+
 def resolve(cfg: DictConfig) -> dict[str, Any]:
     """The config as plain values; UserError naming a value that must be given."""
     try:

@@ -129,7 +129,7 @@ def _presenting(kind: str) -> ModuleType:
 
 @hydra.main(version_base="1.3", config_path=str(catalog.folder()), config_name="config")
 def _app(cfg: DictConfig) -> None:
-    overrides = list(HydraConfig.get().overrides.task)
+    overrides = config.written(HydraConfig.get())
     if HydraConfig.get().mode is RunMode.MULTIRUN:
         _launch_one_of_many(overrides, fail_fast=cfg.runtime.fail_fast)
         return

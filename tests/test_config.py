@@ -518,6 +518,13 @@ def compose_arms(main: str, own: str) -> str:
     return arms.compose([main, listed, "compare.clean=null"])[0].choices["purifier"]
 
 
+def test_a_value_may_refer_to_another_part_of_the_config() -> None:
+    words = ["trainer=textual_inversion", "trainer.prior=${prior}", "trainer.prior_batch=1"]
+    arm = arms.compose([*words, "purifier=[jpeg,sr]"])[-1]
+    assert arm.config["trainer"]["prior"] == arm.config["prior"]
+    assert arm.choices["purifier"] == "jpeg+sr"
+
+
 def test_values_reach_the_arms_that_have_them() -> None:
     overrides = ["experiment=quickstart", "attack.radius=5", "attack.trails=2", "seed=3"]
     found = {arm.name: arm.config for arm in arms.compose(overrides)}

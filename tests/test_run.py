@@ -77,6 +77,11 @@ def test_a_launcher_changes_no_other_command(words: list[str]) -> None:
     assert sweep.with_launcher(words) == words
 
 
+def test_the_words_of_a_command_reach_it_as_written(tmp_path: Path) -> None:
+    words = ["seed=2", "trainer.prior=${prior}", "trainer.prior_batch=1"]
+    assert main(tmp_path, *words).stdout.split() == words
+
+
 def test_a_sweep_of_nothing_is_a_mistake(tmp_path: Path) -> None:
     done = main(tmp_path, "-m", "seed=range(3,3)")
     assert (done.returncode, done.stdout) == (1, "")
