@@ -17,6 +17,7 @@ from diffshortcut.stages import protect
 NAMES = [name for name in catalog.groups()["experiment"]]
 ONE = ["data.people=1", "logger=none"]
 DEAR = ("controls", "grid")  # minutes; the others take two and a half at most
+ALIKE = ("figure5", "figure7")  # another's run under a name of its own
 LARGE = ("table1", "table1_cdl", "table3", "controls")  # a second for every few arms
 # of a sweep one job: the others differ in one value
 JOBS = {
@@ -174,7 +175,10 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(n, marks=pytest.mark.long if n in DEAR else pytest.mark.slow) for n in NAMES],
+    [
+        pytest.param(n, marks=pytest.mark.long if n in DEAR + ALIKE else pytest.mark.slow)
+        for n in NAMES
+    ],
 )
 def test_every_table_is_computed(name: str, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """At a size that means nothing: one person, a few steps, two draws of held-out objectives."""
