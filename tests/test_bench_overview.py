@@ -16,6 +16,7 @@ from diffshortcut.bench.parts import growth, main_job, methods, sampling, start,
 from diffshortcut.bench.records import MISSED, Figure, Growth, Pair, from_plain, to_plain
 from diffshortcut.data import portraits
 from diffshortcut.errors import UserError
+from diffshortcut.stages import protect
 
 [PERSON] = portraits.people(people=1)
 ONCE = Effort(pairs=1, seconds=0, rounds=1)
@@ -93,6 +94,12 @@ def test_steps_are_timed_some_at_once() -> None:
     assert isinstance(side.time(), Times) and len(calls) == 4
     [pair] = compare("x", "name", side, side, Effort(pairs=5, seconds=0), goal=2)
     assert len(pair.wall) == 5 and pair.counted is None and pair.row()[6:8] == ["-", "-"]
+
+
+def test_the_look_at_the_objective_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protect, "HELD_OUT", 1)
+    [found] = methods.of_attacks(PERSON, ONCE)[methods.CHECK]()
+    assert isinstance(found, Figure) and found.value > 0
 
 
 def test_every_part_has_its_jobs() -> None:

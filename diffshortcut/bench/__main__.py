@@ -19,6 +19,7 @@ from diffshortcut.bench.parts import growth, main_job, methods, sampling, start,
 from diffshortcut.bench.records import Job
 from diffshortcut.data import portraits
 from diffshortcut.data.person import Person
+from diffshortcut.errors import told
 from diffshortcut.progress import track
 
 FOLDER = Path("outputs/bench")
@@ -58,8 +59,9 @@ def main() -> None:
     torch.set_num_threads(asked.threads)
     quiet()
     effort = Effort(asked.pairs, asked.seconds, asked.rounds)
-    for part in asked.only:
-        run(part, asked.folder, effort, threads=asked.threads, anew=asked.anew)
+    with told():
+        for part in asked.only:
+            run(part, asked.folder, effort, threads=asked.threads, anew=asked.anew)
     overview.write(asked.folder, names)
 
 

@@ -10,7 +10,7 @@ from diffshortcut.bench.measured import timed
 from diffshortcut.bench.pairs import Effort, Side, compare
 from diffshortcut.bench.records import Figure, Job, Pair
 from diffshortcut.data.person import Person
-from diffshortcut.stages.protect import held_out
+from diffshortcut.stages import protect
 
 METACLOAK = "metacloak, round"
 GOALS = {  # how many times as fast as the published loop
@@ -57,7 +57,8 @@ def _check(scene: Scene, effort: Effort) -> list[Figure]:
     """What no release does: the objective of three versions of the pictures, on held-out draws."""
     case = next(case for case in cases.CASES if case.name == METACLOAK)
     loss = case.attack().objective(scene, attacks.DRAWS)
-    runs = [timed(partial(held_out, loss, scene.images)).wall for _ in range(effort.pairs)]
+    look = partial(protect.held_out, loss, scene.images, protect.HELD_OUT)
+    runs = [timed(look).wall for _ in range(effort.pairs)]
     return [Figure(part="attacks", name=CHECK, values=[VERSIONS * one for one in runs])]
 
 
