@@ -12,7 +12,7 @@ from diffshortcut.bench.records import HEADER, PUBLISHED, Growth, Pair, Record
 from diffshortcut.report import figures, lettering
 from diffshortcut.report.sheet import Sheet
 
-SIZE = (17.0, 10.0)  # inches
+SIZE = (17.0, 11.0)  # inches
 KEY = """
 *theirs / ours* are seconds, medians over the pairs; *figure* is the median ratio (above 1: ours is
 faster), a slope of log seconds over log number, or a single number. *counted* is the ratio of
@@ -76,7 +76,7 @@ def _bars(axes: Any, pairs: Sequence[Pair]) -> None:
 
 
 def _label(pair: Pair) -> str:
-    return pair.name if pair.beside == PUBLISHED else f"{pair.name}\n({pair.beside})"
+    return pair.name if pair.beside == PUBLISHED else f"{pair.name} ({pair.beside})"
 
 
 def _marks(axes: Any, marker: str, size: int, label: str, values: Sequence[float | None]) -> None:
@@ -88,13 +88,17 @@ def _marks(axes: Any, marker: str, size: int, label: str, values: Sequence[float
 
 def _curves(axes: Any, axis: str, growths: Sequence[Growth]) -> None:
     """Seconds over how many, both logarithmic, each with its slope."""
+    from matplotlib.ticker import LogLocator
+
     for turn, growth in enumerate(growths):
         color = figures.COLORS[turn % len(figures.COLORS)]
         marker = figures.MARKERS[turn % len(figures.MARKERS)]
         style = {"color": color, "marker": marker, "markersize": 4, "linewidth": 1}
         axes.plot(growth.at, growth.seconds, label=f"{growth.name}: {growth.slope:.2f}", **style)
     axes.set_xscale("log", base=2)
-    axes.set_yscale("log")
+    axes.set_yscale("log", subs=())
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(lambda x, _: f"{x:g}")
     axes.set_xticks(growths[0].at, [f"{x:g}" for x in growths[0].at])
     axes.set_title(f"over {axis}, with slopes", fontsize=10)
     axes.set_ylabel("seconds", fontsize=8)

@@ -159,7 +159,11 @@ def main() -> None:
         return
     names = chosen([case.name for case in CASES], asked.only, parser)
     if asked.costs:
-        tables = [_cost_sheet([costs(name, asked.threads) for name in track(names, "purifiers")])]
+        rows: list[list[str]] = []
+        for name in track(names, "purifiers"):
+            rows.append(costs(name, asked.threads))
+            tables = [_cost_sheet(rows)]
+            _write(tables, asked.markdown)  # noisy_upscale alone takes half an hour
     else:
         cases = [case for case in CASES if case.name in names]
         four = pictures(4)
@@ -168,8 +172,12 @@ def main() -> None:
     console = Console(width=None if sys.stdout.isatty() else 120)
     for table in tables:
         console.print(table.rich())
-    if asked.markdown:
-        asked.markdown.write_text("\n".join(table.markdown() for table in tables))
+    _write(tables, asked.markdown)
+
+
+def _write(tables: list[Sheet], markdown: Path | None) -> None:
+    if markdown:
+        markdown.write_text("\n".join(table.markdown() for table in tables))
 
 
 def _cost_sheet(rows: list[list[str]]) -> Sheet:
