@@ -163,7 +163,7 @@ def main() -> None:
         for name in track(names, "purifiers"):
             rows.append(costs(name, asked.threads))
             tables = [_cost_sheet(rows)]
-            _write(tables, asked.markdown)  # noisy_upscale alone takes half an hour
+            _write(tables, asked.markdown)  # kept should a later one be interrupted
     else:
         cases = [case for case in CASES if case.name in names]
         four = pictures(4)
