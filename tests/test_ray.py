@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -27,8 +26,9 @@ PURIFIERS = os.environ.get(
     "GRID_PURIFIERS", "none,jpeg,gaussian,codeformer" if FULL else "none,jpeg"
 )
 PEOPLE = int(os.environ.get("GRID_PEOPLE", "2" if FULL else "1"))
-# Seconds at most from a stage's beginning to a kill; the small grid has ended in twelve.
-PAUSE = 12.0 if FULL else 1.0
+# Seconds at most that a kill waits once its number of stages is there, and the share of the stages
+# over which the kills are: one after the last stage breaks nothing, and the small grid soon ends.
+PAUSE, SPREAD = (1.0, 0.8) if FULL else (0.2, 0.4)
 METHODS = """
 from dataclasses import dataclass
 
@@ -120,6 +120,10 @@ class Place:
             if file.is_file() and file.name != MARKER
         }
 
+    def done(self) -> int:
+        """How many artifacts are complete."""
+        return len([*self.folder.glob(f"outputs/store/*/*/{MARKER}")])
+
     def starts(self) -> list[tuple[str, float, int]]:
         """Each time a worker began a task: the log's name, when, its process."""
         found = []
@@ -166,27 +170,24 @@ def test_two_workers_make_the_same_bytes_and_each_stage_once(
 @pytest.mark.slow
 def test_kills_lose_nothing_and_repeat_nothing(place: Place, serial: dict[str, str]) -> None:
     chance, running, killed = random.Random(0), grid(place, workers=2), {"worker": 0, "driver": 0}
-    victims, known, there = ["worker", "driver"], 0, []  # stages that were complete at each kill
-    while sum(killed.values()) < KILLS and running.poll() is None:
-        time.sleep(0.5)
-        begun = [pid for _, _, pid in place.starts()]
-        if len(begun) == known:  # nothing has begun since the last kill: there is nothing to break
-            continue
+    whole = len({"/".join(file.split("/")[:2]) for file in serial})
+    known, there = 0, []  # stages that had begun, that were complete at each kill
+    for number, target in enumerate(sorted(chance.choices(range(int(whole * SPREAD)), k=KILLS))):
+        while running.poll() is None and (len(place.starts()) == known or place.done() < target):
+            time.sleep(0.2)
         time.sleep(chance.uniform(0, PAUSE))
-        complete = len([*place.folder.glob(f"outputs/store/*/*/{MARKER}")])
-        alive = [pid for pid in begun if Path(f"/proc/{pid}").exists()]
-        victim, known = victims[sum(killed.values()) % 2], len(place.starts())
+        if running.poll() is not None:
+            break
+        there.append(place.done())
+        known, victim = len(place.starts()), ("worker", "driver")[number % 2]
         if victim == "driver":
             running.kill()
             running.wait()
             running = grid(place, workers=2)
-        elif not alive:
-            continue
         else:
-            with suppress(ProcessLookupError):
-                os.kill(chance.choice(alive), signal.SIGKILL)
+            begun = [pid for _, _, pid in place.starts() if Path(f"/proc/{pid}").exists()]
+            os.kill(chance.choice(begun), signal.SIGKILL)
         killed[victim] += 1
-        there.append(complete)
     assert running.wait() == 0, place.output
     assert sum(killed.values()) == KILLS, killed
     assert place.payload() == serial
