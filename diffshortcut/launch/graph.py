@@ -65,9 +65,8 @@ class Grid:
         if found:
             runtime = found[0].runtime
             store = Store(Path(runtime["store"]))
-            tasks = {task.key: task for comparison in found for task in comparison.tasks}
-            todo = [task for task in tasks.values() if not store.find(task.stage, task.key)]
-            _announce(todo, store, runtime, ask=runtime["confirm"], only_long=True)
+            tasks = cells.merge(cell for comparison in found for _, _, cell in comparison)
+            _announce(_to_do(tasks, store), store, runtime, ask=runtime["confirm"], only_long=True)
 
     def prepare(self, jobs: Sequence[Sequence[str]], options: Mapping[str, Any]) -> None:
         """Run all stages that the jobs lack, each once; what cannot be done is in `failures`.
@@ -89,7 +88,7 @@ class Grid:
         store, runtime = self._runtime()
         unfinished = {job: each for job, each in self._planned.items() if _is_to_do(job, each)}
         tasks = cells.merge(cell for found in unfinished.values() for _, _, cell in found)
-        todo = [task for task in tasks if not store.find(task.stage, task.key)]
+        todo = _to_do(tasks, store)
         counts = len(jobs), len(unfinished), len(tasks), len(todo)
         log.info("jobs: %d, to do: %d | their stages: %d, to do: %d", *counts)
         if not unfinished:
@@ -110,7 +109,7 @@ class Grid:
         is asked with, for as many like it.
         """
         store, runtime = Store(Path(comparison.runtime["store"])), comparison.runtime
-        todo = [task for task in comparison.tasks if not store.find(task.stage, task.key)]
+        todo = _to_do(comparison.tasks, store)
         if tuple(job) in self._planned or not todo:
             return cells.run(todo, store=store, runtime=runtime, known=self.failures)
         for task in todo:
@@ -156,6 +155,11 @@ class Grid:
         store = Store(Path(found[0]["store"]))
         check_writable(store.root)
         return store, found[0]
+
+
+def _to_do(tasks: Sequence[Task], store: Store) -> list[Task]:
+    """What the store does not hold yet."""
+    return [task for task in tasks if not store.find(task.stage, task.key)]
 
 
 def _is_to_do(job: Sequence[str], comparison: Comparison) -> bool:

@@ -42,9 +42,10 @@ def main() -> None:
     """Purify, and draw."""
     torch.set_num_threads(1)
     [person] = portraits.people(people=1)
-    clean = scene(person).images[:1]
+    seen = scene(person)
+    clean = seen.images[:1]
     noise = config.resolve(config.compose(["attack=random"]))["attack"]
-    drawn = config.build(own(noise), "attack")(scene(person), Draws(0, "protect", person.name))
+    drawn = config.build(own(noise), "attack")(seen, Draws(0, "protect", person.name))
     noisy = quantize(drawn[:1])
 
     def through(name: str, *overrides: str) -> Tensor:
