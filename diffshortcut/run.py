@@ -33,7 +33,8 @@ from diffshortcut import (
 from diffshortcut import launch as launch_plugin
 from diffshortcut.disk import check_writable, user_errors
 from diffshortcut.errors import UserError
-from diffshortcut.launch.graph import Grid, NotBegunError
+from diffshortcut.launch.announce import NotBegunError
+from diffshortcut.launch.graph import Grid
 from diffshortcut.launch.together import failures_last
 from diffshortcut.lease import guard
 from diffshortcut.own_photos import OwnPhotos

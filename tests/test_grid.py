@@ -34,6 +34,7 @@ from diffshortcut import (
 )
 from diffshortcut.errors import UserError
 from diffshortcut.launch import board, cluster, graph
+from diffshortcut.launch.announce import NotBegunError, announce
 from diffshortcut.launch.record import Record
 from diffshortcut.launch.worker import Worker
 from diffshortcut.store import MARKER, Store
@@ -374,7 +375,7 @@ def test_the_first_job_of_a_sweep_is_asked_for_all(
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
     monkeypatch.setenv(sweep.JOBS, "40")
     [job] = jobs(world, ("random",))
-    with pytest.raises(graph.NotBegunError):
+    with pytest.raises(NotBegunError):
         run.launch(job, ask=True)
     assert len(asked) == 1 and world.calls == []
     assert "it is one of 40 jobs: together at most 10.0 h" in caplog.text
@@ -432,7 +433,7 @@ def test_what_has_never_run_is_estimated_and_asked_for(
     assert "about ~ " in said and "told from their operations" in said
     assert not list((tmp_path / "store").glob("personalize/*"))
     short = command.comparison([*REAL, *places, "debug=tiny", "data.people=1"])
-    graph._announce(short.tasks, Store(tmp_path / "store"), short.runtime, ask=True)
+    announce(short.tasks, Store(tmp_path / "store"), short.runtime, ask=True)
     assert len(asked) == 1
 
 

@@ -8,10 +8,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from diffshortcut import cells, command, execute, index, parallel, plan, results, sweep, usage
+from diffshortcut import cells, command, execute, index, parallel, results, sweep, usage
 from diffshortcut.cells import Failure, Task
 from diffshortcut.disk import check_writable
 from diffshortcut.errors import UserError
+from diffshortcut.launch.announce import announce
 from diffshortcut.launch.board import Board
 from diffshortcut.launch.record import Record, said
 from diffshortcut.progress import track
@@ -19,12 +20,6 @@ from diffshortcut.results import Comparison
 from diffshortcut.store import Store
 
 log = logging.getLogger(__name__)
-LONG = 3600  # seconds of work that are not begun without a question
-MANY = 100  # stages: more than a cell or two have
-
-
-class NotBegunError(UserError):
-    """Whoever was asked has said no."""
 
 
 class Grid:
@@ -66,7 +61,7 @@ class Grid:
             runtime = found[0].runtime
             store = Store(Path(runtime["store"]))
             tasks = cells.merge(cell for comparison in found for _, _, cell in comparison)
-            _announce(_to_do(tasks, store), store, runtime, ask=runtime["confirm"], only_long=True)
+            announce(_to_do(tasks, store), store, runtime, ask=runtime["confirm"], only_long=True)
 
     def prepare(self, jobs: Sequence[Sequence[str]], options: Mapping[str, Any]) -> None:
         """Run all stages that the jobs lack, each once; what cannot be done is in `failures`.
@@ -95,7 +90,7 @@ class Grid:
             return
         self._record = record = _noted(jobs, unfinished, store)
         if todo:
-            _announce(todo, store, runtime, ask=options["confirm"] and runtime["confirm"])
+            announce(todo, store, runtime, ask=options["confirm"] and runtime["confirm"])
             self._failed = _run(todo, store, runtime, options, record)
             tried = {task.key for task in todo}
             before = {key: it for key, it in self.failures.items() if key not in tried}
@@ -116,9 +111,7 @@ class Grid:
             execute.load(task)
         record = _noted([job], {tuple(job): comparison}, store)
         like_it = sweep.jobs() if ask else 1
-        _announce(
-            todo, store, runtime, ask=ask and runtime["confirm"], only_long=True, jobs=like_it
-        )
+        announce(todo, store, runtime, ask=ask and runtime["confirm"], only_long=True, jobs=like_it)
         failures = _here(todo, store, runtime, record)
         record.write_failures(failures)
         return failures
@@ -178,44 +171,6 @@ def _noted(
         log.warning("since this command last ran: %s", line)
     record.write(planned, sweep.part() if len(jobs) == 1 else None)
     return record
-
-
-def _announce(
-    todo: list[Task],
-    store: Store,
-    runtime: Mapping[str, Any],
-    *,
-    ask: bool,
-    only_long: bool = False,
-    jobs: int = 1,
-) -> None:
-    """Say how long it will take, `jobs` times; if it is long, ask whoever sits at a terminal.
-
-    What has never run here is counted, which takes seconds and rehearses the stages in this
-    process: of a short job (`only_long`) for somebody at a terminal alone.
-    """
-    found, asks = plan.lines(todo, store), ask and sys.stdin.isatty()
-    if asks or not only_long or len(todo) > MANY:
-        found = plan.roughly(found, runtime)
-    seconds = jobs * sum(line.seconds for line in found)
-    long = seconds > LONG
-    if long or not only_long:
-        log.info(plan.summary(found))
-    for line in plan.crowded(found, store.root):
-        log.warning(line)
-    if long and jobs > 1:
-        log.info("it is one of %d jobs: together at most %s", jobs, plan.duration(seconds))
-    if long and asks and not _agreed():
-        raise NotBegunError("not begun: python -m diffshortcut.plan says what there is to do")
-
-
-def _agreed() -> bool:
-    """What whoever sits at the terminal says; ^D is a no."""
-    try:
-        return input("Begin? [y/N] ").strip().lower() in ("y", "yes")
-    except EOFError:
-        print(file=sys.stderr)  # the question's line has not ended
-        return False
 
 
 def _run(
