@@ -745,6 +745,16 @@ def test_lines_tell_of_every_stage_without_a_terminal(world: World, caplog: Any)
     assert len(lines) == 9 and lines[0].startswith("1 of 9: prior ") and "(done, " in lines[0]
 
 
+@pytest.mark.parametrize(("people", "said"), [("2", 9), ("1", 0)])
+def test_a_job_of_several_cells_tells_of_them_as_a_grid_does(
+    world: World, people: str, said: int, caplog: Any
+) -> None:
+    caplog.set_level(logging.INFO)
+    [job] = jobs(world, ("random",))
+    assert run.launch([*job, f"data.people={people}"]) == []
+    assert len([r for r in caplog.records if r.name == board.__name__]) == said
+
+
 @pytest.mark.parametrize(("stage", "part"), [("protect", "attack"), ("personalize", "trainer")])
 def test_memory_that_runs_out_halves_the_micro_batch(
     world: World, monkeypatch: pytest.MonkeyPatch, stage: str, part: str

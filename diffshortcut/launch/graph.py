@@ -112,7 +112,11 @@ class Grid:
         record = _noted([job], {tuple(job): comparison}, store)
         like_it = sweep.jobs() if ask else 1
         announce(todo, store, runtime, ask=ask and runtime["confirm"], only_long=True, jobs=like_it)
-        failures = _here(todo, store, runtime, record)
+        if len(list(comparison)) == 1:
+            failures = _here(todo, store, runtime, record)
+        else:
+            with Board(todo, store) as board:
+                failures = _here(todo, store, runtime, record, board.tell)
         record.write_failures(failures)
         return failures
 
