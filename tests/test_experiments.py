@@ -12,7 +12,9 @@ import yaml
 
 from diffshortcut import arms, catalog, cells, command, config, run, sweep
 from diffshortcut.attacks.adaptive import Adaptive
+from diffshortcut.comparison import STAR
 from diffshortcut.stages import protect
+from diffshortcut.statistics import fewest
 
 NAMES = [name for name in catalog.groups()["experiment"]]
 ONE = ["data.people=1", "logger=none"]
@@ -68,6 +70,14 @@ def test_a_sweep_declares_the_claims_of_all_its_jobs() -> None:
         cfg = config.compose([f"experiment={name}"], hydra=True)
         declared = len(jobs(name)) * len(cfg.compare.claims)
         assert cfg.compare.family == (declared or None if cfg.hydra.sweeper.params else None), name
+
+
+def test_claims_can_be_won_by_as_many_people_as_they_are_made_of() -> None:
+    """Table 1's are points, as its readme says; tested it has 16 people."""
+    for name in set(NAMES) - {"table1", "table1_cdl"}:
+        cfg = config.compose([f"experiment={name}"], hydra=True)
+        if claims := cfg.compare.family or len(cfg.compare.claims):
+            assert fewest(STAR, "greater", claims) <= cfg.data.people, name
 
 
 def test_no_experiment_says_again_what_ours_says() -> None:

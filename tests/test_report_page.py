@@ -63,7 +63,7 @@ def test_the_page_may_load_nothing(page):
 def test_figures_and_tables_are_written(page):
     _, out = page
     figures = {path.name for path in (out / "figures").iterdir()}
-    assert {"matrix-ims.pdf", "matrix-ims.svg", "cost-aspl.pdf"} <= figures
+    assert {"matrix-ims.pdf", "matrix-ims.svg", "cost-aspl.pdf", "scores.pdf"} <= figures
     tables = (out / "tables" / "matrix.md").read_text()
     assert "| ours | - | **0.37**\\* ± 0.05 |" in tables
     assert "| jpeg | - | <u>0.12</u> ± 0.05 |" in tables
@@ -174,6 +174,28 @@ def test_a_sweeps_claims_are_one_family_though_some_of_its_jobs_lack(tmp_path):
     write([one, two], tmp_path / "report")
     page = (tmp_path / "report" / "report.html").read_text()
     assert "Holm's correction is over 14:" in page
+
+
+def test_the_scores_of_every_arm_are_bars_if_a_page_has_room_for_them(page, tmp_path):
+    text, _ = page
+    section = text.partition('<section id="scores"')[2].partition("</section>")[0]
+    assert section.count("</th><td") == 3 * len(ARMS) and "aspl+ours, IMS</th>" in section
+    for name, arms, drawn in (("one", 1, 0), ("some", plots.MOST, 1), ("many", plots.MOST + 1, 0)):
+        listed = [Arm("aspl", called=f"aspl {n}", radius=n) for n in range(arms)]
+        results = loaded.load([Folder(tmp_path, name, listed).write()])
+        assert len(list(plots.of_scores(results, people_means(results.rows)))) == drawn, name
+
+
+def test_models_tell_arms_apart_by_their_weights() -> None:
+    """What they are made of besides, such as an autoencoder that two share, goes without saying."""
+
+    def at(weights: str, autoencoder: str) -> Described:
+        model = {"autoencoder": f"mini:{autoencoder}", "weights": f"mini:{weights}"}
+        config = {"attack": {"model": model}, "trainer": {"model": model}}
+        return Described(weights, f"aspl+{weights}", config, {"attack": "aspl"})
+
+    found = places([at("a", "a"), at("b", "a"), at("c", "c")])
+    assert [place.attack for place in found.values()] == [f"aspl, model mini:{x}" for x in "abc"]
 
 
 def test_what_figures_1_and_2_measure_is_drawn(tmp_path):

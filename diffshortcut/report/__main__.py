@@ -71,9 +71,7 @@ def write(
     with user_errors(out):
         out.mkdir(parents=True, exist_ok=True)
         check_writable(out)
-        radius, cost = plots.over_radius(results, means), plots.over_cost(results, means)
-        families = plots.of_families(results, means)
-        drawn = {"radius": list(radius), "cost": list(cost), "families": list(families)}
+        drawn = {name: list(draw(results, means)) for name, draw in plots.SECTIONS.items()}
         text = page.render(results, means, found, drawn, album)
         (out / "report.html").write_text(text, encoding="utf-8")
         _clear(out / "figures", ("*.pdf", "*.svg"))  # those of another report

@@ -15,6 +15,7 @@ METHOD = ("purifier", "trainer", "sampler")
 SCORES = ("ims", "quality", "style")  # of the metrics: what others say stands under other names
 RADIUS, TARGET = "radius", "target"  # of an attack
 TOKEN = "noise_token"  # of the prompts
+WEIGHTS = "weights"  # of a model
 MOST = 40  # letters of a value
 Values = dict[str, Any]  # by dotted name
 
@@ -204,11 +205,14 @@ def _said(key: str, value: Any) -> str:
     if key == TOKEN:
         return text
     word = next(part for part in reversed(key.split(".")) if not part.isdigit())
+    word = "model" if word == WEIGHTS else word
     return f"{'at' if key == TARGET else word} {text}"
 
 
-def _depth(key: str) -> tuple[bool, int, str]:
-    return key not in (TARGET, TOKEN), key.count("."), key
+def _depth(key: str) -> tuple[bool, bool, int, str]:
+    """A target and a token tell most, then which models; the parts of these say it again."""
+    of_model = key.rpartition(".")[2] == WEIGHTS
+    return key not in (TARGET, TOKEN), not of_model, key.count("."), key
 
 
 def _radius(arm: Described) -> float | None:

@@ -212,12 +212,19 @@ def _seconds(means: Means, arm: str) -> float | None:
 
 def members(results: Results, means: Means, family: str) -> dict[str, dict[str, Estimate]]:
     """Arm -> member of a family of metrics -> mean, of the arms that have any."""
-    metrics = [m for m in measures.shown(m for _, m in means) if measures.family(m) == family]
+    found = [m for m in measures.shown(m for _, m in means) if measures.family(m) == family]
+    return by_arm(results, means, {metric: measures.member(metric) for metric in found})
+
+
+def by_arm(
+    results: Results, means: Means, metrics: Mapping[str, str]
+) -> dict[str, dict[str, Estimate]]:
+    """Arm -> what each of `metrics` is called -> mean, of the arms that have any."""
     found = {
         entry.name: {
-            measures.member(m): _mean(tuple(means[entry.name, m].values()))
-            for m in metrics
-            if (entry.name, m) in means
+            called: _mean(tuple(means[entry.name, metric].values()))
+            for metric, called in metrics.items()
+            if (entry.name, metric) in means
         }
         for entry in results.entries
     }

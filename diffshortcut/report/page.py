@@ -61,6 +61,7 @@ def render(
         results=results,
         matrices=matrices,
         people=sorted({row["person"] for row in results.rows}),
+        scores=drawn["scores"],
         curves=drawn["radius"],
         scatters=drawn["cost"],
         families=drawn["families"],

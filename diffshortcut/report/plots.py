@@ -1,6 +1,6 @@
 """The figures of a report: what is drawn, under which name, with which numbers."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -8,9 +8,12 @@ from markupsafe import Markup
 from diffshortcut.comparison import PRIMARY, direction
 from diffshortcut.report import figures, measures
 from diffshortcut.report.loaded import Results
-from diffshortcut.report.matrix import Means, Point, costs, curves, members
+from diffshortcut.report.matrix import Means, Point, by_arm, costs, curves, members
 from diffshortcut.report.sheet import titled
+from diffshortcut.statistics import Estimate
 
+Bars = Mapping[str, Mapping[str, Estimate]]  # arm -> name of the bar
+MOST = 30  # arms whose bars a page has room for; the matrix shows more
 FAITHFUL = "perceptual_purified"  # is measured without a personalized model
 
 
@@ -65,20 +68,25 @@ def over_cost(results: Results, means: Means) -> Iterator[Figure]:
         )
 
 
+def of_scores(results: Results, means: Means) -> Iterator[Figure]:
+    """Bars of the headline scores of every arm (Figures 6 and 7), if these are 2 to `MOST`."""
+    arms = by_arm(results, means, {metric: titled(metric) for metric in shown(means)})
+    if 1 < len(arms) <= MOST:
+        yield _of_arms("scores", "The headline scores of every arm", "score", arms)
+
+
 def of_families(results: Results, means: Means) -> Iterator[Figure]:
     """A figure per family of metrics that was measured: bars of every arm and member."""
     for family, title in measures.FAMILIES.items():
-        arms = members(results, means, family)
-        points = [(f"{arm}, {m}", Point(0.0, e)) for arm, of in arms.items() for m, e in of.items()]
-        if points:
-            yield Figure(
-                name=_slug(f"bars-{family}"),
-                title=title,
-                draw=figures.bars(family.replace("_", " "), arms),
-                x="",
-                points=points,
-                size=(6.4, 1.8 + 0.14 * len(points) + 0.1 * len(arms)),
-            )
+        if arms := members(results, means, family):
+            yield _of_arms(f"bars-{family}", title, family.replace("_", " "), arms)
+
+
+def _of_arms(name: str, title: str, axis: str, arms: Bars) -> Figure:
+    """Groups of bars, as long as there are many."""
+    points = [(f"{arm}, {m}", Point(0.0, e)) for arm, of in arms.items() for m, e in of.items()]
+    size = (6.4, 1.8 + 0.14 * len(points) + 0.1 * len(arms))
+    return Figure(_slug(name), title, figures.bars(axis, arms), "", points, size)
 
 
 def _slug(name: str) -> str:
@@ -88,3 +96,11 @@ def _slug(name: str) -> str:
 def shown(means: Means) -> list[str]:
     """The headline scores that were measured."""
     return [metric for metric in PRIMARY if any(m == metric for _, m in means)]
+
+
+SECTIONS = {  # of the page
+    "scores": of_scores,
+    "families": of_families,
+    "radius": over_radius,
+    "cost": over_cost,
+}
