@@ -5,13 +5,14 @@
 
 `means.jsonl` in the experiment's folder has a line per attack, arm and person: the means over the
 images, which is all that tables and tests by person need, and a digest of what the arm is. A later
-result of equal content replaces an earlier one. What else than the attack the experiment sweeps
-stands behind the attack's name (`aspl model=mini_b`).
+result of equal content replaces an earlier one; one that is configured otherwise is left out until
+the arm's lines are deleted. What else than the attack the experiment sweeps stands behind the
+attack's name (`aspl model=mini_b`).
 """
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from diffshortcut.disk import read_object
 from diffshortcut.errors import UserError, listed, told
 from diffshortcut.report import published
 from diffshortcut.report.labels import Described
+from diffshortcut.report.published import ANY
 from diffshortcut.report.sheet import interval
 from diffshortcut.rows import read
 from diffshortcut.statistics import Estimate, mean, mean_difference
@@ -68,9 +70,11 @@ def _keep(name: str, folders: Sequence[str]) -> None:
         for place, arm in measured(folder, swept(name)).items():
             known = found.setdefault(place, Arm(arm.content))
             if known.content not in (None, arm.content):
-                sys.exit(
-                    f"error: {folder}: {' '.join(place)} is configured otherwise than the kept"
+                print(
+                    f"left out: {folder}: {' '.join(place)} is configured otherwise than the kept",
+                    file=sys.stderr,
                 )
+                continue
             known.content = arm.content
             known.people |= arm.people
     kept = [
@@ -103,14 +107,20 @@ def measured(folder: Path, keys: Sequence[str] = ()) -> Kept:
             sys.exit(
                 f"error: {folder}: made with debug={chosen['debug']}, its numbers mean nothing"
             )
-        content = Described(name, name, record["arms"][name]).content()
+        content = _content(name, record["arms"][name])
         own = "protected" if name == chosen["attack"] != "random" else name
         attack = " ".join([chosen["attack"], *sorted(told_apart)])
-        arm = found[attack, own] = Arm(content and content[:12])
+        arm = found[attack, own] = Arm(content)
         for metric in METRICS:
             for person, value in means.get((name, metric), {}).items():
                 arm.people.setdefault(person, {})[metric] = value
     return found
+
+
+def _content(name: str, config: Mapping[str, Any]) -> str | None:
+    """What makes the arm's rows, and the seed unless that is 0; None if it is not known."""
+    digest, seed = Described(name, name, config).content(), config.get("seed", 0)
+    return digest and " ".join([digest[:12], *([f"seed {seed}"] if seed else [])])
 
 
 def _record(folder: Path) -> dict[str, Any]:
@@ -169,10 +179,12 @@ def markdown(shown: Sequence[Sequence[str]]) -> str:
 
 
 def _paper(name: str, attack: str, arm: str) -> dict[str, str]:
-    """Metric -> what the paper reports of the arm."""
-    reported: dict[Any, Any] = published.tables().get(name, {})
-    arms: Iterable[Any] = reported.get(attack, reported.get(published.ANY, {})).get(arm, ())
-    return {m: f"{v:g}" for m, v in zip(reported.get("metrics", ()), arms, strict=False)}
+    """Metric -> what the paper reports of the arm; without an attack, beside any of them."""
+    reported: dict[Any, Any] = dict(published.tables().get(name, {}))
+    metrics: Sequence[str] = reported.pop("metrics", ())
+    of = reported.values() if attack == "none" else [reported.get(attack, reported.get(ANY, {}))]
+    found: Sequence[float] = next((arms[arm] for arms in of if arm in arms), ())
+    return {m: f"{v:g}" for m, v in zip(metrics, found, strict=False)}
 
 
 if __name__ == "__main__":

@@ -55,6 +55,8 @@ def test_the_table_sets_the_paper_beside_and_says_from_how_many(
     mean = LEVEL["aspl"] - 0.11 + 0.01 + 0.005  # of radius 11, two people, two samples
     assert float(perturbed[3]) == pytest.approx(mean, abs=1e-3)
     assert (perturbed[4], perturbed[6]) == ("-0.04", "-0.62")  # Table 1
+    [clean] = [line for line in lines if line[1:2] == ["clean"]]
+    assert (clean[4], clean[6]) == ("0.27", "0.21")
 
 
 def test_what_is_kept_is_a_line_per_attack_arm_and_person(place: Path) -> None:
@@ -64,13 +66,21 @@ def test_what_is_kept_is_a_line_per_attack_arm_and_person(place: Path) -> None:
     assert {"attack", "arm", "person", "ims", "q", "overall"} <= json.loads(lines[0]).keys()
 
 
-def test_a_place_is_one_config(place: Path) -> None:
-    """An arm of the same name and another radius is refused, and what was kept stays."""
-    kept.main("table1", str(Folder(place, "x", [Arm("none"), Arm("aspl")]).write()))
-    other = str(Folder(place, "y", [Arm("none"), Arm("aspl", radius=4)]).write())
-    with pytest.raises(SystemExit, match="y: aspl protected is configured otherwise"):
-        kept.main("table1", other)
-    assert len((place / "table1" / "means.jsonl").read_text().splitlines()) == 4
+def test_a_place_is_one_config(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An arm of the same name and another radius or seed is left out, the others are kept."""
+    kept.main("table1", str(Folder(place, "x", [Arm("none"), Arm("aspl")], ["a"]).write()))
+    other = [Arm("none"), Arm("aspl", radius=4), Arm("aspl", "jpeg")]
+    kept.main("table1", str(Folder(place, "y", other, ["b"]).write()))
+    seeded = [Arm("none", more={"seed": 1})]
+    kept.main("table1", str(Folder(place, "z", seeded, ["c"]).write()))
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 2 and "y: aspl protected is configured otherwise" in said[0]
+    assert "z: none clean is configured otherwise" in said[1]
+    assert {at: sorted(arm.people) for at, arm in kept.read_kept("table1").items()} == {
+        ("none", "clean"): ["a", "b"],
+        ("aspl", "protected"): ["a"],
+        ("aspl", "aspl+jpeg"): ["b"],
+    }
 
 
 def test_jobs_that_differ_in_more_than_the_attack_stand_apart(place: Path) -> None:
