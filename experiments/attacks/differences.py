@@ -30,15 +30,28 @@ def main() -> None:
 def means(found: Kept) -> str:
     """The means of every arm."""
     lines = [["arm", "people", *SHOWN.values(), *PICTURES.values(), "attack knows"]]
+    seen = _pictures(found)
     for attack, name in sorted(found):
-        people = found[attack, name].people.values()
-        cells = [_mean([p[m] for p in people if m in p]) for m in (*SHOWN, *PICTURES)]
+        people = found[attack, name].people
+        scores = [{**seen[attack].get(person, {}), **of} for person, of in people.items()]
+        cells = [_mean(scores, metric) for metric in (*SHOWN, *PICTURES)]
         lines.append([name.replace("protected", attack), str(len(people)), *cells, knows(attack)])
     return markdown(lines)
 
 
-def _mean(values: list[float]) -> str:
-    return f"{fmean(values):.3f}" if values else "-"
+def _pictures(found: Kept) -> dict[str, dict[str, dict[str, float]]]:
+    """Attack -> person -> how visible the protection is, whichever arm has measured it."""
+    seen: dict[str, dict[str, dict[str, float]]] = {}
+    for (attack, _), arm in found.items():
+        for person, of in arm.people.items():
+            scores = {metric: of[metric] for metric in PICTURES if metric in of}
+            seen.setdefault(attack, {}).setdefault(person, {}).update(scores)
+    return seen
+
+
+def _mean(people: list[dict[str, float]], metric: str) -> str:
+    """Over all of them; a dash unless each has been measured."""
+    return f"{fmean(p[metric] for p in people):.3f}" if all(metric in p for p in people) else "-"
 
 
 def knows(attack: str) -> str:
