@@ -86,7 +86,7 @@ def test_impress_knows_its_fixed_target_and_needs_no_gradient_of_weights(zoo: Ti
     assert not any(p.requires_grad for p in ours.model.vae.parameters())
 
 
-def test_every_purifier_of_the_methods_is_beside_a_plain_loop() -> None:
+def test_every_purifier_of_the_methods_is_measured() -> None:
     names = [case.name for case in CASES]
     assert len(set(names)) == len(names)
     methods = {name for name in catalog.groups()["purifier"] if "/" not in name}

@@ -24,6 +24,7 @@ from torch import Tensor
 from diffshortcut import config, provenance
 from diffshortcut.bench import published_purifiers as published
 from diffshortcut.bench.measured import Measured, chosen, counted, in_turn, quiet, sheets, timed
+from diffshortcut.bench.records import PUBLISHED
 from diffshortcut.bench.scenes import RELEASED, scene
 from diffshortcut.data import portraits
 from diffshortcut.progress import track
@@ -32,6 +33,7 @@ from diffshortcut.seeding import Draws
 
 DRAWS = Draws(seed=0, stage="bench", person="nobody")
 BATCHES = (1, 4)
+ALONE = "ours, a picture at a time"
 MODULE = "diffshortcut.bench.purifiers"  # this one, whose __name__ may be __main__
 COLUMNS = {
     "calls of a denoiser": "calls",
@@ -51,6 +53,11 @@ class Case:
     name: str
     published: Callable[[Any, Tensor, Draws], Tensor]
     short: tuple[str, ...] = ()
+
+    @property
+    def beside(self) -> str:
+        """What the loop is: published, or ours called for each picture, where all waste is that."""
+        return ALONE if self.published is published.one_by_one else PUBLISHED
 
     def chain(self, *more: str) -> list[Any]:
         """The purifier's links."""

@@ -64,4 +64,5 @@ def _check(scene: Scene, effort: Effort) -> list[Figure]:
 
 def _purifier(name: str, case: purifiers.Case, effort: Effort) -> list[Pair]:
     theirs, ours = map(Side.whole, purifiers.sides(case, purifiers.pictures(4)))
-    return compare("purifiers", name, theirs, ours, effort, goal=GOALS.get(name))
+    goal = GOALS.get(name)
+    return compare("purifiers", name, theirs, ours, effort, beside=case.beside, goal=goal)
