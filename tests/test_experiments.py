@@ -20,7 +20,7 @@ NAMES = [name for name in catalog.groups()["experiment"]]
 ONE = ["data.people=1", "logger=none"]
 DEAR = ("grid",)  # minutes; the others take two and a half at most
 ALIKE = ("figure5", "figure7")  # another's run under a name of its own
-LARGE = ("table1", "table1_cdl", "table3", "controls")  # a second for every few arms
+LARGE = ("table1", "table1_cdl", "table3", "controls", "faithfulness")  # a second for every few arms
 # of a sweep one job: the others differ in one value
 JOBS = {
     "table1": ["attack=advdm"],
@@ -31,6 +31,7 @@ JOBS = {
     "grid": ["attack=advdm", "purifier=jpeg", "attack.radius=4"],
     "attacks": ["attack=advdm"],
     "purifiers": ["attack=advdm", "purifier=jpeg"],
+    "faithfulness": ["attack=advdm"],
     "controls": ["attack=advdm"],  # whose arms are table1's and table1_cdl's, too
 }
 
@@ -95,7 +96,7 @@ def test_no_experiment_says_again_what_ours_says() -> None:
 
 def test_every_experiment_declares_what_it_compares() -> None:
     """Before anything is run; a grid and a gallery of distances have nothing to win."""
-    for name in set(NAMES) - {"grid", "figure2", "table2"}:
+    for name in set(NAMES) - {"grid", "figure2", "table2", "faithfulness"}:
         compare = config.compose([f"experiment={name}"], hydra=True).compare
         assert compare.claims or compare.pairs, name
 
@@ -168,7 +169,7 @@ def test_table_1_under_cdl_differs_in_trainer_and_sampler_only() -> None:
 
 
 def test_what_trains_nothing_says_so() -> None:
-    for name in ("table2", "figure2"):
+    for name in ("table2", "faithfulness", "figure2"):
         of_victims = [
             task
             for _, _, cell in command.comparison(jobs(name)[0])
