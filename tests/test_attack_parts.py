@@ -3,12 +3,13 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tiny_zoo
 import torch
 
-from diffshortcut import arms, cells
+from diffshortcut import arms, cells, checkpoint
 from diffshortcut.attacks import adapted, greedy
 from diffshortcut.attacks.denoising import denoising_loss, posterior_sample, targeted_loss
 from diffshortcut.attacks.eot import EoT
@@ -213,6 +214,27 @@ def test_the_greedy_search_drops_a_window_and_keeps_what_is_steep(
     untouched = GreedySearch(candidates=3, window=20, timesteps_left=1, steps=0)
     kept = untouched(Perturbation(radius=11, step=1), model, PROMPT, scene, DRAWS)
     assert all(len(some) == model.num_timesteps for some in kept)
+
+
+def test_a_finished_search_is_not_repeated(
+    model: LatentDiffusion, scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint, "SHORT", 0)  # as if it had taken a minute
+    kept = replace(scene, checkpoint=checkpoint.Checkpoint(tmp_path))
+    attack, looked = Perturbation(radius=11, step=1), []
+    slopes = Perturbation.slopes
+
+    def watched(*args: Any) -> torch.Tensor:
+        looked.append(args[-1])
+        return slopes(*args)
+
+    monkeypatch.setattr(Perturbation, "slopes", watched)
+    search = GreedySearch(candidates=3, window=20, timesteps_left=900, steps=50)
+    first = search(attack, model, PROMPT, kept, DRAWS)
+    assert 0 < len(looked) < 50 * 3  # it ended early
+    looked.clear()
+    assert all(map(torch.equal, first, search(attack, model, PROMPT, kept, DRAWS)))
+    assert not looked
 
 
 def test_the_timesteps_stay_beside_the_draws_whatever_the_device(
