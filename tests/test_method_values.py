@@ -99,7 +99,10 @@ def link_values(node: dict[str, Any]) -> dict[str, Any]:
         ("aspl/strong", ASPL | {"learning_rate": 5e-6}),
         ("aspl/targeted", ASPL),
         ("easpl", ASPL | {"combine": "sequential"}),
-        ("easpl/official", ASPL | HALF | AS_RELEASED | {"combine": "average"}),
+        (
+            "easpl/official",
+            ASPL | HALF | AS_RELEASED | {"combine": "average", "train_text_encoder": False},
+        ),
         ("metacloak", METACLOAK),
         (
             "metacloak/official",
