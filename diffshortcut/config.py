@@ -18,6 +18,10 @@ from diffshortcut.errors import UserError
 from diffshortcut.schema import STAGE_REFERENCES, check_node
 
 FACE = "face"  # the subject of pictures whose identities can be compared
+NO_GRADIENT = (  # controls, which stand beside attacks that average over transformations
+    "diffshortcut.attacks.none.NoAttack",
+    "diffshortcut.attacks.random_noise.RandomNoise",
+)
 
 
 def compose(overrides: Sequence[str] = (), *, hydra: bool = False) -> DictConfig:
@@ -76,6 +80,7 @@ def check(cfg: dict[str, Any]) -> None:
     check_node(cfg, "")
     _check_subject(cfg)
     _check_surrogates(cfg)
+    _check_eot(cfg)
     zoo = cfg["zoo"]["name"]
     if found := _nearest(cfg, lambda value: weights.scheme(value) not in (None, "file", zoo)):
         raise UserError(f"{found[0]}={found[1]} cannot be used with zoo={zoo}")
@@ -103,6 +108,16 @@ def _check_surrogates(cfg: dict[str, Any]) -> None:
         raise UserError(
             f"surrogate=...: this attack trains attack.surrogates ({', '.join(ensemble)}) instead;"
             f" in its place leave one out by ~attack.surrogates.{next(iter(ensemble))}"
+        )
+
+
+def _check_eot(cfg: dict[str, Any]) -> None:
+    """UserError for transformations beside an attack that takes none, unless it climbs nothing."""
+    attack = cfg.get("attack") or {}
+    if cfg.get("eot") and "eot" not in attack and attack.get("_target_") not in NO_GRADIENT:
+        raise UserError(
+            "eot=...: the attack has no key eot, so nothing would be transformed: write"
+            " eot: ${eot} into its yaml, or leave eot=... out"
         )
 
 

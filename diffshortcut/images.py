@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -123,6 +124,14 @@ def grown(images: Tensor, *, least: int = 1, multiple: int = 1) -> Tensor:
 def cropped(x: Tensor, like: Tensor) -> Tensor:
     """What `grown` has added is cut off again: the height and width of `like`."""
     return x[..., : like.shape[-2], : like.shape[-1]]
+
+
+def require_like(found: Any, images: Tensor, method: str) -> Tensor:
+    """`found`, what a `method` gave for `images`; UserError if it is not of their shape."""
+    if not isinstance(found, Tensor) or found.shape != images.shape:
+        kind = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+        raise UserError(f"the {method} gave {kind}, not images {tuple(images.shape)}")
+    return found
 
 
 def fraction(x: Tensor, divisor: int) -> tuple[int, int]:

@@ -33,6 +33,16 @@ class Blur:
     sigma_min: float
     sigma_max: float
 
+    def __post_init__(self) -> None:
+        kernels = [self.kernel] if isinstance(self.kernel, int) else self.kernel
+        if min(kernels, default=0) < 1:
+            raise ValueError(f"kernel must be at least 1, or several such, not {self.kernel}")
+        if not 0 < self.sigma_min <= self.sigma_max:
+            raise ValueError(
+                "sigma_min must be above 0 and sigma_max not below it, not"
+                f" {self.sigma_min} and {self.sigma_max}"
+            )
+
     def __call__(self, x: Tensor, draws: Draws, images: range, step: int) -> Tensor:
         sigma = _between(draws, "blur", self.sigma_min, self.sigma_max, images, step).to(x)
         if isinstance(self.kernel, int):
@@ -49,6 +59,10 @@ class Flip:
 
     probability: float
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.probability <= 1:
+            raise ValueError(f"probability must be in [0, 1], not {self.probability}")
+
     def __call__(self, x: Tensor, draws: Draws, images: range, step: int) -> Tensor:
         coin = draws.uniform("flip", (), images=images, step=step).to(x) < self.probability
         return torch.where(coin[:, None, None, None], x.flip(-1), x)
@@ -60,6 +74,13 @@ class Jpeg:
 
     quality_min: float
     quality_max: float
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.quality_min <= self.quality_max <= 100:
+            raise ValueError(
+                "quality_min must be at least 1, quality_max not below it and at most 100, not"
+                f" {self.quality_min} and {self.quality_max}"
+            )
 
     def __call__(self, x: Tensor, draws: Draws, images: range, step: int) -> Tensor:
         from kornia.enhance import jpeg_codec_differentiable  # half a second, only here
@@ -74,6 +95,10 @@ class Resize:
 
     factor_min: float
 
+    def __post_init__(self) -> None:
+        if not 0 < self.factor_min <= 1:
+            raise ValueError(f"factor_min must be above 0 and at most 1, not {self.factor_min}")
+
     def __call__(self, x: Tensor, draws: Draws, images: range, step: int) -> Tensor:
         factors = _between(draws, "resize", self.factor_min, 1, images, step).tolist()
         return torch.cat([_there_and_back(x[i : i + 1], f) for i, f in enumerate(factors)])
@@ -84,6 +109,10 @@ class Crop:
     """A random square of side uniform in [side_min, 1] of the image's, at its full size again."""
 
     side_min: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.side_min <= 1:
+            raise ValueError(f"side_min must be above 0 and at most 1, not {self.side_min}")
 
     def __call__(self, x: Tensor, draws: Draws, images: range, step: int) -> Tensor:
         side = _between(draws, "crop side", self.side_min, 1, images, step)
@@ -100,6 +129,10 @@ class Rotate:
 
     degrees: float
 
+    def __post_init__(self) -> None:
+        if self.degrees < 0:
+            raise ValueError(f"degrees cannot be negative: {self.degrees}")
+
     def __call__(self, x: Tensor, draws: Draws, images: range, step: int) -> Tensor:
         most = radians(self.degrees)
         angle = _between(draws, "rotate", -most, most, images, step)
@@ -114,6 +147,10 @@ class Noise:
     """Normal noise, its deviation (of [0, 1]) uniform in [0, deviation_max]."""
 
     deviation_max: float
+
+    def __post_init__(self) -> None:
+        if self.deviation_max < 0:
+            raise ValueError(f"deviation_max cannot be negative: {self.deviation_max}")
 
     def __call__(self, x: Tensor, draws: Draws, images: range, step: int) -> Tensor:
         deviation = _between(draws, "noise deviation", 0, self.deviation_max, images, step)

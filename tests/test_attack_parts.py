@@ -3,17 +3,19 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tiny_zoo
 import torch
 
-from diffshortcut import arms, cells
+from diffshortcut import arms, cells, checkpoint
 from diffshortcut.attacks import adapted, greedy
 from diffshortcut.attacks.denoising import denoising_loss, posterior_sample, targeted_loss
 from diffshortcut.attacks.eot import EoT
 from diffshortcut.attacks.glaze import Adam, Glaze
 from diffshortcut.attacks.greedy import GreedySearch
+from diffshortcut.attacks.mist_v2 import MistV2
 from diffshortcut.attacks.perturbation import Perturbation
 from diffshortcut.attacks.photoguard import EncoderAttack
 from diffshortcut.attacks.pid import PID
@@ -23,6 +25,7 @@ from diffshortcut.attacks.simac import SimAC
 from diffshortcut.attacks.target import Checkers, Grey
 from diffshortcut.data.person import Person
 from diffshortcut.dreambooth import Posterior, Settings, Training
+from diffshortcut.errors import UserError
 from diffshortcut.models.features import decoder_features
 from diffshortcut.models.ldm import LatentDiffusion, load
 from diffshortcut.seeding import Draws
@@ -215,6 +218,27 @@ def test_the_greedy_search_drops_a_window_and_keeps_what_is_steep(
     assert all(len(some) == model.num_timesteps for some in kept)
 
 
+def test_a_finished_search_is_not_repeated(
+    model: LatentDiffusion, scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint, "SHORT", 0)  # as if it had taken a minute
+    kept = replace(scene, checkpoint=checkpoint.Checkpoint(tmp_path))
+    attack, looked = Perturbation(radius=11, step=1), []
+    slopes = Perturbation.slopes
+
+    def watched(*args: Any) -> torch.Tensor:
+        looked.append(args[-1])
+        return slopes(*args)
+
+    monkeypatch.setattr(Perturbation, "slopes", watched)
+    search = GreedySearch(candidates=3, window=20, timesteps_left=900, steps=50)
+    first = search(attack, model, PROMPT, kept, DRAWS)
+    assert 0 < len(looked) < 50 * 3  # it ended early
+    looked.clear()
+    assert all(map(torch.equal, first, search(attack, model, PROMPT, kept, DRAWS)))
+    assert not looked
+
+
 def test_the_timesteps_stay_beside_the_draws_whatever_the_device(
     model: LatentDiffusion, scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -316,6 +340,22 @@ def simac(model: LatentDiffusion, weight: float) -> SimAC:
     prompts = {"instance_prompt": PROMPT, "class_prompt": "a photo of person"}
     options = {"greedy": search, "feature_weight": weight, "eot": MIRROR, "radius": 8}
     return SimAC(surrogate=model, **options, **rounds, **prompts, learning_rate=1e-4)
+
+
+@pytest.mark.parametrize(("rate", "fails"), [(1e-3, False), (1e30, True)])
+def test_a_lora_that_diverges_is_told_with_its_steps(
+    model: LatentDiffusion, scene: Scene, rate: float, fails: bool
+) -> None:
+    schedule = {"rounds": 1, "pgd_steps": 1, "lora_steps": 4, "lora_rank": 2}
+    options = {"prompt": PROMPT, "target_picture": Checkers(squares=4), "learning_rate": rate}
+    attack = MistV2(surrogate=model, radius=11, **schedule, **options)
+    if fails:
+        with pytest.raises(UserError, match=r"LoRA, steps 0 to 3: the loss is (nan|inf)"):
+            attack(scene, DRAWS)
+    else:
+        assert attack(scene, DRAWS).isfinite().all()
+    unlearned = replace(attack, lora_steps=0)
+    assert unlearned(scene, DRAWS).isfinite().all()
 
 
 def test_glaze_starts_as_near_as_it_may_be_seen(model: LatentDiffusion, scene: Scene) -> None:

@@ -126,6 +126,18 @@ def test_equal_draws_give_equal_bytes_and_others_do_not(name: str, zoo: TinyZoo)
     assert name == "none" or not torch.equal(usual(name, zoo, seed=1)[0], first)
 
 
+@pytest.mark.parametrize("name", [name for name in ATTACKS if "/" not in name])
+def test_those_that_learn_set_a_say_so(name: str, zoo: TinyZoo) -> None:
+    """Others make the same of set_B whatever set_A is; FSMG's set_A is in a stage before it."""
+    attack, (_, course) = node(name, zoo), usual(name, zoo)
+    _, found = run(attack, clean=SCENE.clean.flip(-1))
+    pairs = zip(course.directions, found.directions, strict=True)
+    learns = not all(torch.equal(*pair) for pair in pairs)
+    before = "personalized" in config.resolve(config.compose([f"attack={name}"]))["attack"]
+    says = getattr(config.build(attack, "attack"), "learns_set_A", False)
+    assert says == (learns or before)
+
+
 @pytest.mark.parametrize("name", WITH_RADIUS)
 def test_radius_0_gives_the_clean_images(name: str, zoo: TinyZoo) -> None:
     assert torch.equal(protect({**node(name, zoo), "radius": 0}), SCENE.images)

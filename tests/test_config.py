@@ -427,6 +427,23 @@ def test_a_plugin_is_one_file_and_one_yaml(plugin: str) -> None:
         arms.compose(["attack=shield", "+attack.stps=4"])
 
 
+def test_transformations_that_an_attack_would_not_take_are_refused(plugin: str) -> None:
+    assert arms.compose(["attack=shield", "eot=none"])
+    for words in (["attack=shield", "eot=strong"], ["attack=shield", "eot=draws"]):
+        with pytest.raises(UserError, match=r"the attack has no key eot.*eot: \$\{eot\}"):
+            arms.compose(words)
+    listed = "compare.arms=[{name: clean, overrides: ['attack=none']}, %s]"
+    random, shield = (
+        f"{{name: other, overrides: ['attack={name}']}}" for name in ("random", "shield")
+    )
+    found = arms.compose(["attack=aspl", "eot=strong", listed % random])
+    assert [arm.name for arm in found] == ["clean", "other", "aspl"]
+    with pytest.raises(UserError, match="arm other: eot=...: the attack has no key eot"):
+        arms.compose(["attack=aspl", "eot=strong", listed % shield])
+    beside = arms.compose(["attack=metacloak", listed % shield])  # the transforms are MetaCloak's
+    assert [arm.name for arm in beside] == ["clean", "other", "metacloak"]
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [

@@ -69,6 +69,28 @@ def test_the_mean_slope_is_that_of_each_models_slope(model: LatentDiffusion, sce
     torch.testing.assert_close(first_slope("ab", "gradient_mean"), (a + b) / 2)
 
 
+@pytest.mark.parametrize("trained", [True, False])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_text_encoder_may_be_left_as_it_is(
+    model: LatentDiffusion, scene: Scene, dtype: torch.dtype, trained: bool
+) -> None:
+    kind = {"weights_dtype": str(dtype).removeprefix("torch."), "train_text_encoder": trained}
+    method = replace(attack(model, "a", "average"), learning_rate=0.1, **kind)
+    before = [p.clone() for p in model.trainable_parameters()]
+    pair = method.pair(model, scene.class_prior(), scene, DRAWS)
+    method.learn_perturbed(pair, scene.images, scene)
+    method.learn_clean(pair)
+    for training in (pair.surrogate, pair.clone):
+        assert not equal(training.model.unet, model.unet, dtype)
+        assert equal(training.model.text_encoder, model.text_encoder, dtype) != trained
+    assert all(map(torch.equal, before, model.trainable_parameters()))
+
+
+def equal(net: torch.nn.Module, base: torch.nn.Module, dtype: torch.dtype) -> bool:
+    """Whether `net` holds the weights of `base`, rounded."""
+    return all(map(torch.equal, net.parameters(), (p.to(dtype) for p in base.parameters())))
+
+
 @pytest.mark.parametrize("combine", MODES)
 def test_no_way_leaves_the_ball(model: LatentDiffusion, scene: Scene, combine: str) -> None:
     protected = attack(model, "ab", combine, rounds=2)(scene, DRAWS)

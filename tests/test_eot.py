@@ -1,11 +1,15 @@
 """Transforms and the expectation over them."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
 
+from diffshortcut import config
 from diffshortcut.attacks.eot import EoT
 from diffshortcut.attacks.pgd import gradient_of
+from diffshortcut.errors import UserError
 from diffshortcut.filters import gaussian_blur
 from diffshortcut.purifiers import jpeg
 from diffshortcut.seeding import Draws
@@ -145,3 +149,34 @@ def test_without_transforms_it_is_the_gradient_itself() -> None:
 def test_no_sample_is_refused() -> None:
     with pytest.raises(ValueError, match="samples"):
         EoT(samples=0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "message"),
+    [
+        ("Blur", {"kernel": 7, "sigma_min": 0, "sigma_max": 0}, "sigma_min must be above 0"),
+        ("Blur", {"kernel": 7, "sigma_min": 2, "sigma_max": 1}, "sigma_max not below it"),
+        ("Blur", {"kernel": 0, "sigma_min": 1, "sigma_max": 1}, "kernel must be at least 1"),
+        ("Blur", {"kernel": [], "sigma_min": 1, "sigma_max": 1}, "kernel must be at least 1"),
+        ("Blur", {"kernel": [3, -1], "sigma_min": 1, "sigma_max": 1}, "kernel must be at least 1"),
+        ("Flip", {"probability": 7}, "probability must be in"),
+        ("Flip", {"probability": -0.5}, "probability must be in"),
+        ("Jpeg", {"quality_min": -10, "quality_max": 90}, "quality_min must be at least 1"),
+        ("Jpeg", {"quality_min": 90, "quality_max": 50}, "quality_max not below it"),
+        ("Jpeg", {"quality_min": 90, "quality_max": 101}, "at most 100"),
+        ("Resize", {"factor_min": -1}, "factor_min must be above 0 and at most 1"),
+        ("Resize", {"factor_min": 2}, "factor_min must be above 0 and at most 1"),
+        ("Crop", {"side_min": -1}, "side_min must be above 0 and at most 1"),
+        ("Crop", {"side_min": 1.5}, "side_min must be above 0 and at most 1"),
+        ("Rotate", {"degrees": -5}, "degrees cannot be negative"),
+        ("Noise", {"deviation_max": -1}, "deviation_max cannot be negative"),
+    ],
+)
+def test_values_that_no_transform_can_have_are_the_users_error(
+    kind: str, values: dict[str, Any], message: str
+) -> None:
+    node = {"_target_": f"diffshortcut.transforms.{kind}", **values}
+    eot = {"_target_": "diffshortcut.attacks.eot.EoT", "transforms": [node]}
+    for judge in (config.build, config.check_values):  # the latter before anything is computed
+        with pytest.raises(UserError, match=message):
+            judge(eot, "attack.eot")

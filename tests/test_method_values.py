@@ -99,7 +99,10 @@ def link_values(node: dict[str, Any]) -> dict[str, Any]:
         ("aspl/strong", ASPL | {"learning_rate": 5e-6}),
         ("aspl/targeted", ASPL),
         ("easpl", ASPL | {"combine": "sequential"}),
-        ("easpl/official", ASPL | HALF | AS_RELEASED | {"combine": "average"}),
+        (
+            "easpl/official",
+            ASPL | HALF | AS_RELEASED | {"combine": "average", "train_text_encoder": False},
+        ),
         ("metacloak", METACLOAK),
         (
             "metacloak/official",
@@ -198,6 +201,8 @@ def test_eot_is_a_wrapper_that_any_attack_takes() -> None:
     assert full("attack=metacloak/official")["attack"]["eot"]["transforms"][0]["kernel"] == 7
     climbing = set(catalog.groups()["attack"]) - {"none", "random"}
     assert all("eot" in full(f"attack={name}")["attack"] for name in climbing)
+    for name in catalog.groups()["attack"]:  # the controls take none, and are not refused
+        config.check({**full(f"attack={name}"), "eot": strong})
 
 
 def test_a_surrogate_other_than_the_victims_model() -> None:

@@ -15,9 +15,6 @@ from torch import Tensor
 
 from diffshortcut import arms, cells, command, execute, own_photos, results, run, squares
 from diffshortcut.attacks.advdm import AdvDM
-from diffshortcut.attacks.alternating import Alternating
-from diffshortcut.attacks.fsmg import FSMG
-from diffshortcut.attacks.metacloak import MetaCloak
 from diffshortcut.attacks.perturbation import Perturbation
 from diffshortcut.attacks.pgd import gradient_of
 from diffshortcut.attacks.scene import Scene, View
@@ -229,12 +226,6 @@ def test_only_what_learns_other_pictures_misses_them(
     attack = {**target, "radius": 6, "step": 2, "steps": 1, "prompt": "a photo of sks person"}
     facts = run_stage(folder, tmp_path / "out", attack)
     assert ("no_set_A" in facts["flags"]) == learns
-
-
-def test_those_that_learn_other_pictures_say_so() -> None:
-    learning = {Alternating, FSMG}
-    found = {one for one in (*learning, AdvDM, MetaCloak) if getattr(one, "learns_set_A", False)}
-    assert found == learning
 
 
 def overrides(place: Path, root: Path | str, *more: str) -> list[str]:

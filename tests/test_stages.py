@@ -1,6 +1,7 @@
 """Every stage of a cell on tiny random models: files, facts, refusals."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean
@@ -10,6 +11,7 @@ import torch
 
 from diffshortcut import images
 from diffshortcut.attacks.denoising import denoising_loss
+from diffshortcut.attacks.scene import Scene
 from diffshortcut.data.person import Person
 from diffshortcut.errors import UserError
 from diffshortcut.models import ldm
@@ -162,6 +164,45 @@ def test_no_radius_gives_the_clean_images_back(run: Callable, person: Person) ->
     assert torch.equal(images.read_folder(protected / "images"), clean)
     facts = json.loads((protected / "facts.json").read_text())
     assert facts["max"] == 0 and facts["psnr"] is None
+
+
+class Foreign:
+    """An attack of somebody else's, with an objective, that gives what it is told to."""
+
+    def __init__(self, made: Callable) -> None:
+        self.made = made
+
+    def __call__(self, scene: Scene, draws: Draws) -> object:
+        return self.made(scene.images)
+
+    def objective(self, scene: Scene, draws: Draws) -> None:
+        raise AssertionError("nobody asks an attack without a radius")
+
+
+@pytest.mark.parametrize(
+    ("made", "found"),
+    [
+        (lambda x: None, "NoneType"),
+        (lambda x: list(x), "list"),
+        (lambda x: x[:1], "(1, 3, 32, 32)"),
+        (lambda x: x[:, :1], "(2, 1, 32, 32)"),
+        (lambda x: x[..., :-2], "(2, 3, 32, 30)"),
+    ],
+)
+def test_an_attack_that_gives_no_images_of_the_same_size_is_the_users_error(
+    run: Callable, monkeypatch: pytest.MonkeyPatch, made: Callable, found: str
+) -> None:
+    monkeypatch.setattr(protect, "build", lambda node, where: Foreign(made))
+    with pytest.raises(UserError, match=re.escape(f"the attack gave {found}, not images (2, 3")):
+        run(protect, random_attack(11))
+
+
+def test_an_attack_without_a_radius_may_have_an_objective(
+    run: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protect, "build", lambda node, where: Foreign(lambda x: 1 - x))
+    facts = json.loads((run(protect, random_attack(11)) / "facts.json").read_text())
+    assert facts["radius"] is None and "objective" not in facts
 
 
 def test_the_perturbation_is_measured_on_disk(run: Callable) -> None:

@@ -58,7 +58,7 @@ class GreedySearch:
         state = scene.variables(x=scene.images, left=[everything for _ in scene.names])
         for number in scene.checkpoint.track(range(self.steps), "simac: timesteps", state):
             if all(len(some) <= self.timesteps_left for some in state.left):
-                break
+                continue  # a break would leave the loop before its end is kept
             first = number * (self.candidates + 1)
             drawn = self._drawn(state.left, draws, number)
             slopes = torch.stack([slope(state.x, t, first + k) for k, t in enumerate(drawn)])

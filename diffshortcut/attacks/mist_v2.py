@@ -10,6 +10,7 @@ from diffshortcut.attacks.perturbation import Perturbation
 from diffshortcut.attacks.pgd import Loss, gradient_of
 from diffshortcut.attacks.scene import Scene
 from diffshortcut.attacks.target import Target
+from diffshortcut.errors import UserError
 from diffshortcut.models.ldm import LatentDiffusion
 from diffshortcut.precision import gradients
 from diffshortcut.seeding import Draws
@@ -75,8 +76,15 @@ class MistV2(Perturbation):
         return loss
 
     def _learn(self, adapted: Adapted, images: Tensor, loss: Loss, round_number: int) -> None:
-        for number in range(round_number * self.lora_steps, (round_number + 1) * self.lora_steps):
+        """The steps of a round; UserError naming them if the loss is not finite."""
+        steps = range(round_number * self.lora_steps, (round_number + 1) * self.lora_steps)
+        for number in steps:
             i = number % len(images)  # one image after another
             value = loss(images[i : i + 1], range(i, i + 1), number).mean()
             adapted.add_slopes(gradients(value, adapted.weights))
             adapted.descend()
+        if steps and not value.isfinite():
+            raise UserError(
+                f"Mist-v2's LoRA, steps {steps[0]} to {steps[-1]}: the loss is {value.item()};"
+                " precision=float32 may help, or a smaller attack.learning_rate"
+            )

@@ -100,5 +100,5 @@ def _require_finite(value: Tensor, direction: Tensor, step: int, names: Sequence
         raise UserError(
             f"attack step {step}, image {names[image] if names else image}:"
             f" loss {float(value[image])}, not finite or with a gradient that is not;"
-            " precision=float32 may help, or a smaller attack.learning_rate"
+            " precision=float32 may help"
         )

@@ -10,6 +10,7 @@ from torch import Tensor
 from diffshortcut.attacks.perturbation import Perturbation
 from diffshortcut.dreambooth import Instances, Posterior, Settings, Training
 from diffshortcut.models.ldm import LatentDiffusion
+from diffshortcut.models.partly_trained import PartlyTrained
 from diffshortcut.seeding import Draws
 
 RESTARTED = {None: (), "all": ("instance", "prior"), "prior": ("prior",)}
@@ -21,7 +22,8 @@ class WithSurrogates(Perturbation):
 
     Released attacks keep no float32 weights (`weights_dtype` bfloat16), clip gradients that they do
     not see (`clip_gradients` false) and start every short training at the same first images of
-    the person and the class, or of the class alone (`restart_order` all, prior).
+    the person and the class, or of the class alone (`restart_order` all, prior). The released
+    ensemble leaves text encoders as they are (`train_text_encoder` false).
     """
 
     instance_prompt: str
@@ -30,6 +32,7 @@ class WithSurrogates(Perturbation):
     weights_dtype: Literal["float32", "bfloat16"] = "float32"
     clip_gradients: bool = True
     restart_order: Literal["all", "prior"] | None = None
+    train_text_encoder: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -37,7 +40,7 @@ class WithSurrogates(Perturbation):
             raise ValueError("learning_rate must be above 0")
 
     def training(self, model: LatentDiffusion, prior: Posterior, draws: Draws) -> Training:
-        """A copy of `model` to be trained."""
+        """A copy of `model` to be trained, all of it or the denoiser alone."""
         settings = Settings(
             instance_prompt=self.instance_prompt,
             class_prompt=self.class_prompt,
@@ -45,7 +48,12 @@ class WithSurrogates(Perturbation):
             weights_dtype=self.weights_dtype,
             clip=self.clip_gradients,
         )
-        return Training(model, settings, prior, draws)
+        if self.train_text_encoder:
+            return Training(model, settings, prior, draws)
+        copied = model.copy(getattr(torch, self.weights_dtype))
+        copied.text_encoder.requires_grad_(False)
+        denoiser = PartlyTrained.of(copied, [*copied.unet.parameters()], copied.save)
+        return Training(denoiser, settings, prior, draws, copy=False)
 
     def fine_tune(self, training: Training, instances: Instances, steps: int) -> None:
         """`steps` DreamBooth steps with a new AdamW, as the released attacks make one per call.

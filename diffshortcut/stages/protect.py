@@ -25,6 +25,7 @@ from diffshortcut.images import (
     read,
     read_files,
     read_folder,
+    require_like,
     write_folder,
 )
 from diffshortcut.seeding import Draws
@@ -41,8 +42,9 @@ def run(*, config: dict[str, Any], inputs: Inputs, out: Path, draws: Draws) -> d
     """Write images/<name of set_B>.png and facts.json. `config`: attack, resolution, full_size.
 
     Images are the models' size. With `full_size` they are their own, and what lies outside of the
-    center square, which is all that models see, is not changed. UserError if an image is not finite
-    or leaves the ball of the attack's radius on disk.
+    center square, which is all that models see, is not changed. UserError if the attack gives
+    anything but images of the same number and size, if one is not finite or leaves the ball of the
+    attack's radius on disk.
     """
     assert inputs.person is not None
     size, full_size = config["resolution"], config.get("full_size", False)
@@ -50,13 +52,14 @@ def run(*, config: dict[str, Any], inputs: Inputs, out: Path, draws: Draws) -> d
     scene = _scene(inputs, photos, size, full_size=full_size)
     _warn_of_memory(scene.images)
     attack = build(config["attack"], "attack")
-    perturbed = squares.put_back(attack(scene, draws), photos)
+    made = require_like(attack(scene, draws), scene.images, "attack")
+    perturbed = squares.put_back(made, photos)
     paths = write_folder(out / "images", perturbed, scene.names)
     protected = [read(path) for path in paths]
     radius = getattr(attack, "radius", None)
     ball = None if radius is None or radius >= LEVELS else radius
     facts = perturbation(protected, photos, scene.names, ball)
-    if hasattr(attack, "objective") and attack.radius > 0:
+    if hasattr(attack, "objective") and (radius or 0) > 0:
         seen, size_of_noise = squares.stack(protected), facts["max"] if ball is None else ball
         each = own_objective(attack, scene, seen, draws, size_of_noise)
         facts["objective"] = {version: fmean(values) for version, values in each.items()}

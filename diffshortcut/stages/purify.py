@@ -13,7 +13,16 @@ from torch import Tensor
 from diffshortcut import config as configs
 from diffshortcut.config import build
 from diffshortcut.errors import UserError
-from diffshortcut.images import LEVELS, files, quantize, read, read_files, resize, write_folder
+from diffshortcut.images import (
+    LEVELS,
+    files,
+    quantize,
+    read,
+    read_files,
+    require_like,
+    resize,
+    write_folder,
+)
 from diffshortcut.purifiers.purifier import Noting, Purifier
 from diffshortcut.seeding import Draws
 from diffshortcut.stages.inputs import Inputs
@@ -104,8 +113,4 @@ def _lines(notes: Sequence[dict[str, float]], of: dict[str, str]) -> Iterator[st
 
 
 def _purified(link: Purifier, images: Tensor, draws: Draws) -> Tensor:
-    purified = link(images, draws)
-    if not isinstance(purified, Tensor) or purified.shape != images.shape:
-        found = tuple(purified.shape) if isinstance(purified, Tensor) else type(purified).__name__
-        raise UserError(f"the purifier gave {found}, not images {tuple(images.shape)}")
-    return purified
+    return require_like(link(images, draws), images, "purifier")
