@@ -24,8 +24,8 @@ ROUNDING = 0.1  # mean difference in levels that a batch of another size may mak
 def run(*, config: dict[str, Any], inputs: Inputs, out: Path, draws: Draws) -> dict[str, Any]:
     """Write the purified images under the names of those read. `config`: link, resolution.
 
-    With `resolution` images are photos of any size, one after the other: for a link with a model
-    they are shrunk until their shorter side is so long, if it is longer, and enlarged again.
+    With `resolution` images are photos of any size, one after the other: for a link that `shrinks`
+    until their shorter side is so long, if it is longer, and enlarged again.
     Facts: whether no image was changed, the seconds of the purification alone, without loading, and
     unless they are photos whether other draws give another first image. What a link notes of its
     steps is in log.jsonl, the last note of all images, or of each photo, in the facts.
@@ -35,9 +35,7 @@ def run(*, config: dict[str, Any], inputs: Inputs, out: Path, draws: Draws) -> d
     link, draws = build(config["link"], "purifier"), of_link(config["link"], draws)
     side = config.get("resolution")
     if side is not None:
-        return _photos(
-            link, paths, out, draws, side if configs.references(config["link"]) else None
-        )
+        return _photos(link, paths, out, draws, side if shrinks(link, config["link"]) else None)
     images = read_files(paths)
     start = time.perf_counter()
     purified = _purified(link, images, draws)
@@ -52,6 +50,11 @@ def run(*, config: dict[str, Any], inputs: Inputs, out: Path, draws: Draws) -> d
 def of_link(link: dict[str, Any], draws: Draws) -> Draws:
     """A link's own draws: two of a chain add no equal noise, two arms with one link do."""
     return draws.scope(link["_target_"].rpartition(".")[2])
+
+
+def shrinks(link: Purifier, node: dict[str, Any]) -> bool:
+    """Whether a link takes photos at the models' side: it has a model, or says `at_model_size`."""
+    return bool(configs.references(node)) or getattr(link, "at_model_size", False)
 
 
 def _photos(
