@@ -126,6 +126,20 @@ def test_a_t_that_is_not_on_the_schedule_is_refused(
         DiffPure(model=model, skip_last=skip_last)(IMAGES, t, normal(DRAWS, IMAGES))
 
 
+def test_more_timesteps_than_the_schedule_has_are_refused(model: PixelDiffusion) -> None:
+    assert DiffPure(model=model, respacing=1000).most == 1000
+    with pytest.raises(ValueError, match="respacing must be at most 1000, not 1001"):
+        DiffPure(model=model, respacing=1001)
+
+
+def test_a_radius_that_asks_for_more_than_the_schedule_has_is_refused(
+    model: PixelDiffusion,
+) -> None:
+    DDSPure(diffpure=DiffPure(model=model, respacing=24), radius=11, one_shot=False)
+    with pytest.raises(ValueError, match="radius=11 asks for 24 steps, and with respacing=20"):
+        DDSPure(diffpure=DiffPure(model=model, respacing=20), radius=11, one_shot=False)
+
+
 def test_in_the_wrong_range_a_picture_is_half_as_large(
     model: PixelDiffusion, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -165,11 +165,27 @@ def test_impossible_values_are_refused(wrong: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["pixel_diffpure.t=0", "gridpure.t=0", "latent_diffpure.t=-1", "jpeg.quality=0"]
+    "value",
+    [
+        "pixel_diffpure.t=0",
+        "gridpure.t=0",
+        "latent_diffpure.t=-1",
+        "jpeg.quality=0",
+        "adverse_cleaner.bilateral_filters=-1",
+        "adverse_cleaner.diameter=0",
+        "adverse_cleaner.sigma_color=0",
+        "adverse_cleaner.epsilon=0",
+        "ddspure.diffpure.respacing=1",
+        "impress.learning_rate=0",
+        "impress.epsilon=0",
+        "tvm.iterations=0",
+        "tvm.enlarge.guidance=-1",
+        "sr.guidance=-1",
+    ],
 )
 def test_impossible_values_are_refused_before_anything_is_loaded(value: str) -> None:
     links = resolved(f"purifier={value.partition('.')[0]}", f"purifier.{value}")["purifier"]
-    with pytest.raises(UserError, match=f"purifier.{value.partition('.')[0]}: "):
+    with pytest.raises(UserError, match=rf"purifier\.{value.rpartition('.')[0]}: "):
         config.check_values(links, "purifier")
 
 

@@ -27,6 +27,12 @@ class AdverseCleaner:
     guided_radius: int
     epsilon: float
 
+    def __post_init__(self) -> None:
+        if min(self.bilateral_filters, self.guided_filters, self.guided_radius) < 0:
+            raise ValueError("filters and guided_radius must be at least 0")
+        if self.diameter < 1 or min(self.sigma_color, self.sigma_space, self.epsilon) <= 0:
+            raise ValueError("diameter must be at least 1; both sigmas and epsilon above 0")
+
     @torch.no_grad()
     def __call__(self, images: Tensor, draws: Draws) -> Tensor:
         """(n, 3, h, w) in [0, 1]."""
