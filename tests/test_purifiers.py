@@ -14,7 +14,7 @@ from torch import Tensor
 
 from diffshortcut import catalog, config
 from diffshortcut.errors import UserError
-from diffshortcut.images import quantize, resize, write_folder
+from diffshortcut.images import files, quantize, read_files, resize, write_folder
 from diffshortcut.models import codeformer, ldm, pixel_diffusion, upscaler
 from diffshortcut.purifiers.codeformer import CodeFormer
 from diffshortcut.purifiers.gaussian import Gaussian, PillowGaussian
@@ -335,3 +335,18 @@ def test_links_of_a_chain_draw_for_themselves_and_equal_links_alike() -> None:
     assert not torch.equal(first, second)
     alone = resolved("purifier=ddspure")["purifier"]["ddspure"]
     assert torch.equal(stage.of_link(alone, DRAWS).normal("diffuse", (3,), 2), second)
+
+
+def test_two_links_of_one_class_add_unequal_noise(tmp_path: Path) -> None:
+    """On the same pictures, so that nothing but the draws can differ."""
+    write_folder(tmp_path / "images", IMAGES)
+    link = resolved("purifier=noise")["purifier"]["noise"]
+    made = []
+    for number in ({}, {"number": 1}, {"number": 2}):
+        out = tmp_path / f"out {len(made)}"
+        inputs = Inputs(artifacts={"images": tmp_path})
+        stage.run(config={"link": link, **number}, inputs=inputs, out=out, draws=DRAWS)
+        made.append(read_files(files(out / "images")))
+    assert torch.equal(made[0], made[1])
+    first, second = ((x - IMAGES).flatten() for x in made[1:])
+    assert abs(float(torch.corrcoef(torch.stack([first, second]))[0, 1])) < 0.1
