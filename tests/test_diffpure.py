@@ -40,7 +40,7 @@ class NoOp:
 
 
 def grid(diffpure: object, **changes: object) -> GridPure:
-    options = {"t": 10, "gamma": 0.1, "iterations": 2, "window": 256, "stride": 128}
+    options = {"t": 10, "gamma": 0.1, "iterations": 2, "stride": 128}
     return GridPure(diffpure=diffpure, **{**options, "corner_window": True, **changes})
 
 
@@ -277,7 +277,7 @@ def test_whole_pictures_are_resized_as_is_said(interpolation: Any, antialias: bo
     "wrong",
     [
         lambda: Windows(5, 2, corners=True),
-        lambda: grid(NoOp(), window=128, stride=64),
+        lambda: grid(NoOp(), stride=0),
         lambda: grid(NoOp(), stride=257),
         lambda: grid(NoOp(), gamma=1.1),
         lambda: grid(NoOp(), iterations=0),
