@@ -1,6 +1,7 @@
 """The contract of every purifier in conf/purifier, found by itself, and what each family does."""
 
 from io import BytesIO
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from diffshortcut.stages.inputs import Inputs
 PURIFIERS = catalog.groups()["purifier"]
 DRAWS = Draws(seed=0, stage="purify", person="nobody")
 IMAGES = tiny_zoo.pictures(3, seed=1)
+CONSTANT = ([0, 0, 0], [128, 128, 128], [51, 128, 204], [255, 255, 255])  # 8-bit levels
 
 
 @pytest.fixture(scope="session")
@@ -141,11 +143,15 @@ def test_nothing_wraps_around_near_black_and_white(name: str, level: int, zoo: T
     assert farthest > 0.9 if name in WRAP else farthest < 0.5
 
 
-@pytest.mark.parametrize("name", ["gaussian", "gaussian/legacy", "jpeg", "adverse_cleaner"])
-def test_without_a_model_a_constant_image_stays(name: str, zoo: TinyZoo) -> None:
-    links = tiny_zoo.node("purifier", [f"purifier={name}"], zoo)
-    images = torch.tensor([51, 128, 204]).view(1, 3, 1, 1).expand(1, 3, 32, 32) / 255
-    torch.testing.assert_close(purify(links, images), images, atol=1.01 / 255, rtol=0)
+def test_without_a_model_a_constant_image_stays(zoo: TinyZoo) -> None:
+    """But for noise, which is to be seen on it. With a model: tests/test_mini_zoo.py."""
+    all_links = {n: tiny_zoo.node("purifier", [f"purifier={n}"], zoo) for n in PURIFIERS}
+    bare = {name for name, links in all_links.items() if not config.references(links)}
+    assert {"none", "noise", "gaussian", "gaussian/legacy", "jpeg", "adverse_cleaner"} <= bare
+    for name, color in product(bare - {"noise"}, CONSTANT):
+        images = torch.tensor(color).view(1, 3, 1, 1).expand(1, 3, 32, 32) / 255
+        purified = purify(all_links[name], images)
+        torch.testing.assert_close(purified, images, atol=1.01 / 255, rtol=0, msg=name)
 
 
 @pytest.mark.parametrize(
