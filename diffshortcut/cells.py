@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from diffshortcut import execute, keys, parallel
+from diffshortcut import execute, keys, links, parallel
 from diffshortcut.data.people import Prompted
 from diffshortcut.data.person import SETS, Person
 from diffshortcut.disk import StoreError
@@ -128,7 +128,11 @@ class _Maker:
     def purified(
         self, name: str, link: Mapping[str, Any], images: Task, *, full_size: bool
     ) -> Task:
+        """One link; the second of a class in a chain is told its number, so that it draws anew."""
+        before = [task.config["link"] for task in images.ancestry() if task.stage == "purify"]
+        number = 1 + sum(links.kind(each) == links.kind(link) for each in before)
         told = {"link": link, **({"resolution": self.resolution} if full_size else {})}
+        told |= {"number": number} if number > 1 else {}
         return replace(self._task("purify", told, images=images), link=name)
 
     def victim(

@@ -8,6 +8,11 @@ NOTED = "noted."
 Facts = Mapping[str, Mapping[str, Any]]  # of the stage purify, by link
 
 
+def kind(link: Mapping[str, Any]) -> str:
+    """The name of a link's class, by which it draws."""
+    return str(link["_target_"]).rpartition(".")[2]
+
+
 def aimed_at(target: Any, purifier: Mapping[str, Any] | None) -> bool:
     """Whether an attack's target is the purification itself: equal links in the same order."""
     if not isinstance(target, Mapping) or not target:

@@ -60,6 +60,17 @@ def test_equal_stages_of_arms_are_one(world: World) -> None:
         done.add(task.key)
 
 
+def test_the_second_link_of_a_class_is_told_its_number(world: World) -> None:
+    """Else both would add the same noise; a link that is alone of its class stays as it was."""
+    *_, chained = plan(world, "purifier=[gridpure/paper,pixel_diffpure/tiled]")
+    *_, mixed = plan(world, "purifier=[jpeg,pixel_diffpure/tiled]")
+    *_, alone = plan(world, "purifier=pixel_diffpure/tiled")
+    last = [cell["purify.pixel_diffpure"] for cell in (chained, mixed, alone)]
+    assert [task.config.get("number") for task in last] == [2, None, None]
+    assert "number" not in chained["purify.gridpure"].config
+    assert last[0].config["link"] == last[1].config["link"] == last[2].config["link"]
+
+
 @pytest.mark.parametrize(
     "words",
     [["stages=protect"], ["trainer=textual_inversion"], ["metric=faithfulness"]],

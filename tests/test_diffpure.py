@@ -40,7 +40,7 @@ class NoOp:
 
 
 def grid(diffpure: object, **changes: object) -> GridPure:
-    options = {"t": 10, "gamma": 0.1, "iterations": 2, "window": 256, "stride": 128}
+    options = {"t": 10, "gamma": 0.1, "iterations": 2, "stride": 128}
     return GridPure(diffpure=diffpure, **{**options, "corner_window": True, **changes})
 
 
@@ -124,6 +124,20 @@ def test_a_t_that_is_not_on_the_schedule_is_refused(
 ) -> None:
     with pytest.raises(UserError, match="t must be between"):
         DiffPure(model=model, skip_last=skip_last)(IMAGES, t, normal(DRAWS, IMAGES))
+
+
+def test_more_timesteps_than_the_schedule_has_are_refused(model: PixelDiffusion) -> None:
+    assert DiffPure(model=model, respacing=1000).most == 1000
+    with pytest.raises(ValueError, match="respacing must be at most 1000, not 1001"):
+        DiffPure(model=model, respacing=1001)
+
+
+def test_a_radius_that_asks_for_more_than_the_schedule_has_is_refused(
+    model: PixelDiffusion,
+) -> None:
+    DDSPure(diffpure=DiffPure(model=model, respacing=24), radius=11, one_shot=False)
+    with pytest.raises(ValueError, match="radius=11 asks for 24 steps, and with respacing=20"):
+        DDSPure(diffpure=DiffPure(model=model, respacing=20), radius=11, one_shot=False)
 
 
 def test_in_the_wrong_range_a_picture_is_half_as_large(
@@ -263,7 +277,7 @@ def test_whole_pictures_are_resized_as_is_said(interpolation: Any, antialias: bo
     "wrong",
     [
         lambda: Windows(5, 2, corners=True),
-        lambda: grid(NoOp(), window=128, stride=64),
+        lambda: grid(NoOp(), stride=0),
         lambda: grid(NoOp(), stride=257),
         lambda: grid(NoOp(), gamma=1.1),
         lambda: grid(NoOp(), iterations=0),

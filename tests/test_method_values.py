@@ -248,7 +248,6 @@ GRID = {
     "t": 10,
     "gamma": 0.1,
     "iterations": 10,
-    "window": 256,
     "stride": 128,
     "corner_window": True,
     "storage": "float",

@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -77,6 +78,17 @@ def test_the_autoencoders_softness_is_no_damage() -> None:
     """CLIP-IQAC of portraits once through the VAE, which every generation goes through."""
     good, bad = clip.load(weights="mini:clip").probabilities(generated(portraits()), TEXTS).mean(0)
     assert good > bad
+
+
+def test_every_gate_is_met_but_for_those_that_the_docs_call_missed() -> None:
+    """As they were last measured (`make mini-gates`); whether they still hold it does not say."""
+    gates = json.loads((weights.MINI / "gates.json").read_text())
+    sign = {name: 1 if gate["at_least"] else -1 for name, gate in gates.items()}
+    missed = {n for n, gate in gates.items() if sign[n] * (gate["value"] - gate["asked"]) < 0}
+    text = (Path(__file__).parent.parent / "docs" / "mini.md").read_text()
+    assert missed == set(re.findall(r"^MISS (.+): -?[\d.]+ \(", text, re.MULTILINE))
+    found = gates["pixel: faces found in samples"]
+    assert found["asked"] >= 0.9 and found["value"] >= found["asked"]
 
 
 CONSTANT = {"black": [0.0] * 3, "grey": [0.5] * 3, "color": [0.3, 0.5, 0.7], "white": [1.0] * 3}

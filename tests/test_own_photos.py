@@ -23,7 +23,9 @@ from diffshortcut.decode import rgb
 from diffshortcut.errors import UserError
 from diffshortcut.images import center_square, quantize, resize
 from diffshortcut.models import ldm
+from diffshortcut.purifiers.adverse_cleaner import AdverseCleaner
 from diffshortcut.purifiers.jpeg import Jpeg
+from diffshortcut.purifiers.noise import GaussianNoise
 from diffshortcut.purifiers.vae import RoundTrip
 from diffshortcut.report import photos, side_by_side
 from diffshortcut.seeding import Draws
@@ -436,12 +438,17 @@ def test_the_report_says_how_far_impress_moved_each_photo(folder: Path, tmp_path
 
 @pytest.mark.parametrize(
     ("purifier", "kind", "seen"),
-    [("jpeg", Jpeg, [(300, 520), (60, 40)]), ("vae", RoundTrip, [(128, 222), (60, 40)])],
+    [
+        ("jpeg", Jpeg, [(300, 520), (60, 40)]),
+        ("vae", RoundTrip, [(128, 222), (60, 40)]),
+        ("adverse_cleaner", AdverseCleaner, [(128, 222), (60, 40)]),
+        ("noise", GaussianNoise, [(128, 222), (60, 40)]),
+    ],
 )
 def test_what_is_larger_than_a_models_pictures_is_shrunk_and_enlarged_again(
     purifier: str, kind: Any, seen: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not for a purifier without a model: it takes the photo as it is."""
+    """Not for a purifier without a model: it takes the photo as it is, unless it asks for less."""
     shapes = []
 
     def purify(_: Any, x: Tensor, draws: Draws) -> Tensor:
@@ -456,6 +463,8 @@ def test_what_is_larger_than_a_models_pictures_is_shrunk_and_enlarged_again(
     words = overrides(tmp_path, tmp_path / "people", "stages=purify", f"purifier={purifier}")
     assert run.launch(words) == []
     assert [tuple(shape) for shape in shapes] == seen
+    [place] = (tmp_path / "outputs").glob("purified-*")
+    assert pixels(place / "people" / "me.png").shape == (300, 520, 3)
 
 
 def test_a_photos_draws_do_not_depend_on_the_others(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The contract of every purifier in conf/purifier, found by itself, and what each family does."""
 
 from io import BytesIO
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from diffshortcut import catalog, config
 from diffshortcut.errors import UserError
-from diffshortcut.images import quantize, resize, write_folder
+from diffshortcut.images import files, quantize, read_files, resize, write_folder
 from diffshortcut.models import codeformer, ldm, pixel_diffusion, upscaler
 from diffshortcut.purifiers.codeformer import CodeFormer
 from diffshortcut.purifiers.gaussian import Gaussian, PillowGaussian
@@ -27,6 +28,7 @@ from diffshortcut.stages.inputs import Inputs
 PURIFIERS = catalog.groups()["purifier"]
 DRAWS = Draws(seed=0, stage="purify", person="nobody")
 IMAGES = tiny_zoo.pictures(3, seed=1)
+CONSTANT = ([0, 0, 0], [128, 128, 128], [51, 128, 204], [255, 255, 255])  # 8-bit levels
 
 
 @pytest.fixture(scope="session")
@@ -141,11 +143,15 @@ def test_nothing_wraps_around_near_black_and_white(name: str, level: int, zoo: T
     assert farthest > 0.9 if name in WRAP else farthest < 0.5
 
 
-@pytest.mark.parametrize("name", ["gaussian", "gaussian/legacy", "jpeg", "adverse_cleaner"])
-def test_without_a_model_a_constant_image_stays(name: str, zoo: TinyZoo) -> None:
-    links = tiny_zoo.node("purifier", [f"purifier={name}"], zoo)
-    images = torch.tensor([51, 128, 204]).view(1, 3, 1, 1).expand(1, 3, 32, 32) / 255
-    torch.testing.assert_close(purify(links, images), images, atol=1.01 / 255, rtol=0)
+def test_without_a_model_a_constant_image_stays(zoo: TinyZoo) -> None:
+    """But for noise, which is to be seen on it. With a model: tests/test_mini_zoo.py."""
+    all_links = {n: tiny_zoo.node("purifier", [f"purifier={n}"], zoo) for n in PURIFIERS}
+    bare = {name for name, links in all_links.items() if not config.references(links)}
+    assert {"none", "noise", "gaussian", "gaussian/legacy", "jpeg", "adverse_cleaner"} <= bare
+    for name, color in product(bare - {"noise"}, CONSTANT):
+        images = torch.tensor(color).view(1, 3, 1, 1).expand(1, 3, 32, 32) / 255
+        purified = purify(all_links[name], images)
+        torch.testing.assert_close(purified, images, atol=1.01 / 255, rtol=0, msg=name)
 
 
 @pytest.mark.parametrize(
@@ -165,11 +171,27 @@ def test_impossible_values_are_refused(wrong: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["pixel_diffpure.t=0", "gridpure.t=0", "latent_diffpure.t=-1", "jpeg.quality=0"]
+    "value",
+    [
+        "pixel_diffpure.t=0",
+        "gridpure.t=0",
+        "latent_diffpure.t=-1",
+        "jpeg.quality=0",
+        "adverse_cleaner.bilateral_filters=-1",
+        "adverse_cleaner.diameter=0",
+        "adverse_cleaner.sigma_color=0",
+        "adverse_cleaner.epsilon=0",
+        "ddspure.diffpure.respacing=1",
+        "impress.learning_rate=0",
+        "impress.epsilon=0",
+        "tvm.iterations=0",
+        "tvm.enlarge.guidance=-1",
+        "sr.guidance=-1",
+    ],
 )
 def test_impossible_values_are_refused_before_anything_is_loaded(value: str) -> None:
     links = resolved(f"purifier={value.partition('.')[0]}", f"purifier.{value}")["purifier"]
-    with pytest.raises(UserError, match=f"purifier.{value.partition('.')[0]}: "):
+    with pytest.raises(UserError, match=rf"purifier\.{value.rpartition('.')[0]}: "):
         config.check_values(links, "purifier")
 
 
@@ -319,3 +341,18 @@ def test_links_of_a_chain_draw_for_themselves_and_equal_links_alike() -> None:
     assert not torch.equal(first, second)
     alone = resolved("purifier=ddspure")["purifier"]["ddspure"]
     assert torch.equal(stage.of_link(alone, DRAWS).normal("diffuse", (3,), 2), second)
+
+
+def test_two_links_of_one_class_add_unequal_noise(tmp_path: Path) -> None:
+    """On the same pictures, so that nothing but the draws can differ."""
+    write_folder(tmp_path / "images", IMAGES)
+    link = resolved("purifier=noise")["purifier"]["noise"]
+    made = []
+    for number in ({}, {"number": 1}, {"number": 2}):
+        out = tmp_path / f"out {len(made)}"
+        inputs = Inputs(artifacts={"images": tmp_path})
+        stage.run(config={"link": link, **number}, inputs=inputs, out=out, draws=DRAWS)
+        made.append(read_files(files(out / "images")))
+    assert torch.equal(made[0], made[1])
+    first, second = ((x - IMAGES).flatten() for x in made[1:])
+    assert abs(float(torch.corrcoef(torch.stack([first, second]))[0, 1])) < 0.1

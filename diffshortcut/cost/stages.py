@@ -56,9 +56,9 @@ def _purify(task: Task, draws: Draws) -> None:
         link(images, draws)
         link(images[:1], draws)  # with other draws: is it random?
         return
-    shrinks = configs.references(task.config["link"])
+    side = side if purify_stage.shrinks(link, task.config["link"]) else None
     for photo in _photos(task):
-        purify_stage._fitted(link, photo[None], draws, side if shrinks else None)
+        purify_stage._fitted(link, photo[None], draws, side)
 
 
 def _personalize(task: Task, draws: Draws) -> None:

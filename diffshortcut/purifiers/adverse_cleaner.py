@@ -1,6 +1,7 @@
 """AdverseCleaner (Zhang 2023): many bilateral filters, then guided filters by the picture."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -12,8 +13,12 @@ from diffshortcut.seeding import Draws
 
 @dataclass(frozen=True, kw_only=True)
 class AdverseCleaner:
-    """Lengths in pixels at 512 pixels; `sigma_color` in 8-bit levels, `epsilon` in their square."""
+    """Lengths in pixels at 512 pixels; `sigma_color` in 8-bit levels, `epsilon` in their square.
 
+    The kernels grow with the picture: time goes with the fourth power of its side.
+    """
+
+    at_model_size: ClassVar[bool] = True
     bilateral_filters: int
     diameter: int
     sigma_color: float
@@ -21,6 +26,12 @@ class AdverseCleaner:
     guided_filters: int
     guided_radius: int
     epsilon: float
+
+    def __post_init__(self) -> None:
+        if min(self.bilateral_filters, self.guided_filters, self.guided_radius) < 0:
+            raise ValueError("filters and guided_radius must be at least 0")
+        if self.diameter < 1 or min(self.sigma_color, self.sigma_space, self.epsilon) <= 0:
+            raise ValueError("diameter must be at least 1; both sigmas and epsilon above 0")
 
     @torch.no_grad()
     def __call__(self, images: Tensor, draws: Draws) -> Tensor:

@@ -30,6 +30,12 @@ class DDSPure:
         check_storage(self.storage)
         if self.radius < 0:
             raise ValueError(f"radius cannot be negative: {self.radius}")
+        if (steps := self.t_star + 1) > self.diffpure.most:
+            raise ValueError(
+                f"radius={self.radius:g} asks for {steps} steps, and with"
+                f" respacing={self.diffpure.respacing or 'null'} there are {self.diffpure.most}:"
+                " raise respacing, or lower radius"
+            )
 
     @property
     def t_star(self) -> int:

@@ -31,10 +31,23 @@ class DiffPure:
     skip_last: bool = False  # begin at index t instead of t - 1 and end before index 0
     micro_batch: int | None = None  # images in memory at once; None: all
 
+    def __post_init__(self) -> None:
+        if self.respacing is None:
+            return
+        if self.respacing < 2:
+            raise ValueError(f"respacing must be null or at least 2, not {self.respacing}")
+        if self.respacing > (trained := len(self.model.alpha_bar)):
+            raise ValueError(f"respacing must be at most {trained}, not {self.respacing}")
+
     @property
     def resolution(self) -> int:
         """The model's, in pixels."""
         return self.model.resolution
+
+    @property
+    def most(self) -> int:
+        """The largest t that the schedule has."""
+        return len(self._schedule.alpha_bar) - self.skip_last
 
     @cached_property
     def _schedule(self) -> PixelDiffusion:
@@ -48,9 +61,8 @@ class DiffPure:
         `unit_range` can the result lie outside of [0, 1].
         """
         model = self._schedule
-        last = len(model.alpha_bar) - self.skip_last
-        if not 1 <= t <= last:
-            raise UserError(f"t must be between 1 and {last}, not {t}")
+        if not 1 <= t <= self.most:
+            raise UserError(f"t must be between 1 and {self.most}, not {t}")
         start, end = (t, 1) if self.skip_last else (t - 1, 0)
         x = images.to(model.device)
         x = model.q_sample(x if self.unit_range else model.to_model(x), start, noise("diffuse", 0))

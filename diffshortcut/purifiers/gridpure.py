@@ -11,21 +11,20 @@ from diffshortcut.purifiers.storage import check_storage, stored
 from diffshortcut.purifiers.windows import Windows
 from diffshortcut.seeding import Draws
 
-PUBLISHED = 256  # pixels of the model for which window and stride are given
+WINDOW = 256  # pixels: the published model's resolution, for which the stride is given
 
 
 @dataclass(frozen=True, kw_only=True)
 class GridPure:
     """x <- (1 - gamma) DiffPure(x, t) + gamma x, `iterations` times; windows are averaged.
 
-    `window` and `stride` are in pixels for a model of 256 pixels.
+    Windows are as large as the model's pictures; `stride` is in pixels for a model of 256 pixels.
     """
 
     diffpure: DiffPure
     t: int
     gamma: float
     iterations: int
-    window: int
     stride: int
     corner_window: bool
     storage: str = "float"  # between iterations: float, uint8, truncated or wrapped
@@ -36,10 +35,8 @@ class GridPure:
         check_steps(self.t)
         if not 0 <= self.gamma <= 1 or self.iterations < 1:
             raise ValueError("gamma must be between 0 and 1, iterations at least 1")
-        if not 1 <= self.stride <= self.window:
-            raise ValueError("stride must be between 1 and window: windows must cover the image")
-        if self.windows.size != self.diffpure.resolution:
-            raise ValueError(f"window must be {PUBLISHED}: the model's own resolution")
+        if not 1 <= self.stride <= WINDOW:
+            raise ValueError(f"stride must be between 1 and {WINDOW}: windows must cover the image")
 
     def __call__(self, images: Tensor, draws: Draws) -> Tensor:
         """(n, 3, h, w) in [0, 1] at the same size."""
@@ -57,9 +54,8 @@ class GridPure:
     @property
     def windows(self) -> Windows:
         """Scaled to the model's resolution."""
-        scale = self.diffpure.resolution / PUBLISHED
-        size, stride = (max(1, round(length * scale)) for length in (self.window, self.stride))
-        return Windows(size, stride, self.corner_window)
+        size = self.diffpure.resolution
+        return Windows(size, max(1, round(self.stride * size / WINDOW)), self.corner_window)
 
 
 def _noise(draws: Draws, cut: Tensor) -> Noise:

@@ -43,6 +43,8 @@ class Impress:
     def __post_init__(self) -> None:
         if self.steps < 1 or min(self.alpha, self.budget, self.noise) < 0:
             raise ValueError("steps must be at least 1; alpha, budget and noise at least 0")
+        if min(self.learning_rate, self.epsilon) <= 0:
+            raise ValueError("learning_rate and epsilon must be above 0")
 
     def __call__(self, images: Tensor, draws: Draws) -> Tensor:
         """(n, 3, h, w) in [0, 1] at the same size; each step's terms, and the

@@ -1,6 +1,7 @@
 """Gaussian noise, the first half of noisy upscaling (Hönig et al. 2024)."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -11,6 +12,7 @@ from diffshortcut.seeding import Draws
 class GaussianNoise:
     """Add noise of standard deviation `sigma`, in [0, 1]."""
 
+    at_model_size: ClassVar[bool] = True  # else the next link's shrinking averages it away
     sigma: float
 
     def __post_init__(self) -> None:

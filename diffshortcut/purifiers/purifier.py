@@ -8,7 +8,11 @@ from diffshortcut.seeding import Draws
 
 
 class Purifier(Protocol):
-    """One link of a purification."""
+    """One link of a purification.
+
+    Photos of any size are shrunk to the models' side for a link with a model, and for one whose
+    class says `at_model_size`, as what is too slow for whole photos does.
+    """
 
     def __call__(self, images: Tensor, draws: Draws) -> Tensor:
         """(n, 3, h, w) in [0, 1], purified, at the same size."""

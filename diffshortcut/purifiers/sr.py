@@ -29,8 +29,8 @@ class SuperResolution:
     micro_batch: int | None = None  # images in memory at once
 
     def __post_init__(self) -> None:
-        if self.steps < 1 or self.noise_level < 0 or self.shrink < 1:
-            raise ValueError("steps and shrink must be at least 1 and noise_level at least 0")
+        if min(self.steps, self.shrink) < 1 or min(self.noise_level, self.guidance) < 0:
+            raise ValueError("steps and shrink must be at least 1, noise_level and guidance 0")
 
     def __call__(self, images: Tensor, draws: Draws) -> Tensor:
         """(n, 3, h, w) in [0, 1] at the same size."""

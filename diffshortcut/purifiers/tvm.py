@@ -31,7 +31,8 @@ class TotalVariation:
 
     def __post_init__(self) -> None:
         check_storage(self.storage)
-        if not 0 <= self.drop < 1 or self.weight <= 0 or min(self.shrink, self.enlargements) < 1:
+        counts = (self.shrink, self.iterations, self.enlargements)
+        if not 0 <= self.drop < 1 or self.weight <= 0 or min(counts) < 1:
             raise ValueError("drop must be in [0, 1), weight above 0, the counts at least 1")
 
     def __call__(self, images: Tensor, draws: Draws) -> Tensor:

@@ -23,6 +23,7 @@ from diffshortcut.images import (
     resize,
     write_folder,
 )
+from diffshortcut.links import kind
 from diffshortcut.purifiers.purifier import Noting, Purifier
 from diffshortcut.seeding import Draws
 from diffshortcut.stages.inputs import Inputs
@@ -31,22 +32,22 @@ ROUNDING = 0.1  # mean difference in levels that a batch of another size may mak
 
 
 def run(*, config: dict[str, Any], inputs: Inputs, out: Path, draws: Draws) -> dict[str, Any]:
-    """Write the purified images under the names of those read. `config`: link, resolution.
+    """Write the purified images under the names of those read.
 
-    With `resolution` images are photos of any size, one after the other: for a link with a model
-    they are shrunk until their shorter side is so long, if it is longer, and enlarged again.
+    `config`: link, `resolution` of photos, `number` of a link that is not the first of its class.
+    With `resolution` images are photos of any size, one after the other: for a link that `shrinks`
+    until their shorter side is so long, if it is longer, and enlarged again.
     Facts: whether no image was changed, the seconds of the purification alone, without loading, and
     unless they are photos whether other draws give another first image. What a link notes of its
     steps is in log.jsonl, the last note of all images, or of each photo, in the facts.
     UserError if the link gives anything but images of the same number and size.
     """
     paths = files(inputs.artifacts["images"] / "images")
-    link, draws = build(config["link"], "purifier"), of_link(config["link"], draws)
+    link = build(config["link"], "purifier")
+    draws = of_link(config["link"], draws, config.get("number", 1))
     side = config.get("resolution")
     if side is not None:
-        return _photos(
-            link, paths, out, draws, side if configs.references(config["link"]) else None
-        )
+        return _photos(link, paths, out, draws, side if shrinks(link, config["link"]) else None)
     images = read_files(paths)
     start = time.perf_counter()
     purified = _purified(link, images, draws)
@@ -58,9 +59,17 @@ def run(*, config: dict[str, Any], inputs: Inputs, out: Path, draws: Draws) -> d
     return {**facts, "random": bool(difference > ROUNDING)}
 
 
-def of_link(link: dict[str, Any], draws: Draws) -> Draws:
-    """A link's own draws: two of a chain add no equal noise, two arms with one link do."""
-    return draws.scope(link["_target_"].rpartition(".")[2])
+def of_link(link: dict[str, Any], draws: Draws, number: int = 1) -> Draws:
+    """A link's own draws: two of a chain add no equal noise, two arms with one link do.
+
+    `number` counts the links of one class in a chain, from 1.
+    """
+    return draws.scope(f"{kind(link)} {number}" if number > 1 else kind(link))
+
+
+def shrinks(link: Purifier, node: dict[str, Any]) -> bool:
+    """Whether a link takes photos at the models' side: it has a model, or says `at_model_size`."""
+    return bool(configs.references(node)) or getattr(link, "at_model_size", False)
 
 
 def _photos(
