@@ -20,7 +20,9 @@ NAMES = [name for name in catalog.groups()["experiment"]]
 ONE = ["data.people=1", "logger=none"]
 DEAR = ("grid",)  # minutes; the others take two and a half at most
 ALIKE = ("figure5", "figure7")  # another's run under a name of its own
-LARGE = ("table1", "table1_cdl", "table3", "controls", "faithfulness")  # a second for every few arms
+LARGE = (  # a second for every few arms
+    *("table1", "table1_cdl", "table3", "controls", "faithfulness"),
+)
 # of a sweep one job: the others differ in one value
 JOBS = {
     "table1": ["attack=advdm"],

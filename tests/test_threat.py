@@ -25,6 +25,7 @@ def known(*overrides: str, **changed: Any) -> list[str]:
         ("aspl", ["model", "prompt", "trainer"]),
         ("metacloak", ["model", "prompt", "trainer"]),
         ("easpl", ["model", "prompt", "trainer"]),  # one of its surrogates
+        ("easpl/official", ["model", "prompt"]),  # which leave the text encoder
         ("fsmg", ["model", "prompt", "trainer"]),  # a stage of its own trains the surrogate
         ("advdm", ["model", "prompt"]),
         ("advdm/official", ["model"]),  # under "a photo"

@@ -62,5 +62,8 @@ def _trains(attack: Node, trainer: Node) -> bool:
     if not personalized and not {"class_prompt", "learning_rate"} <= attack.keys():
         return False
     own = personalized or {**attack, "_target_": WHOLE}
+    text_encoders = (node.get("train_text_encoder", True) for node in (own, trainer))
     same = ("_target_", "instance_prompt", "class_prompt")
-    return all(key in trainer and own.get(key) == trainer[key] for key in same)
+    return len(set(text_encoders)) == 1 and all(
+        key in trainer and own.get(key) == trainer[key] for key in same
+    )
