@@ -168,6 +168,32 @@ def test_the_status_names_what_a_grid_stopped_at(world: World) -> None:
         prepared(swept)
     [failure] = Record.of(swept, Store(world.root / "store")).failures.values()
     assert failure["title"].startswith("personalize bob") and failure["reason"] == "it broke"
+    assert "RuntimeError: it broke" in Path(failure["log"]).read_text()
+
+
+def test_a_failure_in_this_process_names_its_log(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    """Of a job alone and of a grid without Ray; what only needs the failed stage has none."""
+    world.failing = {("personalize", "bob")}
+    [job] = jobs(world, ("random",))
+    monkeypatch.setattr(run, "_grid", graph.Grid(command.comparison, run._show))
+    made = graph.Grid(command.comparison, run._show)
+
+    def merged() -> list[cells.Failure]:
+        made.prepare([job], HERE)
+        made.finish()
+        return list(made.failures.values())
+
+    for do in (lambda: run.launch(job), merged):
+        broken, *needing = [failure.log for failure in do()]
+        assert broken and set(needing) == {None}
+        text = broken.read_text()
+        assert "personalize bob" in text and text.count("RuntimeError: it broke") == 1
+        assert "score" not in text and [*broken.parent.iterdir()] == [broken]
+        assert f"it broke ({broken})" in caplog.text
+        broken.unlink()
+        caplog.clear()
 
 
 def test_workers_note_what_they_stop_at_and_name_its_log(world: World) -> None:
@@ -447,12 +473,12 @@ def test_a_cluster_without_a_worker_says_what_to_set(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = {"workers": None, "light_gpu": 0, "address": None}
-    store = Store(tmp_path)
+    store, record = Store(tmp_path), Record(tmp_path)
     with pytest.raises(UserError, match="hydra.launcher.workers=-1: "):
-        cluster.Cluster(store, {"threads": 1}, {**options, "workers": -1}, tmp_path).__enter__()
+        cluster.Cluster(store, {"threads": 1}, {**options, "workers": -1}, record).__enter__()
     monkeypatch.setattr(cluster, "_begin", lambda options, threads: Starved())  # of one core
     with pytest.raises(UserError, match=r"the 2 cores .* runtime.threads, .*workers=1"):
-        cluster.Cluster(store, {"threads": 2}, options, tmp_path).__enter__()
+        cluster.Cluster(store, {"threads": 2}, options, record).__enter__()
 
 
 def test_all_jobs_share_one_store(world: World) -> None:
@@ -869,7 +895,7 @@ def test_an_error_around_a_stage_is_told_and_its_worker_stays(tmp_path: Path) ->
     kinds = [RayError, RayTaskError, OutOfMemoryError]
     exceptions = SimpleNamespace(**{kind.__name__: kind for kind in kinds})
     ray = SimpleNamespace(wait=lambda calls, **_: (calls, []), get=get, exceptions=exceptions)
-    made = Cluster(Store(tmp_path), {}, {}, tmp_path / "logs")
+    made = Cluster(Store(tmp_path), {}, {}, Record(tmp_path))
     worker = Resident(None, {}, False)
     made.workers, made._ray = [worker], ray
     made._calls = {"x": _Call(worker, cells.Task(stage="prior", config={}, seed=0))}

@@ -43,7 +43,7 @@ def run(
 
     UserError if Ray is not installed, if no worker starts, or with fail_fast for the first failure.
     """
-    with Cluster(store, runtime, options, record.logs) as cluster:
+    with Cluster(store, runtime, options, record) as cluster:
         board.workers = len(cluster.shapes)
         record.write_workers(board.workers)
         return _Run(tasks, cluster, runtime, options, board, record).all()
@@ -145,7 +145,7 @@ class _Run:
                 reason += ", killed for want of memory"
             elif event.error:
                 reason += f": {said(event.error)}"
-            self._fail(Failure(task, reason, self.cluster.log(task)))
+            self._fail(Failure(task, reason, self.record.log(task)))
         else:
             log.warning("%s: its worker died; it is tried again", task.title)
             self.board.tell(task, "waiting")
