@@ -809,14 +809,15 @@ def test_memory_that_runs_out_halves_the_micro_batch(
 
 
 class Starved:
-    """A Ray of one worker in this process, which the memory monitor kills in its first attack."""
+    """A Ray of one worker in this process; the memory monitor kills it in attacks, `kills` times."""
 
     class exceptions:  # noqa: N801
         RayError = type("RayError", (Exception,), {})
         RayTaskError = type("RayTaskError", (RayError,), {})
         OutOfMemoryError = type("OutOfMemoryError", (RayError,), {})
 
-    def __init__(self) -> None:
+    def __init__(self, kills: int = 1) -> None:
+        self.kills = kills
         self.given: list[tuple[str, tuple[int, ...]]] = []  # stage, sizes for which memory ran out
 
     def nodes(self) -> list[dict[str, Any]]:
@@ -838,7 +839,8 @@ class Starved:
         if call.args:
             task, too_large, _ = call.args
             self.given.append((task.stage, too_large))
-            if task.stage == "protect" and not too_large:
+            if task.stage == "protect" and self.kills:
+                self.kills -= 1
                 raise self.exceptions.OutOfMemoryError("Task was killed due to the node ...")
         return call()
 
@@ -848,17 +850,30 @@ class Starved:
 def test_a_worker_killed_for_want_of_memory_is_followed_by_a_smaller_try(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ray = Starved()
+    """As often as it can be halved: only what does not shrink it is one of the retries."""
+    ray = Starved(kills=3)
     monkeypatch.setattr(cluster, "_begin", lambda options, threads: ray)
     [job] = jobs(world, ("pid",))
     one = [*job, "data.people=1", "runtime.threads=1"]
-    options = {"workers": None, "light_gpu": 0, "address": None, "retries": 3, "confirm": False}
+    options = {"workers": None, "light_gpu": 0, "address": None, "retries": 1, "confirm": False}
     assert prepared([one], options).failures == {}
-    assert [size for stage, size in ray.given if stage == "protect"] == [(), (4,)]
+    tried = [size for stage, size in ray.given if stage == "protect"]
+    assert tried == [(), (4,), (4, 2), (4, 2)]
     [ann] = [task for task in command.comparison(one).tasks if task.stage == "protect"]
     told = Store(world.root / "store").provenance("protect", ann.key)
-    assert told["out_of_memory"] == [4] and told["config"]["attack"]["micro_batch"] == 2
+    assert told["out_of_memory"] == [4, 2] and told["config"]["attack"]["micro_batch"] == 1
     assert ray.given.count(("score", ())) == 1
+
+
+def test_a_worker_that_is_killed_however_little_it_takes_is_given_up(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "_begin", lambda options, threads: Starved(kills=99))
+    [job] = jobs(world, ("pid",))
+    one = [*job, "data.people=1", "runtime.threads=1"]
+    options = {"workers": None, "light_gpu": 0, "address": None, "retries": 1, "confirm": False}
+    reasons = [failure.reason for failure in prepared([one], options).failures.values()]
+    assert reasons[0] == "its worker died 4 times, killed for want of memory"
 
 
 def test_workers_fit_the_cluster() -> None:

@@ -133,14 +133,18 @@ class _Run:
             self.board.tell(task, "done")
 
     def _was_lost(self, task: Task, event: Event) -> None:
-        """Its worker died: again elsewhere, and smaller if it was for want of memory."""
-        self.lost[task.key] += 1
+        """Its worker died: again elsewhere, and smaller if it was for want of memory.
+
+        Only what does not shrink it is one of the retries: it can be halved a few times at most.
+        """
         before = self.too_large.get(task.key, ())
         size = before[-1] // 2 if before else execute.micro_batch(task)
         if event.out_of_memory and size > 1:
-            self.too_large[task.key] = (*before, size)
+            self.too_large[task.key] = before = (*before, size)
+        else:
+            self.lost[task.key] += 1
         if self.lost[task.key] > self.retries:
-            reason = f"its worker died {self.lost[task.key]} times"
+            reason = f"its worker died {len(before) + self.lost[task.key]} times"
             if event.out_of_memory:
                 reason += ", killed for want of memory"
             elif event.error:
