@@ -1,5 +1,6 @@
 """A sweep as one graph: equal stages once, failures known, finished cells answered by the index."""
 
+import io
 import json
 import logging
 import os
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from rich.console import Console
 from world import World
 
 from diffshortcut import (
@@ -29,6 +31,7 @@ from diffshortcut import (
     parallel,
     past,
     plan,
+    progress,
     run,
     sweep,
 )
@@ -781,6 +784,38 @@ def test_a_job_of_several_cells_tells_of_them_as_a_grid_does(
     assert len([r for r in caplog.records if r.name == board.__name__]) == said
 
 
+def test_a_live_table_shows_the_states_on_a_terminal(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    """From entering until leaving; a bar within it is no error, and nothing is said in lines."""
+    caplog.set_level(logging.INFO)
+    screen = io.StringIO()
+    terminal = Console(file=screen, force_terminal=True, width=100)
+    for module in (board, progress):
+        monkeypatch.setattr(module, "console", lambda: terminal)
+    progress._progress.cache_clear()
+    tasks = command.comparison(jobs(world, ("random",))[0]).tasks
+
+    def shown() -> str:
+        text = screen.getvalue()
+        screen.truncate(0)
+        screen.seek(0)
+        return text
+
+    with board.Board(tasks, Store(world.root / "store")) as live:
+        assert f"0 of {len(tasks)}" in shown()
+        for state, ended in (("running", 0), ("done", 1)):
+            live.tell(tasks[0], state)
+            assert f"{ended} of {len(tasks)}" in shown()
+        assert list(progress.track([1, 2], "steps")) == [1, 2]
+        assert "steps" in shown()
+    assert f"1 of {len(tasks)}" in shown()
+    terminal.print("afterwards")
+    assert shown().strip() == "afterwards"  # nothing is drawn anew
+    progress._progress.cache_clear()
+    assert not [r for r in caplog.records if r.name == board.__name__]
+
+
 @pytest.mark.parametrize(("stage", "part"), [("protect", "attack"), ("personalize", "trainer")])
 def test_memory_that_runs_out_halves_the_micro_batch(
     world: World, monkeypatch: pytest.MonkeyPatch, stage: str, part: str
@@ -809,7 +844,7 @@ def test_memory_that_runs_out_halves_the_micro_batch(
 
 
 class Starved:
-    """A Ray of one worker in this process; the memory monitor kills it in attacks, `kills` times."""
+    """A Ray of one worker in this process; the memory monitor kills `kills` of its attacks."""
 
     class exceptions:  # noqa: N801
         RayError = type("RayError", (Exception,), {})
