@@ -35,6 +35,7 @@ from diffshortcut.disk import check_writable, user_errors
 from diffshortcut.errors import UserError
 from diffshortcut.launch.announce import NotBegunError
 from diffshortcut.launch.graph import Grid
+from diffshortcut.launch.record import said
 from diffshortcut.launch.together import failures_last
 from diffshortcut.lease import guard
 from diffshortcut.own_photos import OwnPhotos
@@ -204,7 +205,7 @@ def _launch(
         _tell(comparison)
         failures = _grid.run(overrides, comparison, ask=ask)
         for failure in failures:
-            log.error("not done: %s: %s", failure.task.title, failure.reason)
+            log.error("%s", said(failure.task.title, failure.reason, failure.log))
         written_by_one = guard(store.root / "leases" / "results" / folder.name)
         with user_errors(folder), written_by_one:  # others may write the same results
             if not results.is_complete(folder):

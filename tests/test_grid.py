@@ -1,5 +1,6 @@
 """A sweep as one graph: equal stages once, failures known, finished cells answered by the index."""
 
+import io
 import json
 import logging
 import os
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from rich.console import Console
 from world import World
 
 from diffshortcut import (
@@ -29,6 +31,7 @@ from diffshortcut import (
     parallel,
     past,
     plan,
+    progress,
     run,
     sweep,
 )
@@ -168,6 +171,32 @@ def test_the_status_names_what_a_grid_stopped_at(world: World) -> None:
         prepared(swept)
     [failure] = Record.of(swept, Store(world.root / "store")).failures.values()
     assert failure["title"].startswith("personalize bob") and failure["reason"] == "it broke"
+    assert "RuntimeError: it broke" in Path(failure["log"]).read_text()
+
+
+def test_a_failure_in_this_process_names_its_log(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    """Of a job alone and of a grid without Ray; what only needs the failed stage has none."""
+    world.failing = {("personalize", "bob")}
+    [job] = jobs(world, ("random",))
+    monkeypatch.setattr(run, "_grid", graph.Grid(command.comparison, run._show))
+    made = graph.Grid(command.comparison, run._show)
+
+    def merged() -> list[cells.Failure]:
+        made.prepare([job], HERE)
+        made.finish()
+        return list(made.failures.values())
+
+    for do in (lambda: run.launch(job), merged):
+        broken, *needing = [failure.log for failure in do()]
+        assert broken and set(needing) == {None}
+        text = broken.read_text()
+        assert "personalize bob" in text and text.count("RuntimeError: it broke") == 1
+        assert "score" not in text and [*broken.parent.iterdir()] == [broken]
+        assert f"it broke ({broken})" in caplog.text
+        broken.unlink()
+        caplog.clear()
 
 
 def test_workers_note_what_they_stop_at_and_name_its_log(world: World) -> None:
@@ -447,12 +476,12 @@ def test_a_cluster_without_a_worker_says_what_to_set(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = {"workers": None, "light_gpu": 0, "address": None}
-    store = Store(tmp_path)
+    store, record = Store(tmp_path), Record(tmp_path)
     with pytest.raises(UserError, match="hydra.launcher.workers=-1: "):
-        cluster.Cluster(store, {"threads": 1}, {**options, "workers": -1}, tmp_path).__enter__()
+        cluster.Cluster(store, {"threads": 1}, {**options, "workers": -1}, record).__enter__()
     monkeypatch.setattr(cluster, "_begin", lambda options, threads: Starved())  # of one core
     with pytest.raises(UserError, match=r"the 2 cores .* runtime.threads, .*workers=1"):
-        cluster.Cluster(store, {"threads": 2}, options, tmp_path).__enter__()
+        cluster.Cluster(store, {"threads": 2}, options, record).__enter__()
 
 
 def test_all_jobs_share_one_store(world: World) -> None:
@@ -755,6 +784,38 @@ def test_a_job_of_several_cells_tells_of_them_as_a_grid_does(
     assert len([r for r in caplog.records if r.name == board.__name__]) == said
 
 
+def test_a_live_table_shows_the_states_on_a_terminal(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    """From entering until leaving; a bar within it is no error, and nothing is said in lines."""
+    caplog.set_level(logging.INFO)
+    screen = io.StringIO()
+    terminal = Console(file=screen, force_terminal=True, width=100)
+    for module in (board, progress):
+        monkeypatch.setattr(module, "console", lambda: terminal)
+    progress._progress.cache_clear()
+    tasks = command.comparison(jobs(world, ("random",))[0]).tasks
+
+    def shown() -> str:
+        text = screen.getvalue()
+        screen.truncate(0)
+        screen.seek(0)
+        return text
+
+    with board.Board(tasks, Store(world.root / "store")) as live:
+        assert f"0 of {len(tasks)}" in shown()
+        for state, ended in (("running", 0), ("done", 1)):
+            live.tell(tasks[0], state)
+            assert f"{ended} of {len(tasks)}" in shown()
+        assert list(progress.track([1, 2], "steps")) == [1, 2]
+        assert "steps" in shown()
+    assert f"1 of {len(tasks)}" in shown()
+    terminal.print("afterwards")
+    assert shown().strip() == "afterwards"  # nothing is drawn anew
+    progress._progress.cache_clear()
+    assert not [r for r in caplog.records if r.name == board.__name__]
+
+
 @pytest.mark.parametrize(("stage", "part"), [("protect", "attack"), ("personalize", "trainer")])
 def test_memory_that_runs_out_halves_the_micro_batch(
     world: World, monkeypatch: pytest.MonkeyPatch, stage: str, part: str
@@ -783,14 +844,15 @@ def test_memory_that_runs_out_halves_the_micro_batch(
 
 
 class Starved:
-    """A Ray of one worker in this process, which the memory monitor kills in its first attack."""
+    """A Ray of one worker in this process; the memory monitor kills `kills` of its attacks."""
 
     class exceptions:  # noqa: N801
         RayError = type("RayError", (Exception,), {})
         RayTaskError = type("RayTaskError", (RayError,), {})
         OutOfMemoryError = type("OutOfMemoryError", (RayError,), {})
 
-    def __init__(self) -> None:
+    def __init__(self, kills: int = 1) -> None:
+        self.kills = kills
         self.given: list[tuple[str, tuple[int, ...]]] = []  # stage, sizes for which memory ran out
 
     def nodes(self) -> list[dict[str, Any]]:
@@ -812,7 +874,8 @@ class Starved:
         if call.args:
             task, too_large, _ = call.args
             self.given.append((task.stage, too_large))
-            if task.stage == "protect" and not too_large:
+            if task.stage == "protect" and self.kills:
+                self.kills -= 1
                 raise self.exceptions.OutOfMemoryError("Task was killed due to the node ...")
         return call()
 
@@ -822,17 +885,30 @@ class Starved:
 def test_a_worker_killed_for_want_of_memory_is_followed_by_a_smaller_try(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ray = Starved()
+    """As often as it can be halved: only what does not shrink it is one of the retries."""
+    ray = Starved(kills=3)
     monkeypatch.setattr(cluster, "_begin", lambda options, threads: ray)
     [job] = jobs(world, ("pid",))
     one = [*job, "data.people=1", "runtime.threads=1"]
-    options = {"workers": None, "light_gpu": 0, "address": None, "retries": 3, "confirm": False}
+    options = {"workers": None, "light_gpu": 0, "address": None, "retries": 1, "confirm": False}
     assert prepared([one], options).failures == {}
-    assert [size for stage, size in ray.given if stage == "protect"] == [(), (4,)]
+    tried = [size for stage, size in ray.given if stage == "protect"]
+    assert tried == [(), (4,), (4, 2), (4, 2)]
     [ann] = [task for task in command.comparison(one).tasks if task.stage == "protect"]
     told = Store(world.root / "store").provenance("protect", ann.key)
-    assert told["out_of_memory"] == [4] and told["config"]["attack"]["micro_batch"] == 2
+    assert told["out_of_memory"] == [4, 2] and told["config"]["attack"]["micro_batch"] == 1
     assert ray.given.count(("score", ())) == 1
+
+
+def test_a_worker_that_is_killed_however_little_it_takes_is_given_up(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "_begin", lambda options, threads: Starved(kills=99))
+    [job] = jobs(world, ("pid",))
+    one = [*job, "data.people=1", "runtime.threads=1"]
+    options = {"workers": None, "light_gpu": 0, "address": None, "retries": 1, "confirm": False}
+    reasons = [failure.reason for failure in prepared([one], options).failures.values()]
+    assert reasons[0] == "its worker died 4 times, killed for want of memory"
 
 
 def test_workers_fit_the_cluster() -> None:
@@ -869,7 +945,7 @@ def test_an_error_around_a_stage_is_told_and_its_worker_stays(tmp_path: Path) ->
     kinds = [RayError, RayTaskError, OutOfMemoryError]
     exceptions = SimpleNamespace(**{kind.__name__: kind for kind in kinds})
     ray = SimpleNamespace(wait=lambda calls, **_: (calls, []), get=get, exceptions=exceptions)
-    made = Cluster(Store(tmp_path), {}, {}, tmp_path / "logs")
+    made = Cluster(Store(tmp_path), {}, {}, Record(tmp_path))
     worker = Resident(None, {}, False)
     made.workers, made._ray = [worker], ray
     made._calls = {"x": _Call(worker, cells.Task(stage="prior", config={}, seed=0))}

@@ -158,7 +158,9 @@ def test_declared_pairs_are_corrected_for_each_other(tmp_path, pictures):
     facts, folder = written(tmp_path, pictures, people=8, compare={"pairs": pairs})
     text, tests = (folder / "table.md").read_text(), len(facts.adjusted)
     assert {(arm, against) for arm, against, _ in facts.adjusted} == {tuple(p) for p in pairs}
-    assert tests > 1 and f"corrected for those of the declared pairs ({tests})" in text
+    least = f"{tests * 2 / 2**8:.2g}"  # two-sided, of 8 people
+    said = f"corrected for this job's {tests} tests of declared pairs (least p {least})"
+    assert tests > 1 and said in text
     smallest = min(found.person_test.p_value for found in facts.comparisons)
     assert min(facts.adjusted.values()) == pytest.approx(tests * smallest)
     assert f"| +1.00 | 0.0078 | {tests * smallest:.2g} |" in text
@@ -171,7 +173,7 @@ def test_table_says_its_unit_and_stars_only_with_eight_people(tmp_path, pictures
     assert "| metacloak+ours | 8 | 0.504* |" in text and "unit is the person (8 here)" in text
     difference = "| metacloak+ours - metacloak | IMS | +0.400 [+0.400, +0.400] | +1.00 | 0.0078 |"
     assert difference in text and "| metacloak+ours | metacloak | 0.800 [0.800, 0.800] |" in text
-    assert "corrected for those of the declared pairs" not in text
+    assert "tests of declared pairs" not in text
     facts, folder = written(tmp_path, pictures, people=7, compare={"claims": [claim]})
     text = (folder / "table.md").read_text()
     assert "*" not in text.split("## Differences")[0] and "[" not in text

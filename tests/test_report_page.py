@@ -81,9 +81,21 @@ def test_cells_carry_means_flags_and_provenance(page):
     arm = next(a for a in data_of(text)["arms"] if a["name"] == "aspl")
     assert arm["flags"] == {"weaker_than_noise": {EVIL: f"as {EVIL}"}}
     assert arm["means"]["IMS"].startswith("0.065 [")
-    assert [row[0] for row in arm["stages"]["person_000"]] == ["protect", "personalize", "generate"]
+    rows = arm["stages"]["person_000"]
+    assert [row[0] for row in rows] == ["protect", "personalize", "generate"]
+    assert {tuple(row[2:]) for row in rows} == {("2.5 s", "900 MB", "cpu", "abc", "-")}
     assert "instance_prompt" in arm["config"]
     assert arm["differences"][0][0] == "clean"
+
+
+def test_a_stage_that_ran_out_of_memory_says_so():
+    from diffshortcut.report.page import _stages
+
+    told = {"key": "k", "seconds": 1, "peak_memory": 0, "device": "cuda", "git": f"{'ab' * 20}+"}
+    starved = {**told, "git": None, "out_of_memory": [8, 4]}
+    one, other = _stages({"protect": {**told, "out_of_memory": []}, "personalize": starved})
+    assert one[4:] == ["cuda", "abababab+", "-"]
+    assert other[4:] == ["cuda", "-", "micro-batch halved (out of memory)"]
 
 
 def test_pictures_are_thinned_out_evenly(tmp_path):

@@ -190,12 +190,15 @@ def test_a_broken_wandb_is_only_a_warning(tmp_path, monkeypatch, caplog):
     assert "not logged" in caplog.text
 
 
-def ids(monkeypatch, tmp_path, **changes):
-    """The ids of the runs that a call would write."""
+def ids(monkeypatch, tmp_path, made=("abc", "cpu"), **changes):
+    """The ids of the runs that a call would write, of a stage `made` with a key on a device."""
     found = []
     monkeypatch.setattr(tracking, "_log", lambda runs, *_: found.extend(run["id"] for run in runs))
     given = {"rows": ROWS, "project": "p", "group": "g", "config": {"seed": 0}, **changes}
-    stages = {"protect": {"columns": ["key"], "data": [["abc"]]}}
+    key, device = made
+    cost = {"seconds": time.monotonic(), "peak_memory": id(found), "device": device, "git": device}
+    told = {**TOLD, **cost, "stage": "protect", "key": key, "person": "p0"}
+    stages = tracked.stages([("aspl", "protect", told)])
     place = {"gallery": tmp_path / "gallery.png", "folder": tmp_path}
     tracking.log_run(**given, **place, job_type="compare", stages=stages)
     return found
@@ -207,10 +210,12 @@ def test_the_same_result_elsewhere_is_the_same_run_and_another_group_has_its_own
     usual = ids(monkeypatch, tmp_path)
     cost = {**ROWS[0], "metric": "seconds.protect", "value": 9.0}
     config = {"seed": 0, "runtime": {"store": "elsewhere"}, "logger": {"timeout": 1}}
-    assert ids(monkeypatch, tmp_path, rows=[*ROWS, cost], config=config) == usual
+    there = {"made": ("abc", "cuda"), "rows": [*ROWS, cost], "config": config}
+    assert ids(monkeypatch, tmp_path, **there) == usual
     for changes in ({"group": "h"}, {"project": "q"}):
         assert not set(ids(monkeypatch, tmp_path, **changes)) & set(usual)
     assert ids(monkeypatch, tmp_path, rows=ROWS[1:])[0] != usual[0]
+    assert ids(monkeypatch, tmp_path, made=("abd", "cpu"))[1] != usual[1]
 
 
 def test_jobs_of_a_sweep_share_a_group(monkeypatch):

@@ -42,7 +42,7 @@ class Board:
             from rich.live import Live
 
             self._live = Live(self._table(), console=console(), auto_refresh=False)
-            self._live.start()
+            self._live.start(refresh=True)
         return self
 
     def __exit__(self, *raised: object) -> None:

@@ -4,12 +4,12 @@ import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from diffshortcut.cells import Task
 from diffshortcut.errors import UserError
+from diffshortcut.launch.record import Record
 from diffshortcut.launch.worker import PASSED_ON, Outcome, Worker
 from diffshortcut.store import Store
 
@@ -56,7 +56,7 @@ class Cluster:
     store: Store
     runtime: Mapping[str, Any]
     options: Mapping[str, Any]
-    logs: Path
+    record: Record
     workers: list[Resident] = field(default_factory=list)  # those that have answered
     shapes: list[tuple[Shape, bool]] = field(default_factory=list)
 
@@ -90,12 +90,8 @@ class Cluster:
 
     def give(self, worker: Resident, task: Task, too_large: tuple[int, ...]) -> None:
         """Have a worker do a task."""
-        call = worker.actor.do.remote(task, too_large, self.log(task))
+        call = worker.actor.do.remote(task, too_large, self.record.log(task))
         self._calls[call] = _Call(worker, task)
-
-    def log(self, task: Task) -> Path:
-        """Where a task's worker says what it does."""
-        return (self.logs / f"{task.stage}-{task.key[:8]}.log").absolute()
 
     def wait(self, seconds: float) -> Iterator[Event]:
         """The calls that end within some seconds; a worker that is lost is replaced."""
@@ -108,7 +104,7 @@ class Cluster:
             except self._ray.exceptions.RayError as error:
                 failed = isinstance(error, self._ray.exceptions.RayTaskError)
                 if call.task and failed:  # not the stage but what is around it: the worker lives
-                    yield Event(key, Outcome(said(error), self.log(call.task)))
+                    yield Event(key, Outcome(said(error), self.record.log(call.task)))
                     continue
                 if call.worker in self.workers:
                     self.workers.remove(call.worker)

@@ -4,7 +4,8 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from diffshortcut.errors import UserError
 from diffshortcut.launch.announce import announce
 from diffshortcut.launch.board import Board
 from diffshortcut.launch.record import Record, said
+from diffshortcut.launch.worker import logging_to
 from diffshortcut.progress import track
 from diffshortcut.results import Comparison
 from diffshortcut.store import Store
@@ -201,16 +203,28 @@ def _here(
     record: Record,
     tell: Callable[[Task, str], None] = lambda task, state: None,
 ) -> list[Failure]:
-    """All tasks in this process; the one that fail_fast stops at is noted."""
+    """All tasks in this process, each with its log; the one that fail_fast stops at is noted."""
     running: list[Task] = []
+    logs = ExitStack()
 
     def observe(task: Task, state: str) -> None:
+        logs.close()
         running[:] = [task] if state == "running" else []
+        if running:
+            logs.enter_context(logging_to(record.log(task)))
         tell(task, state)
 
     try:
-        return cells.run(todo, store=store, runtime=runtime, observe=observe)
+        with logs:
+            failures = cells.run(todo, store=store, runtime=runtime, observe=observe)
     except Exception as error:  # fail_fast
         reason = str(error) or type(error).__name__
-        record.write_failures([Failure(task, reason) for task in running])
+        record.write_failures([Failure(task, reason, record.log(task)) for task in running])
         raise
+    failed = {failure.task.key for failure in failures}
+    return [
+        failure
+        if cells.blocked(failure.task, failed)
+        else replace(failure, log=record.log(failure.task))
+        for failure in failures
+    ]

@@ -38,8 +38,12 @@ class Record:
 
     @property
     def logs(self) -> Path:
-        """Where workers say what they do, a file per stage."""
+        """Where it is said how stages went, a file per stage."""
         return self.folder / "logs"
+
+    def log(self, task: Task) -> Path:
+        """A task's file there."""
+        return (self.logs / f"{task.stage}-{task.key[:8]}.log").absolute()
 
     @property
     def failures(self) -> dict[str, dict[str, str]]:

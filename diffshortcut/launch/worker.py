@@ -53,7 +53,7 @@ class Worker:
         from diffshortcut.errors import UserError
         from diffshortcut.store import Store
 
-        with _logging_to(log):
+        with logging_to(log):
             logging.info("%s in process %d", task.title, os.getpid())
             try:
                 execute.load(task)
@@ -70,13 +70,21 @@ class Worker:
 
 
 @contextmanager
-def _logging_to(file: Path) -> Iterator[None]:
+def logging_to(file: Path) -> Iterator[None]:
+    """What is logged within goes to `file` too, and the traceback of an error that ends it.
+
+    There is no file unless there is something to say.
+    """
     file.parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(file)
+    handler = logging.FileHandler(file, delay=True)
     handler.setFormatter(FORMAT)
     logging.getLogger().addHandler(handler)
     try:
         yield
+    except Exception:
+        told = {"levelname": "ERROR", "msg": "it stops here", "exc_info": sys.exc_info()}
+        handler.handle(logging.makeLogRecord(told))  # here only: who stops says it elsewhere
+        raise
     finally:
         logging.getLogger().removeHandler(handler)
         handler.close()

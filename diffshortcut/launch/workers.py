@@ -43,7 +43,7 @@ def run(
 
     UserError if Ray is not installed, if no worker starts, or with fail_fast for the first failure.
     """
-    with Cluster(store, runtime, options, record.logs) as cluster:
+    with Cluster(store, runtime, options, record) as cluster:
         board.workers = len(cluster.shapes)
         record.write_workers(board.workers)
         return _Run(tasks, cluster, runtime, options, board, record).all()
@@ -133,19 +133,23 @@ class _Run:
             self.board.tell(task, "done")
 
     def _was_lost(self, task: Task, event: Event) -> None:
-        """Its worker died: again elsewhere, and smaller if it was for want of memory."""
-        self.lost[task.key] += 1
+        """Its worker died: again elsewhere, and smaller if it was for want of memory.
+
+        Only what does not shrink it is one of the retries: it can be halved a few times at most.
+        """
         before = self.too_large.get(task.key, ())
         size = before[-1] // 2 if before else execute.micro_batch(task)
         if event.out_of_memory and size > 1:
-            self.too_large[task.key] = (*before, size)
+            self.too_large[task.key] = before = (*before, size)
+        else:
+            self.lost[task.key] += 1
         if self.lost[task.key] > self.retries:
-            reason = f"its worker died {self.lost[task.key]} times"
+            reason = f"its worker died {len(before) + self.lost[task.key]} times"
             if event.out_of_memory:
                 reason += ", killed for want of memory"
             elif event.error:
                 reason += f": {said(event.error)}"
-            self._fail(Failure(task, reason, self.cluster.log(task)))
+            self._fail(Failure(task, reason, self.record.log(task)))
         else:
             log.warning("%s: its worker died; it is tried again", task.title)
             self.board.tell(task, "waiting")

@@ -166,17 +166,22 @@ class Facts:
 
     @cached_property
     def adjusted(self) -> dict[tuple[str, str, str], float]:
-        """Of the declared pairs the people's p by (arm, against, metric), Holm over all of them.
-
-        One that was not measured counts too.
-        """
-        pairs, metrics = set(self.pairs), [m for m in PRIMARY if m in self.metrics]
+        """Of the declared pairs the people's p by (arm, against, metric), Holm over all of them."""
         tested = {
             (c.arm, c.against, c.metric): c.person_test.p_value
             for c in self.comparisons
-            if (c.arm, c.against) in pairs and c.metric in metrics
+            if self.is_paired(c)
         }
-        return holm(tested, len(pairs) * len(metrics))
+        return holm(tested, self.paired)
+
+    def is_paired(self, found: Compared) -> bool:
+        """Whether a comparison is a test of a declared pair."""
+        return (found.arm, found.against) in self.pairs and found.metric in PRIMARY
+
+    @property
+    def paired(self) -> int:
+        """How many tests of declared pairs there are in this job; what was not measured counts."""
+        return len(set(self.pairs)) * sum(metric in self.metrics for metric in PRIMARY)
 
     @property
     def declared(self) -> int:

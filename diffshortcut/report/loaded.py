@@ -8,7 +8,7 @@ from typing import Any
 from diffshortcut.comparison import Row
 from diffshortcut.disk import read_object
 from diffshortcut.errors import UserError
-from diffshortcut.report.families import Made, declared, judged_together
+from diffshortcut.report.claims import Made, declared, judged_together
 from diffshortcut.report.labels import Described, Place, places, together
 from diffshortcut.report.worst import Worst
 from diffshortcut.rows import Part, join, named, read

@@ -44,8 +44,13 @@ def _about_people_tests(facts: Facts) -> str:
 
 
 def _about_pairs(facts: Facts) -> str:
-    tests = len(facts.adjusted)
-    return f"; p, Holm: corrected for those of the declared pairs ({tests})" if tests else ""
+    """Over how many tests they are corrected, and what that leaves out of reach."""
+    if not facts.adjusted:
+        return ""
+    tests = [c.person_test.smallest_p for c in facts.comparisons if facts.is_paired(c)]
+    least = min(1.0, facts.paired * min(tests))
+    reach = f" (least p {significance(least)})" if least > STAR else ""
+    return f"; p, Holm: corrected for this job's {facts.paired} tests of declared pairs{reach}"
 
 
 def _about_image_tests(facts: Facts) -> str:

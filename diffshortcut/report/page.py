@@ -153,7 +153,19 @@ def _difference(found: Mapping[str, Any]) -> list[str]:
 
 
 def _stages(stages: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
+    """A line per stage: its key, its cost, where and with which source it was made."""
     return [
         [name, told["key"], f"{told['seconds']:.1f} s", f"{told['peak_memory'] / 1e6:.0f} MB"]
+        + [told.get("device") or "-", _commit(told), _remark(told)]
         for name, told in stages.items()
     ]
+
+
+def _commit(told: Mapping[str, Any]) -> str:
+    """The start of the git commit, with the + of a checkout that had changes."""
+    commit = told.get("git") or "-"
+    return commit[:8] + "+" * (commit[8:].endswith("+"))
+
+
+def _remark(told: Mapping[str, Any]) -> str:
+    return "micro-batch halved (out of memory)" if told.get("out_of_memory") else "-"

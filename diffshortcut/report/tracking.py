@@ -25,6 +25,7 @@ from diffshortcut.rows import COSTS
 
 log = logging.getLogger(__name__)
 CHILD = Path(__file__).with_name("wandb_child.py")
+CONTENT = ("stage", "key", "person", "arms")  # columns of a table of stages: not cost and place
 DONE = "done"  # in a run's folder, written last: the mode that W&B is in for the user
 UPLOADED = ("online", "run")  # modes; all others stay on disk: offline, dryrun
 
@@ -91,7 +92,7 @@ def log_run(
                 "rows": [],
                 "tables": {"stages": table},
             }
-            runs.append({**run, "id": _identity([*place, stage, table])})
+            runs.append({**run, "id": _identity([*place, stage, _content(table)])})
         _log(runs, settings, folder.absolute(), time.monotonic() + timeout)
     except Exception as error:  # a view must never fail what it shows
         log.warning(
@@ -105,6 +106,12 @@ def _lasting(rows: Sequence[Mapping[str, Any]], config: Mapping[str, Any]) -> li
     """What of a comparison is the same wherever it is computed and whoever logs it."""
     measured = [row for row in rows if not row["metric"].startswith(COSTS)]
     return [measured, {k: v for k, v in config.items() if k not in ("runtime", "logger")}]
+
+
+def _content(table: Table) -> list[list[Any]]:
+    """What of a table of stages is the same wherever they are computed."""
+    kept = [at for at, column in enumerate(table["columns"]) if column in CONTENT]
+    return [[line[at] for at in kept] for line in table["data"]]
 
 
 def _identity(content: Any) -> str:

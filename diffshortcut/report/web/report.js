@@ -115,7 +115,7 @@ function part(title, ...content) {
 function stages(arm) {
   return Object.entries(arm.stages).map(([person, rows]) =>
     element("details", {}, element("summary", {}, person),
-      table(["stage", "key", "time", "memory"], rows)));
+      table(["stage", "key", "time", "memory", "device", "git", "remark"], rows)));
 }
 
 function showDetails(arm) {
