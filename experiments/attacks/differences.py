@@ -12,7 +12,8 @@ from diffshortcut.report.sheet import interval
 from diffshortcut.statistics import Estimate
 from experiments.kept import SHOWN, Kept, difference, markdown, read_kept
 
-DEFENSES = ("", "+gaussian", "+jpeg")
+FILTERS = ("+gaussian", "+jpeg")
+DEFENSES = ("", *FILTERS)
 PICTURES = {
     "perceptual_protected": "perceptual",
     "psnr_protected": "PSNR",
@@ -22,9 +23,9 @@ Found = dict[str, dict[str, dict[str, Estimate]]]  # attack -> defense -> score 
 
 
 def main() -> None:
-    """Print both tables."""
+    """Print the tables."""
     found = read_kept("attacks")
-    print(f"{means(found)}\n\n{lost(found)}")
+    print("\n\n".join(table(found) for table in (means, lost, left)))
 
 
 def means(found: Kept) -> str:
@@ -69,6 +70,26 @@ def lost(found: Kept) -> str:
             people = str(scores["overall"].people)
             lines.append([attack + defense, people, *cells, _reported(attack, defense)])
     return markdown(lines)
+
+
+def left(found: Kept) -> str:
+    """What a blur and a JPEG leave of what was lost: shares of the means of equal people.
+
+    Of the overall score, of which every attack takes much; most is left first.
+    """
+    shares: dict[str, list[float | None]] = {}
+    for attack, defenses in differences(found).items():
+        lost = {d: scores["overall"] for d, scores in defenses.items()}
+        if attack != "random" and len({one.people for one in lost.values()}) == 1 < len(lost):
+            shares[attack] = [ratio(lost[d], lost[""]) if d in lost else None for d in FILTERS]
+    ranked = sorted(shares.items(), key=lambda item: -(item[1][0] or 0))
+    percent = [[attack, *("-" if s is None else f"{s:.0%}" for s in of)] for attack, of in ranked]
+    return markdown([["left of the overall score's loss", "after a blur", "a JPEG"], *percent])
+
+
+def ratio(part: Estimate, whole: Estimate) -> float | None:
+    """None of nothing."""
+    return part.value / whole.value if part.value is not None and whole.value else None
 
 
 def differences(found: Kept) -> Found:
