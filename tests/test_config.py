@@ -119,6 +119,7 @@ def test_the_full_zoo_has_the_papers_numbers() -> None:
         "sr_steps": 75,
         "pixel_batch": 10,
         "latent_diffpure_steps": 301,
+        "pixel_diffpure_t": 100,
         "gridpure_iterations": 10,
         "impress_steps": 3000,
         "impress_face_steps": 1000,
