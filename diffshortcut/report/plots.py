@@ -85,7 +85,7 @@ def of_families(results: Results, means: Means) -> Iterator[Figure]:
 def _of_arms(name: str, title: str, axis: str, arms: Bars) -> Figure:
     """Groups of bars, as long as there are many."""
     points = [(f"{arm}, {m}", Point(0.0, e)) for arm, of in arms.items() for m, e in of.items()]
-    size = (6.4, 1.8 + 0.14 * len(points) + 0.1 * len(arms))
+    size = (4.8, 1.8 + 0.14 * len(points) + 0.1 * len(arms))
     return Figure(_slug(name), title, figures.bars(axis, arms), "", points, size)
 
 
