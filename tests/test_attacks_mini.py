@@ -13,14 +13,18 @@ from diffshortcut.seeding import Draws
 from diffshortcut.stages.protect import own_objective
 from diffshortcut.weights import MINI
 
-OBJECTIVES = (  # presets that raise something else than their method's default
-    *("aspl/targeted", "fsmg/targeted", "sds/plus", "adaptive/bpda", "adaptive/unrolled"),
-)
-ATTACKS = [  # what else stands beside a default is left to make test-long
-    pytest.param(name, marks=pytest.mark.long if later else pytest.mark.slow)
+OBJECTIVES = {  # presets that raise something else than their method's default
+    "aspl/targeted",
+    "fsmg/targeted",
+    "sds/plus",
+    "adaptive/bpda",
+    "adaptive/unrolled",
+}
+LATER = {name for name in catalog.groups()["attack"] if "/" in name} - OBJECTIVES  # make test-long
+ATTACKS = [
+    pytest.param(name, marks=pytest.mark.long if name in LATER else pytest.mark.slow)
     for name in catalog.groups()["attack"]
     if name not in ("none", "random")
-    for later in ["/" in name and name not in OBJECTIVES]
 ]
 SHORT = [  # enough steps to be better than noise, few enough to try them all
     "scale.fixed_steps=20",

@@ -20,9 +20,8 @@ NAMES = [name for name in catalog.groups()["experiment"]]
 ONE = ["data.people=1", "logger=none"]
 DEAR = ("grid",)  # minutes; the others take two and a half at most
 ALIKE = ("figure5", "figure7")  # another's run under a name of its own
-LARGE = (  # a second for every few arms
-    *("table1", "table1_cdl", "table3", "controls", "faithfulness"),
-)
+# a second for every few arms
+LARGE = ("table1", "table1_cdl", "table3", "controls", "faithfulness")
 # of a sweep one job: the others differ in one value
 JOBS = {
     "table1": ["attack=advdm"],
@@ -120,9 +119,19 @@ def test_what_is_run_as_released_has_its_pair() -> None:
     right["pixel_diffpure/legacy"].add("pixel_diffpure/tiled")
     pairs = written("controls")["compare"]["pairs"]
     assert {arm: {a for a, b in pairs if b == arm} for arm in right} == right
-    swept = written("purifiers")["hydra"]["sweeper"]["params"]["purifier"].replace(" ", "")
-    swept_too = {*swept.split(","), "ours", "ours/legacy"}
+    swept_too = {*swept_purifiers(), "ours", "ours/legacy"}
     assert {*right, *set().union(*right.values())} <= swept_too
+
+
+def swept_purifiers() -> set[str]:
+    """Those that `experiment=purifiers` asks about."""
+    words = written("purifiers")["hydra"]["sweeper"]["params"]["purifier"]
+    return set(words.replace(" ", "").split(","))
+
+
+def test_what_is_trained_on_is_what_is_measured_without_a_victim() -> None:
+    """faithfulness lists as arms the purifiers that purifiers sweeps."""
+    assert {arm["name"] for arm in arms_of("faithfulness")} - {"perturbed"} == swept_purifiers()
 
 
 def written(name: str) -> dict[str, Any]:

@@ -117,8 +117,7 @@ class Grid:
         if len(list(comparison)) == 1:
             failures = _here(todo, store, runtime, record)
         else:
-            with Board(todo, store) as board:
-                failures = _here(todo, store, runtime, record, board.tell)
+            failures = _run(todo, store, runtime, {"workers": 0}, record)
         record.write_failures(failures)
         return failures
 

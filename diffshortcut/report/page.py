@@ -155,8 +155,15 @@ def _difference(found: Mapping[str, Any]) -> list[str]:
 def _stages(stages: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
     """A line per stage: its key, its cost, where and with which source it was made."""
     return [
-        [name, told["key"], f"{told['seconds']:.1f} s", f"{told['peak_memory'] / 1e6:.0f} MB"]
-        + [told.get("device") or "-", _commit(told), _remark(told)]
+        [
+            name,
+            told["key"],
+            f"{told['seconds']:.1f} s",
+            f"{told['peak_memory'] / 1e6:.0f} MB",
+            told.get("device") or "-",
+            _commit(told),
+            _remark(told),
+        ]
         for name, told in stages.items()
     ]
 
