@@ -455,7 +455,9 @@ def test_the_worst_of_arms_is_an_arm_of_the_tables(tmp_path, pictures):
     text = (folder / "table.md").read_text()
     assert "| adaptive | 8 | 0.104 | 0.204 | 0.154 | model |" in text
     assert "| adaptive - clean | IMS | -0.500" in text
-    assert "| metacloak+ours - adaptive | IMS | +0.400" in text
+    [pair] = [line for line in text.splitlines() if "metacloak+ours - adaptive | IMS" in line]
+    assert "| +0.400" in pair and pair.endswith("| +1.00 | - | - | - |")  # no p: one of two, of one
+    assert facts.paired == 0 and "beside any other arm it has no p" in text
     assert (
         "| metacloak+ours | adaptive | 0.800 [0.800, 0.800] |" in text.split("## Share won back")[1]
     )
@@ -466,6 +468,8 @@ def test_the_worst_of_arms_is_an_arm_of_the_tables(tmp_path, pictures):
     assert record["arms"]["adaptive"]["people"] == 8
     assert record["worst"]["adaptive"]["arms"] == ["aspl", "metacloak"]
     assert record["worst"]["adaptive"]["chosen"]["person_0"] == "aspl"
+    fair = {(c["arm"], c["against"]): c["fair"] for c in record["comparisons"]}
+    assert fair["aspl", "clean"] and not fair["metacloak+ours", "adaptive"]
     kept = [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
     assert {row["arm"] for row in kept} == set(LEVEL)  # what was measured, nothing twice
     assert "adaptive" in console_text(tmp_path, facts)

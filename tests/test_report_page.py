@@ -583,7 +583,22 @@ def test_a_claim_that_is_made_again_of_fewer_people_counts_once(tmp_path):
     found = {t: [v["adjusted"] for v in of] for t, of in results.verdicts.items()}
     assert results.family == 2
     assert found == {"full": [2 * 0.5**8] * 2, "some": [0.5**6] * 2}  # the larger p comes last
+    starred = {t: {v["star"] for v in of} for t, of in results.verdicts.items()}
+    assert starred == {"full": {True}, "some": {False}}
     assert loaded.load([full, of_experiment(some, "table5")]).family == 4
+
+
+def test_a_claim_that_is_made_again_of_other_people_is_another_test(tmp_path):
+    """Two chances of a star are corrected as two."""
+    others = [f"person_{n:03d}" for n in range(20, 28)]
+    one, two = (
+        of_experiment(claimed(tmp_path, name, "aspl", people), "table4")
+        for name, people in (("one", PEOPLE), ("two", others))
+    )
+    assert stars(loaded.load([one])) == stars(loaded.load([two])) != {}
+    results = loaded.load([one, two])
+    found = {(v["adjusted"], v["star"]) for of in results.verdicts.values() for v in of}
+    assert results.family == 4 and found == {(4 * 0.5**8, False)}
 
 
 def test_another_seed_makes_other_claims_and_one_that_was_not_measured_counts_once(tmp_path):

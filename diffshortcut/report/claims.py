@@ -10,6 +10,7 @@ from diffshortcut.report.labels import Described
 from diffshortcut.statistics import MIN_PEOPLE, holm
 
 Key = tuple[str, ...]  # of a claim
+People = frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,11 @@ class Made:
     def verdicts(self) -> list[Mapping[str, Any]]:
         """Of its claims that could be tested."""
         return list(self.compared.get("verdicts", []))
+
+    @property
+    def people(self) -> People:
+        """Everybody whom its record names."""
+        return frozenset(person for of in self.record.get("stages", {}).values() for person in of)
 
     @property
     def family(self) -> str:
@@ -63,25 +69,28 @@ class Made:
 def judged_together(made: Sequence[Made], family: int) -> list[list[Mapping[str, Any]]]:
     """Each folder's verdicts, corrected as one family: a sweep declares its claims job by job.
 
-    A claim that several folders have tested is one of the family, by its test of the most people;
-    each of its tests is corrected as if it were that one.
+    A claim that is tested on other people is another test, for else it would have as many chances
+    of a star. Tested on some of the people of another folder it is one with that test: corrected as
+    if it were it, and without a star.
     """
-    tested = [(of.key(v["claim"]), v) for of in made for v in of.verdicts]
-    counted: dict[Key, float] = {}
-    for key, verdict in sorted(tested, key=lambda pair: -pair[1]["people"]):
-        counted.setdefault(key, verdict["p_value"])
-    return [
-        [
-            _corrected(v, holm({**counted, key: v["p_value"]}, family)[key], of.compared)
-            for v in of.verdicts
-            for key in [of.key(v["claim"])]
-        ]
-        for of in made
-    ]
+    tested = _tested(made)
+    counted = {(key, people): p for key, of in tested.items() for people, p in of.items()}
+    return [[_corrected(v, of, tested, counted, family) for v in of.verdicts] for of in made]
+
+
+def _tested(made: Sequence[Made]) -> dict[Key, dict[People, float]]:
+    """The p of each claim by the people that it was tested on, who are not all among others."""
+    found: dict[Key, dict[People, float]] = {}
+    for of in sorted(made, key=lambda of: -len(of.people)):
+        for verdict in of.verdicts:
+            tests = found.setdefault(of.key(verdict["claim"]), {})
+            if not any(of.people <= others for others in tests):
+                tests[of.people] = verdict["p_value"]
+    return found
 
 
 def declared(made: Sequence[Made]) -> int:
-    """How many claims the folders declare, equal ones once.
+    """How many claims the folders declare, equal ones once for all who are among the same people.
 
     Of an experiment all, though some of its jobs lack.
     """
@@ -90,12 +99,22 @@ def declared(made: Sequence[Made]) -> int:
     for of in made:
         here.setdefault(of.family, set()).update(of.claims())
         said[of.family] = max(said.get(of.family, 0), of.compared.get("family", 0))
-    return sum(max(len(claims), said[name]) for name, claims in here.items())
+    again = sum(len(tests) - 1 for tests in _tested(made).values())
+    return again + sum(max(len(claims), said[name]) for name, claims in here.items())
 
 
 def _corrected(
-    verdict: Mapping[str, Any], adjusted: float, compared: Mapping[str, Any]
+    verdict: Mapping[str, Any],
+    of: Made,
+    tested: Mapping[Key, Mapping[People, float]],
+    counted: Mapping[tuple[Key, People], float],
+    family: int,
 ) -> Mapping[str, Any]:
-    chosen = compared.get("worst", {}).keys() & verdict["claim"]["rivals"]
-    star = adjusted <= STAR and verdict["people"] >= MIN_PEOPLE and not chosen
+    key = of.key(verdict["claim"])
+    everybody = next(people for people in tested[key] if of.people <= people)
+    test = (key, everybody)
+    adjusted = holm({**counted, test: verdict["p_value"]}, family)[test]
+    chosen = of.compared.get("worst", {}).keys() & verdict["claim"]["rivals"]
+    full = of.people == everybody and verdict["people"] >= MIN_PEOPLE
+    star = adjusted <= STAR and full and not chosen
     return {**verdict, "adjusted": adjusted, "star": star}

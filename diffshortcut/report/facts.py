@@ -176,12 +176,21 @@ class Facts:
 
     def is_paired(self, found: Compared) -> bool:
         """Whether a comparison is a test of a declared pair."""
-        return (found.arm, found.against) in self.pairs and found.metric in PRIMARY
+        pair = (found.arm, found.against)
+        return pair in self.pairs and found.metric in PRIMARY and self.is_fair(*pair)
+
+    def is_fair(self, arm: str, against: str) -> bool:
+        """Whether both are chosen from as many: else the lowest lies below by chance alone."""
+        return self._chosen_from(arm) == self._chosen_from(against)
+
+    def _chosen_from(self, arm: str) -> int:
+        return len(self.worst[arm].arms) if arm in self.worst else 1
 
     @property
     def paired(self) -> int:
         """How many tests of declared pairs there are in this job; what was not measured counts."""
-        return len(set(self.pairs)) * sum(metric in self.metrics for metric in PRIMARY)
+        fair = [pair for pair in set(self.pairs) if self.is_fair(*pair)]
+        return len(fair) * sum(metric in self.metrics for metric in PRIMARY)
 
     @property
     def declared(self) -> int:
@@ -212,7 +221,9 @@ class Facts:
         return {
             "unit": "person",
             "arms": {arm: self._arm(arm) for arm in self.arms},
-            "comparisons": [asdict(found) for found in self.comparisons],
+            "comparisons": [
+                {**asdict(c), "fair": self.is_fair(c.arm, c.against)} for c in self.comparisons
+            ],
             "recoveries": [
                 {"arm": arm, "protected": protected, "shares": {m: asdict(s[m]) for m in s}}
                 for (arm, protected), s in self.recoveries.items()

@@ -16,7 +16,10 @@ def notes(facts: Facts) -> list[str]:
         " mean over images."
     ]
     if "ims" in facts.metrics:
-        lines[0] += " An image without a face has IMS 0 and is counted under no face."
+        lines[0] += (
+            " An image without a face has IMS 0 (ims/legacy has a rule of its own) and is counted"
+            " under no face."
+        )
     if "style" in facts.metrics:
         lines[0] += " Style: CLIP's mean cosine to the artist's held-out works."
     if any(found.difference.low is not None for found in facts.comparisons):
@@ -120,5 +123,8 @@ def _about_worst(facts: Facts) -> list[str]:
         for name, found in facts.worst.items()
     ]
     caution = "The lowest of several means lies below each by chance alone: set a worst-of arm"
-    controls = "beside one of as many controls; a claim against it earns no star."
+    controls = (
+        "beside one of as many controls; beside any other arm it has no p, and a claim against it"
+        " earns no star."
+    )
     return [*lines, f"{caution} {controls}"] if lines else []

@@ -147,7 +147,8 @@ def _arm(entry: Entry, album: Album) -> dict[str, Any]:
 
 def _difference(found: Mapping[str, Any]) -> list[str]:
     difference = Estimate(**found["difference"])
-    p = found["person_test"]["p_value"] if difference.people >= MIN_PEOPLE else None
+    tested = difference.people >= MIN_PEOPLE and found.get("fair", True)
+    p = found["person_test"]["p_value"] if tested else None
     shown = interval(difference, sign="+")
     return [found["against"], titled(found["metric"]), shown, significance(p)]
 

@@ -1,6 +1,6 @@
 """The tables of a comparison."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from diffshortcut.comparison import PRIMARY, Compared
 from diffshortcut.report import flagged, measures, published, purification, visibility
@@ -60,20 +60,22 @@ def _differences(facts: Facts) -> Sheet:
     tests = ["p, people", "p, Holm", "p, images"]
     header = ["arm - baseline", "metric", "difference", "effect", *tests]
     primary = [found for found in facts.comparisons if found.metric in PRIMARY]
-    return Sheet("Differences", header, [_difference(found, facts.adjusted) for found in primary])
+    return Sheet("Differences", header, [_difference(found, facts) for found in primary])
 
 
-def _difference(found: Compared, adjusted: Mapping[tuple[str, str, str], float]) -> list[str]:
+def _difference(found: Compared, facts: Facts) -> list[str]:
     test, images, people = found.person_test, found.image_test, found.difference.people
-    p = adjusted.get((found.arm, found.against, found.metric))
+    fair = facts.is_fair(found.arm, found.against)
+    tested = fair and people >= MIN_PEOPLE
+    p = facts.adjusted.get((found.arm, found.against, found.metric))
     return [
         f"{found.arm} - {found.against}",
         titled(found.metric),
         interval(found.difference, sign="+"),
         f"{test.effect:+.2f}" if people > 1 else "-",
-        f"{test.p_value:.2g}" if people >= MIN_PEOPLE else "-",
-        f"{p:.2g}" if p is not None and people >= MIN_PEOPLE else "-",
-        f"{images.p_value:.2g} (n {images.n})" if images else "-",
+        f"{test.p_value:.2g}" if tested else "-",
+        f"{p:.2g}" if tested and p is not None else "-",
+        f"{images.p_value:.2g} (n {images.n})" if fair and images else "-",
     ]
 
 

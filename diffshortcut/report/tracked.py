@@ -80,7 +80,10 @@ def tables(facts: Facts, arms: Sequence[Arm]) -> dict[str, Table]:
     """The matrix, the tests and the declared claims; those that are empty are left out."""
     found: dict[str, Table] = {
         "matrix": {"columns": MATRIX, "data": _matrix(facts, arms)},
-        "tests": {"columns": TESTS, "data": [_test(c) for c in facts.comparisons]},
+        "tests": {
+            "columns": TESTS,
+            "data": [_test(c, facts.is_fair(c.arm, c.against)) for c in facts.comparisons],
+        },
         "claims": {"columns": CLAIMS, "data": _claims(facts)},
     }
     return {name: table for name, table in found.items() if table["data"]}
@@ -103,12 +106,13 @@ def _matrix(facts: Facts, arms: Sequence[Arm]) -> list[list[Any]]:
     ]
 
 
-def _test(found: Compared) -> list[Any]:
+def _test(found: Compared, fair: bool) -> list[Any]:
     difference, test, images = found.difference, found.person_test, found.image_test
+    p, of_images = test.p_value, images.p_value if images else None
     return [
         *(found.arm, found.against, found.metric, difference.value, difference.low),
-        *(difference.high, test.effect, difference.people, test.p_value, test.method),
-        *(test.smallest_p, images.p_value if images else None),
+        *(difference.high, test.effect, difference.people, p if fair else None, test.method),
+        *(test.smallest_p, of_images if fair else None),
     ]
 
 
