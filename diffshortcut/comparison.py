@@ -31,9 +31,9 @@ class Compared:
     """One arm against another in one metric, arm - against.
 
     `difference` and `person_test` take the person as unit (means over a person's images, prompts
-    and training seeds). `image_test` is the paper's: pairs of images of equal person, prompt and
-    initial latent (None if there are none, as between training seeds); they are not independent, so
-    it never earns a star.
+    and training seeds). `image_test` is what the paper's must be: pairs of images of equal person,
+    prompt and initial latent (None if there are none, as between training seeds); they are not
+    independent, so it never earns a star.
     """
 
     metric: str

@@ -31,7 +31,9 @@ NEUTRAL = {
 STORING = {"disk", "store", "lease", "keys", "provenance"}
 INERT = {"errors", "progress", "config", "weights"} | STORING
 DTYPE = "float32"
+DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 _first: dict[Path, str] = {}  # source files as this process has read, and maybe imported, them
+Import = tuple[int, str, str]  # level, module and name, as in `from ..module import name`
 
 
 def stage_key(
@@ -68,9 +70,21 @@ def is_neutral(where: str) -> bool:
 
 
 def digest(content: Any) -> str:
-    """sha256 of `content` as canonical JSON."""
-    text = json.dumps(content, sort_keys=True, allow_nan=False)
+    """sha256 of `content` as canonical JSON, in which a chain of nodes keeps its order."""
+    text = json.dumps(_in_order(content), sort_keys=True, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _in_order(content: Any) -> Any:
+    """With pairs for a mapping of nodes: a JPEG before an upscaler is not one behind it."""
+    if isinstance(content, list | tuple):
+        return [_in_order(value) for value in content]
+    if not isinstance(content, Mapping):
+        return content
+    values = list(content.values())
+    chain = len(values) > 1 and all(isinstance(v, Mapping) and "_target_" in v for v in values)
+    pairs = [(key, _in_order(value)) for key, value in content.items()]
+    return pairs if chain else dict(pairs)
 
 
 def targets(node: Any) -> Iterator[str]:
@@ -92,6 +106,8 @@ def method(node: Any) -> str:
 
 def source_digest(names: Iterable[str]) -> str:
     """sha256 of the modules of dotted `names` and of all they import from the same packages.
+
+    Of what they compute: docstrings, comments and layout do not count.
 
     UserError if one has changed since this process first asked: what is in memory is then not
     what is on the disk.
@@ -116,7 +132,7 @@ def imports(module: str) -> tuple[str, ...]:
         return ()
     is_package = found[1].name == "__init__.py"
     own = {"diffshortcut", module.partition(".")[0]}
-    names = _imported(ast.parse(found[1].read_text(), str(found[1])), module, is_package)
+    names = _imported(_source(found[1])[1], module, is_package)
     files = (module_file(name) for name in names if name.partition(".")[0] in own)
     return tuple(sorted({file[0] for file in files if file}))
 
@@ -147,15 +163,11 @@ def _package_root(name: str) -> Path | None:
     return origin.parent if origin.name == "__init__.py" else origin
 
 
-def _imported(tree: ast.AST, module: str, is_package: bool) -> Iterator[str]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            parts = module.split(".")
-            above = parts[: len(parts) - node.level + is_package] if node.level else []
-            base = ".".join([*above, *([node.module] if node.module else [])])
-            yield from (f"{base}.{alias.name}" for alias in node.names)
+def _imported(found: Iterable[Import], module: str, is_package: bool) -> Iterator[str]:
+    parts = module.split(".")
+    for level, base, name in found:
+        above = parts[: len(parts) - level + is_package] if level else []
+        yield ".".join([*above, *(part for part in (base, name) if part)])
 
 
 def _content(node: Any, inside: str = "") -> Any:
@@ -172,13 +184,31 @@ def _inert(module: str) -> bool:
 
 
 def _file_digest(path: Path) -> str:
-    state = path.stat()
-    content = _read(path, state.st_size, state.st_mtime_ns)
+    content, _ = _source(path)
     if _first.setdefault(path, content) != content:
         raise UserError(f"{path} has changed while this ran: call the same command again")
     return content
 
 
+def _source(path: Path) -> tuple[str, tuple[Import, ...]]:
+    """sha256 of a file's code, and what it imports."""
+    state = path.stat()
+    return _read(path, state.st_size, state.st_mtime_ns)
+
+
 @cache
-def _read(path: Path, size: int, changed: int) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def _read(path: Path, size: int, changed: int) -> tuple[str, tuple[Import, ...]]:
+    tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
+    found = tuple(_imports(tree))
+    for node in ast.walk(tree):
+        if isinstance(node, DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
+            del node.body[0]
+    return hashlib.sha256(ast.unparse(tree).encode()).hexdigest(), found
+
+
+def _imports(tree: ast.AST) -> Iterator[Import]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((0, "", alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from ((node.level, node.module or "", alias.name) for alias in node.names)

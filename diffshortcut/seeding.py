@@ -34,7 +34,7 @@ class Draws:
         return replace(self, stage=f"{self.stage}/{name}")
 
     def generator(self, purpose: str, image: int = 0, step: int = 0) -> Generator:
-        """A CPU generator that nothing else uses."""
+        """A CPU generator of its own; torch keeps 32 bits of the seed, so few are equal."""
         image += self.first
         name = json.dumps([self.seed, self.stage, self.person, image, step, purpose])
         digest = hashlib.sha256(name.encode()).digest()

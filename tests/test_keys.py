@@ -39,6 +39,14 @@ def test_a_key_is_32_hex_and_ignores_order_and_neutral_keys() -> None:
     assert key(config=ordered) == key(config=other)
 
 
+def test_the_order_of_a_chain_counts() -> None:
+    links = {"jpeg": {"_target_": "json.dumps"}, "sr": {"_target_": "json.loads"}}
+    turned = dict(reversed(links.items()))
+    assert key(config={"target": turned}) != key(config={"target": links})
+    one = {"target": {"jpeg": links["jpeg"]}, "b": 1}
+    assert key(config=one) == key(config=dict(reversed(one.items())))
+
+
 @pytest.mark.parametrize("name", ["attention", "device", "compiled"])
 def test_a_methods_own_value_counts_whatever_it_is_called(name: str) -> None:
     assert key(config={"attack": {name: 0.3}}) != key(config={"attack": {name: 0.9}})
@@ -124,9 +132,25 @@ def test_the_source_of_every_import_counts(
 ) -> None:
     before = keys.source_digest(["sample_plugin.attack.Attack"])
     with (plugin / name).open("a") as stream:
-        stream.write("# changed\n")
+        stream.write("changed = 1\n")
     monkeypatch.setattr(keys, "_first", {})  # as a new process
     assert (keys.source_digest(["sample_plugin.attack.Attack"]) != before) is counts
+
+
+def test_what_is_said_in_a_source_does_not_count(plugin: Path) -> None:
+    before = keys.source_digest(["sample_plugin.attack.Attack"])
+    base = plugin / "base.py"
+    for text, counts in (
+        ("'''Sizes.'''\n\n\nsize = 1  # in pixels\n", False),
+        ("'''Sizes.'''\nsize = 1\n'''size = 2'''\n", True),
+        ("size = '''1'''\n", True),
+    ):
+        base.write_text(text)
+        if counts:
+            with pytest.raises(UserError, match=r"base\.py has changed"):
+                keys.source_digest(["sample_plugin.attack.Attack"])
+        else:
+            assert keys.source_digest(["sample_plugin.attack.Attack"]) == before
 
 
 def test_a_source_that_changes_in_a_running_process_is_refused(plugin: Path) -> None:

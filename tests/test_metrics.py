@@ -83,7 +83,7 @@ def test_ims_is_the_weighted_mean_cosine_and_no_face_is_zero(evidence):
     assert [row["sample"] for row in rows if row["metric"] == "ims"] == [0, 1, 2]
 
 
-def test_ims_averages_over_the_references(evidence):
+def test_ims_averages_over_the_references(evidence, caplog):
     metric = IMS(
         detector=BrightDetector(),
         recognizer_a=Recognizer(net=color, size=112),
@@ -91,6 +91,10 @@ def test_ims_averages_over_the_references(evidence):
     )
     mixed = replace(evidence, references=torch.cat([RED, RED, GREEN]))
     assert values(metric(mixed), "ims") == pytest.approx([2 / 3, 1 / 3, 0], abs=1e-5)
+    assert "leaves out" not in caplog.text
+    lacking = replace(evidence, references=torch.cat([RED, BLACK, GREEN]))
+    assert values(metric(lacking), "ims") == pytest.approx([1 / 2, 1 / 2, 0], abs=1e-5)
+    assert "leaves out 1 of 3 reference pictures" in caplog.text
     with pytest.raises(UserError, match="reference"):
         metric(replace(evidence, references=BLACK))
     with pytest.raises(ValueError, match="weight"):

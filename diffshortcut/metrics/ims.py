@@ -1,5 +1,6 @@
 """Identity Matching Similarity of the generated images (paper section 5.1, appendix A.2)."""
 
+import logging
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -8,6 +9,8 @@ from diffshortcut.metrics.evidence import Evidence
 from diffshortcut.metrics.identity import Faces, find, similarity
 from diffshortcut.metrics.rows import Row, image_rows
 from diffshortcut.models.faces import FaceDetector, Recognizer
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +32,12 @@ class IMS:
     def __call__(self, evidence: Evidence) -> list[Row]:
         """Rows of all prompts."""
         references = find(self.detector, evidence.references)
+        if lacking := int(references.missing.sum()):
+            log.warning(
+                "IMS leaves out %d of %d reference pictures, in which no face was found",
+                lacking,
+                len(references.largest),
+            )
         return [
             row
             for prompt, images in evidence.generated.items()

@@ -23,7 +23,7 @@ class SuperResolution:
     upscaler: Upscaler
     prompt: str
     steps: int
-    guidance: float
+    guidance: float  # w + 1 of Eq. 6, as in diffusers
     noise_level: int
     shrink: int = FACTOR
     micro_batch: int | None = None  # images in memory at once

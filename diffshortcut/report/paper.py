@@ -33,7 +33,7 @@ def write(matrices: Sequence[Matrix], folder: Path) -> list[str]:
     (folder / "matrix.md").write_text(text, encoding="utf-8")
     note = as_tex(legend)
     bodies = [sheet(matrix, in_latex).latex(escaped=True, note=note) for matrix in matrices]
-    said = "% packages: booktabs, ulem\n"
+    said = "% packages: booktabs, [normalem]{ulem}\n"
     (folder / "matrix.tex").write_text("\n".join([said, *bodies]), encoding="utf-8")
     with (folder / "matrix.csv").open("w", encoding="utf-8", newline="") as stream:
         csv.writer(stream).writerows([COLUMNS, *(line for m in matrices for line in _lines(m))])

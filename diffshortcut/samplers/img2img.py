@@ -13,7 +13,7 @@ from diffshortcut.seeding import Draws
 
 @dataclass(frozen=True, kw_only=True)
 class ImageToImage:
-    """`strength` of the noise schedule up, then down in deterministic steps with guidance w."""
+    """`strength` of the noise schedule up, then deterministic steps down; guidance w of Eq. 6."""
 
     model: LatentDiffusion
     prompt: str

@@ -29,10 +29,11 @@ class DreamBooth:
 
     Each step takes `instance_batch` images of the person and `prior_batch` of the class (0: no
     prior preservation). The learning rate falls in proportion to the steps by the share
-    `learning_rate_decay` (0: it is constant; 1: it ends at 0).
+    `learning_rate_decay` (0: it is constant; 1: to 0 after the last step).
     `protected_fraction` p < 1 replaces the first int(n (1 - p)) images by clean ones. MetaCloak's
     trainer blurs (`blur_kernel` 7 pixels at 512, 0 = off) and mirrors (`flip_probability` 0.5);
-    both are drawn anew each step. `inference_suffix` is what samplers append to their prompts.
+    both are drawn anew each step (in the paper's release once, with rotations). `inference_suffix`
+    is what samplers append to their prompts.
     `micro_batch` of a step's images are held in memory at once (None: all), with the same draws.
     """
 
