@@ -16,6 +16,7 @@ from diffshortcut.errors import UserError
 
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 IN_THE_WAY = {errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP}
+NO_LOCKS = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK}
 NO_ACCESS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.EFBIG} | IN_THE_WAY
 
 
@@ -95,6 +96,11 @@ def user_errors(root: Path) -> Iterator[None]:
         # writers in other languages lose the error number but keep its text
         if code in NO_SPACE or os.strerror(errno.ENOSPC) in str(error):
             raise StoreError(f"no space left on the disk of {root}") from error
+        if code in NO_LOCKS:
+            raise StoreError(
+                f"files below {root} cannot be locked ({os.strerror(code)}): choose a folder on"
+                " another file system, or mount this one with flock"
+            ) from error
         named = str(getattr(error, "filename", None) or "")
         if code == errno.EFBIG or (code in NO_ACCESS and named.startswith(str(root))):
             raise StoreError(f"cannot use {named or root}: {os.strerror(code)}") from error

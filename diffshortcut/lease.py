@@ -89,11 +89,14 @@ class Lease:
             self.path.unlink()
 
     def _dead(self) -> bool:
-        """Here the owner's process tells; of another host only the heartbeat is seen."""
+        """Here the owner's process tells, if it is surely that; else only the heartbeat is seen."""
         try:
             silent = self._silence(self.path.stat().st_mtime)
             owner = read_object(self.path)
-            return not _alive(owner) if owner["host"] == _host() else silent > STALE
+            if owner["host"] == _host():
+                unsure = owner["started"] is None  # its id may be another process's by now
+                return not _alive(owner) or (unsure and silent > STALE)
+            return silent > STALE
         except FileNotFoundError:
             return False
         except (ValueError, TypeError, KeyError):  # such as killed while it was written

@@ -9,15 +9,17 @@ import time
 import uuid
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from diffshortcut.disk import read_object, sha256, sync, user_errors
+from diffshortcut.disk import StoreError, read_object, sha256, sync, user_errors
 from diffshortcut.lease import Lease, LeaseLostError, guard
 
 log = logging.getLogger(__name__)
 MARKER = "complete.json"
 POLL = 0.5  # seconds between two looks at an artifact another process makes
+FORGOTTEN = 30 * 24 * 3600  # seconds without a change after which a state that was left is removed
 
 Make = Callable[[Path], dict[str, Any]]  # fills a folder, returns facts for the record
 
@@ -53,6 +55,7 @@ class Store:
         """The artifact's folder, made by `make` unless it is there; one writer per key."""
         name = f"{stage}-{key}"
         with user_errors(self.root):
+            self._check_one_disk(stage)
             self._sweep()
             while True:
                 try:
@@ -62,6 +65,16 @@ class Store:
                         )
                 except LeaseLostError:
                     log.warning("%s was taken over by another process: ours is dropped", name)
+
+    def _check_one_disk(self, stage: str) -> None:
+        """StoreError before anything is computed that could not be moved to its place."""
+        folder, aside = self.root / stage, self.root / "tmp"
+        aside.mkdir(parents=True, exist_ok=True)
+        if folder.is_dir() and folder.stat().st_dev != aside.stat().st_dev:
+            raise StoreError(
+                f"{folder} is on another disk than {aside}, where it is made before it is moved:"
+                " put the whole store there (runtime.store=...)"
+            )
 
     def _wait_for(self, name: str) -> Lease:
         lease = self._lease(name)
@@ -88,11 +101,16 @@ class Store:
             raise
 
     def _sweep(self) -> None:
-        """Once: remove what processes that are gone have left of any artifact."""
+        """Once: remove what processes that are gone have left of any artifact.
+
+        The state of an attack or training is kept for whoever goes on with it, but not for ever:
+        after a change of its config or code nobody asks for it any more.
+        """
         if self._swept:
             return
         self._swept = True
         left_overs = {p: p.name.rpartition("-")[0] for p in (self.root / "tmp").glob("*-*")}
+        left_overs |= {p: p.name for p in (self.root / "partial").glob("*-*") if _forgotten(p)}
         for part in ("partial", "leases"):  # of what is complete: killed just after the commit
             left_overs |= {p: p.name for p in (self.root / part).glob("*-*") if self._has(p.name)}
         for left_over, name in left_overs.items():
@@ -161,6 +179,12 @@ def digests(folder: Path) -> dict[str, str]:
     return {name: sha256(path) for name, path in files.items()}
 
 
+def _forgotten(folder: Path) -> bool:
+    """Whether nothing in it was written for a month."""
+    written = [path.stat().st_mtime for path in (folder, *folder.rglob("*"))]
+    return time.time() - max(written) > FORGOTTEN
+
+
 def _commit(aside: Path, final: Path) -> None:
     try:
         aside.rename(final)
@@ -180,11 +204,22 @@ def _defect(folder: Path) -> str | None:
         present = {name: path for name, path in _files(folder).items() if path.name != MARKER}
         if difference := sorted(present.keys() ^ recorded.keys()):
             return f"unexpected or missing: {difference[0]}"
-        wrong = (name for name, path in present.items() if sha256(path) != recorded[name])
+        wrong = (name for name, path in present.items() if _sha256(path) != recorded[name])
         changed = next(wrong, None)
     except (FileNotFoundError, ValueError, KeyError, AttributeError) as error:
         return f"marker: {error}"
     return f"changed: {changed}" if changed else None
+
+
+def _sha256(path: Path) -> str:
+    """Read once per process and state of the file: jobs of a grid ask for the same ones."""
+    state = path.stat()
+    return _read(path, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
+
+
+@cache
+def _read(path: Path, *_state: int) -> str:
+    return sha256(path)
 
 
 def _write_marker(folder: Path, marker: dict[str, Any]) -> None:

@@ -304,6 +304,12 @@ def test_declared_claims_and_pairs_are_accepted() -> None:
     assert found[-1].config["compare"]["pairs"] == [["protected", "clean"]]
 
 
+def test_arms_may_differ_in_the_order_of_a_chain_only() -> None:
+    turned = "compare.arms=[{name: turned, overrides: ['purifier=[sr,jpeg]']}]"
+    found = arms.compose(["attack=aspl", "purifier=[jpeg,sr]", turned])
+    assert [list(arm.config["purifier"]) for arm in found] == [["sr", "jpeg"], ["jpeg", "sr"]]
+
+
 def test_a_worst_of_arm_may_be_claimed_and_paired() -> None:
     worst = "+compare.worst={either: [protected, aspl+jpeg]}"
     claim = "compare.claims=[{metric: ims, arm: clean, rivals: [either]}]"

@@ -199,7 +199,7 @@ def gone() -> int:
     [
         (lambda: {"pid": gone()}, "always"),
         (lambda: {}, "never"),
-        (lambda: {"started": None}, "never"),
+        (lambda: {"started": None}, "when old"),
         (lambda: {"started": "1"}, "always"),
         (lambda: {"host": "elsewhere"}, "when old"),
         (lambda: {"host": "elsewhere", "pid": gone()}, "when old"),
@@ -294,6 +294,54 @@ def test_what_is_complete_has_no_partial_state_left(tmp_path: Path) -> None:
     Store(tmp_path).write("protect", "k", make)
     assert list((tmp_path / "partial").iterdir()) == [store.partial("score", "b")]
     assert [p.name for p in (tmp_path / "leases").iterdir()] == [".guard"]
+
+
+def test_a_state_that_nobody_went_on_with_is_removed_after_a_month(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for key, days in (("old", 31), ("fresh", 29)):
+        folder = store.partial("protect", key)
+        folder.mkdir(parents=True)
+        (folder / "state").write_text("half")
+        for path in (folder / "state", folder):
+            os.utime(path, (time.time() - days * 24 * 3600,) * 2)
+    Store(tmp_path).write("score", "k", make)
+    assert list((tmp_path / "partial").iterdir()) == [store.partial("protect", "fresh")]
+
+
+def test_a_stage_on_another_disk_is_refused_before_anything_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = Path("/dev/shm")
+    if not elsewhere.is_dir() or elsewhere.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("there is no second file system at /dev/shm")
+    (tmp_path / "protect").symlink_to(elsewhere)
+    with pytest.raises(StoreError, match="protect is on another disk than .*tmp"):
+        Store(tmp_path).write("protect", "k", lambda out: pytest.fail("it was made"))
+
+
+def test_a_file_is_hashed_once_until_it_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed: list[str] = []
+    whole = store.sha256
+    Store(tmp_path).write("protect", "k", make)
+    monkeypatch.setattr(store, "sha256", lambda path: [hashed.append(path.name), whole(path)][1])
+    folder = [Store(tmp_path).find("protect", "k") for _ in range(3)][0]
+    assert sorted(hashed) == sorted(Path(name).name for name in PAYLOAD)
+    assert folder is not None
+    state = (folder / "a.bin").stat()
+    (folder / "a.bin").write_bytes(bytes(reversed(range(256))))
+    os.utime(folder / "a.bin", ns=(state.st_atime_ns, state.st_mtime_ns))  # its ctime tells
+    assert Store(tmp_path).find("protect", "k") is None
+
+
+def test_a_disk_without_locks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_lock(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(lease.fcntl, "flock", no_lock)
+    with pytest.raises(StoreError, match=f"below {tmp_path} cannot be locked"):
+        Store(tmp_path).write("protect", "k", make)
 
 
 def test_a_clock_that_was_set_back_delays_by_what_is_stale(
