@@ -23,7 +23,7 @@ from diffshortcut.disk import read_object, replacing
 from diffshortcut.schema import plugins
 from diffshortcut.store import MARKER, Store
 
-VERIFY = "DIFFSHORTCUT_VERIFY"  # in the environment: trust no entry, as --verify asks
+VERIFYING = "DIFFSHORTCUT_VERIFY"  # in the environment: trust no entry, as --verify asks
 ENVIRONMENT = ("DIFFSHORTCUT_PLUGINS", "DIFFSHORTCUT_WEIGHTS", catalog.SEARCHPATH)
 
 # of a file: size, times of the last change of content and of anything in nanoseconds: the former
@@ -46,7 +46,7 @@ class Entry:
 def find(overrides: Sequence[str]) -> Entry | None:
     """The entry of a command line that is finished and untouched."""
     place = _place(overrides)  # also notes what the config and the source are now
-    if place is None or os.environ.get(VERIFY):
+    if place is None or os.environ.get(VERIFYING):
         return None
     try:
         entry = Entry(**read_object(place))

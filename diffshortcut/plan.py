@@ -9,6 +9,7 @@ FLOPs and needed memory are counted without running anything (`cost`), which tak
 minutes: `--quick` leaves them out. `--verify` composes what the index says to be finished.
 """
 
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,7 +29,7 @@ from diffshortcut.report.sheet import Sheet
 from diffshortcut.store import Store
 from diffshortcut.weights.registry import Entry, size
 
-QUICK, VERIFY = "--quick", "--verify"
+QUICK = "--quick"
 HEADER = ["stage", "method", "there", "to do", "time", "memory", "disk", *columns.HEADER]
 
 
@@ -178,17 +179,20 @@ def main() -> None:
     if usage.FOR_HELP & set(asked):
         print(__doc__)
         return
-    words = [word for word in asked if word not in (QUICK, VERIFY)]
+    flags = (QUICK, usage.VERIFY)
+    words = [word for word in asked if word not in flags]
     cost = QUICK not in asked
+    if usage.VERIFY in asked:
+        os.environ[index.VERIFYING] = "1"
     quiet_libraries()
     from rich.console import Console
 
     console = Console(width=None if sys.stdout.isatty() else 120)
     header = HEADER if cost else HEADER[: -len(columns.HEADER)]
     with usage.one_line(words), weights.unfetched() as absent:
-        usage.check_flags(words, [*sorted(sweep.FLAGS), QUICK, VERIFY, *sorted(usage.FOR_HELP)])
+        usage.check_flags(words, [*sorted(sweep.FLAGS), *flags, *sorted(usage.FOR_HELP)])
         words = catalog.adopt(words)
-        title, found, runtime = _planned(words, verify=VERIFY in asked)
+        title, found, runtime = _planned(words)
         if cost:
             found = roughly(found, runtime)
         rows = [line.cells(cost=cost) for line in found]
@@ -213,17 +217,14 @@ def _to_fetch(absent: Mapping[str, Entry]) -> list[str]:
     ]
 
 
-def _planned(words: Sequence[str], *, verify: bool) -> tuple[str, list[Line], dict]:
-    """A title, the lines and the runtime; finished jobs of a sweep are not composed.
-
-    `verify`: no entry of the index is trusted.
-    """
+def _planned(words: Sequence[str]) -> tuple[str, list[Line], dict]:
+    """A title, the lines and the runtime; finished jobs of a sweep are not composed."""
     launch.register()
     usage.refuse_nested_sweeps(words)
     expanded = sweep.expand(words)
     sweep.tell_jobs(expanded)
     jobs = expanded.jobs
-    known = [index.find(job) if len(jobs) > 1 and not verify else None for job in jobs]
+    known = [index.find(job) if len(jobs) > 1 else None for job in jobs]
     entries = [entry for entry in known if entry]
     finished = {tuple(stage) for entry in entries for stage in entry.stages}
     todo = [job for job, entry in zip(jobs, known, strict=True) if not entry]

@@ -261,7 +261,7 @@ def test_a_job_whose_results_are_there_needs_no_stage(
     world.calls.clear()
     prepared(swept)
     assert world.calls == []
-    monkeypatch.setenv(index.VERIFY, "1")
+    monkeypatch.setenv(index.VERIFYING, "1")
     prepared(swept)
     assert world.calls
 
@@ -716,7 +716,7 @@ def test_verify_looks_at_the_content(world: World, monkeypatch: pytest.MonkeyPat
     world.calls.clear()
     run.launch(job)
     assert world.calls == []
-    monkeypatch.setenv(index.VERIFY, "1")
+    monkeypatch.setenv(index.VERIFYING, "1")
     run.launch(job)
     assert [stage for stage, _ in world.calls] == ["score"]
 
@@ -741,6 +741,7 @@ def test_the_plan_of_a_sweep(world: World, monkeypatch: pytest.MonkeyPatch, caps
     assert "jobs: 2 | finished: 1" in said
     trained = next(line for line in said.splitlines() if "personalize" in line)
     assert [cell.strip() for cell in trained.split("│")][3:5] == ["2", "2"]
+    monkeypatch.setenv(index.VERIFYING, "")  # is put back
     sys.argv.append("--verify")
     plan.main()
     assert "jobs: 2 | finished: 0" in capsys.readouterr().out

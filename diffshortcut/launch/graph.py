@@ -163,7 +163,7 @@ def _to_do(tasks: Sequence[Task], store: Store) -> list[Task]:
 
 def _is_to_do(job: Sequence[str], comparison: Comparison) -> bool:
     """Whether a job needs its stages: with its results there, only if their content is read."""
-    return bool(os.environ.get(index.VERIFY)) or not results.is_complete(comparison.folder(job))
+    return bool(os.environ.get(index.VERIFYING)) or not results.is_complete(comparison.folder(job))
 
 
 def _noted(
