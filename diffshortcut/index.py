@@ -82,8 +82,8 @@ def note(
     states = {str(path): list(state) for path in sorted(watched) if (state := _state(str(path)))}
     if not all(task.is_unchanged() for task in tasks) or changed():
         return
-    now = _conf.__wrapped__(catalog.roots()), _source.__wrapped__()
-    if now != (_conf(catalog.roots()), _source()):
+    conf = catalog.roots()
+    if (_conf(conf), _source()) != _first_read(conf):
         return  # the words may mean something else by now
     stages = [[task.stage, keys.method(task.config), task.key] for task in tasks]
     entry = Entry(list(overrides), str(folder), kind, stages, states, jobs)
@@ -99,10 +99,11 @@ def _place(overrides: Sequence[str]) -> Path | None:
     if any("${" in word for word in overrides):
         return None
     roots = catalog.roots()
+    conf, source = _first_read(roots)
     content = {
         "overrides": sorted(overrides) if _any_order(overrides) else list(overrides),
-        "config": _conf(roots),
-        "source": _source(),
+        "config": conf,
+        "source": source,
         "version": diffshortcut.__version__,
         "environment": {n: os.environ.get(n, "") for n in (*ENVIRONMENT, *_variables(roots))},
         "folder": os.getcwd(),
@@ -137,7 +138,13 @@ def _default_store() -> str:
 
 
 @cache
-def _conf(roots: tuple[Path, ...]) -> str:
+def _first_read(roots: tuple[Path, ...]) -> tuple[str, str]:
+    """The config and the source as this process has first read, and maybe used, them."""
+    return _conf(roots), _source()
+
+
+def _conf(roots: Iterable[Path]) -> str:
+    """Of all files of the config."""
     return _digest(_yamls(roots))
 
 
@@ -153,7 +160,6 @@ def _yamls(roots: Iterable[Path]) -> Iterator[Path]:
     return (path for root in roots for path in sorted(root.rglob("*.yaml")))
 
 
-@cache
 def _source() -> str:
     """Of all modules that a stage may come from."""
     found = (keys.module_file(name) for name in ("diffshortcut", *plugins()))

@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -594,15 +594,26 @@ def test_what_is_touched_is_not_answered(
     assert index.find(job) is None
 
 
+@pytest.fixture
+def new_process() -> Iterator[Callable[[], None]]:
+    """Forgets what this process has read of the config and the source."""
+    yield index._first_read.cache_clear
+    index._first_read.cache_clear()
+
+
 @pytest.mark.parametrize("part", ["_conf", "_source"])
 def test_another_config_or_source_is_not_answered(
-    world: World, monkeypatch: pytest.MonkeyPatch, part: str
+    world: World, monkeypatch: pytest.MonkeyPatch, new_process: Callable[[], None], part: str
 ) -> None:
     [job, *_] = finish(world, monkeypatch, "random")
     assert index.find(job) and not index.find([*job, "seed=1"])
     with monkeypatch.context() as changed:
         changed.setattr(index, part, lambda *_: "other")
+        assert index.find(job)  # what this process has read
+        new_process()
         assert index.find(job) is None
+    new_process()
+    assert index.find(job)
     with monkeypatch.context() as changed:
         changed.setenv("DIFFSHORTCUT_PLUGINS", "outside")
         assert index.find(job) is None
@@ -679,12 +690,13 @@ def test_a_home_is_meant_by_its_sign(world: World, monkeypatch: pytest.MonkeyPat
     assert index.find(job) and (world.root / "shown").is_dir() and not Path("~").exists()
 
 
-def test_a_config_that_has_changed_meanwhile_is_not_noted(
-    world: World, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("part", ["_conf", "_source"])
+def test_a_config_or_source_that_has_changed_meanwhile_is_not_noted(
+    world: World, monkeypatch: pytest.MonkeyPatch, part: str
 ) -> None:
     [job] = jobs(world, ("random",))
     index.find(job)
-    monkeypatch.setattr(index._conf, "__wrapped__", lambda roots: "other")
+    monkeypatch.setattr(index, part, lambda *_: "other")
     assert run.launch(job) == []
     assert index.find(job) is None
 
