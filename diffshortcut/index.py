@@ -35,7 +35,6 @@ State = tuple[int, int, int]
 class Entry:
     """A finished comparison: its folder, its stages (stage, method, key), the files it rests on."""
 
-    overrides: list[str]
     folder: str
     kind: str  # of comparison
     stages: list[list[str]]
@@ -86,7 +85,7 @@ def note(
     if (_conf(conf), _source()) != _first_read(conf):
         return  # the words may mean something else by now
     stages = [[task.stage, keys.method(task.config), task.key] for task in tasks]
-    entry = Entry(list(overrides), str(folder), kind, stages, states, jobs)
+    entry = Entry(str(folder), kind, stages, states, jobs)
     with replacing(place) as aside:
         aside.write_text(json.dumps(asdict(entry), allow_nan=False))
 

@@ -68,6 +68,16 @@ class Line:
         return [*took, *(self.told.cells() if cost else [])]
 
 
+@dataclass(frozen=True)
+class Planned:
+    """What a command line is about; without a runtime if all of its jobs are finished."""
+
+    title: str
+    lines: list[Line]
+    store: Path
+    runtime: Mapping[str, Any]
+
+
 def lines(
     tasks: Sequence[Task], store: Store, finished: Iterable[Sequence[str]] = ()
 ) -> list[Line]:
@@ -192,17 +202,18 @@ def main() -> None:
     with usage.one_line(words), weights.unfetched() as absent:
         usage.check_flags(words, [*sorted(sweep.FLAGS), *flags, *sorted(usage.FOR_HELP)])
         words = catalog.adopt(words)
-        title, found, runtime = _planned(words)
-        if cost:
-            found = roughly(found, runtime)
+        planned = _planned(words)
+        found = roughly(planned.lines, planned.runtime) if cost else planned.lines
         rows = [line.cells(cost=cost) for line in found]
-        console.print(Sheet(title, header, rows).rich())
+        console.print(Sheet(planned.title, header, rows).rich())
         missing = command.lacking(task for line in found for task in line.told.tasks)
-        full = crowded(found, Path(runtime["store"]))
+        full = crowded(found, planned.store)
         for text in (summary(found), *full, *_to_fetch(absent), *([missing] if missing else [])):
             console.print(text, highlight=False, markup=False, soft_wrap=True)
-        for text in columns.notes([line.told for line in found], runtime["device"]) if cost else ():
-            console.print(text, highlight=False, markup=False, soft_wrap=True)
+        if cost and planned.runtime:
+            notes = columns.notes([line.told for line in found], planned.runtime["device"])
+            for text in notes:
+                console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def _to_fetch(absent: Mapping[str, Entry]) -> list[str]:
@@ -217,8 +228,8 @@ def _to_fetch(absent: Mapping[str, Entry]) -> list[str]:
     ]
 
 
-def _planned(words: Sequence[str]) -> tuple[str, list[Line], dict]:
-    """A title, the lines and the runtime; finished jobs of a sweep are not composed."""
+def _planned(words: Sequence[str]) -> Planned:
+    """Of the words of a command line; finished jobs of a sweep are not composed."""
     launch.register()
     usage.refuse_nested_sweeps(words)
     expanded = sweep.expand(words)
@@ -230,12 +241,13 @@ def _planned(words: Sequence[str]) -> tuple[str, list[Line], dict]:
     todo = [job for job, entry in zip(jobs, known, strict=True) if not entry]
     comparisons = [command.comparison(job) for job in track(todo, "composing")]
     tasks = cells.merge(cell for each in comparisons for _, _, cell in each)
-    runtime = comparisons[0].config["runtime"] if comparisons else {"store": "", "device": "cpu"}
-    found = lines(tasks, Store(Path(runtime["store"])), finished)
-    if len(jobs) > 1:
-        return f"jobs: {len(jobs)} | finished: {len(entries)}", found, runtime
-    names = ", ".join(arm.name for arm in comparisons[0].arms)
-    return f"arms: {names} | people: {len(comparisons[0].people)}", found, runtime
+    runtime = comparisons[0].runtime if comparisons else {}
+    store = Path(runtime["store"]) if comparisons else index.store(jobs[0])
+    title = f"jobs: {len(jobs)} | finished: {len(entries)}"
+    if len(jobs) == 1:
+        names = ", ".join(arm.name for arm in comparisons[0].arms)
+        title = f"arms: {names} | people: {len(comparisons[0].people)}"
+    return Planned(title, lines(tasks, Store(store), finished), store, runtime)
 
 
 if __name__ == "__main__":

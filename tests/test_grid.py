@@ -759,6 +759,20 @@ def test_the_plan_of_a_sweep(world: World, monkeypatch: pytest.MonkeyPatch, caps
     assert "jobs: 2 | finished: 0" in capsys.readouterr().out
 
 
+def test_the_plan_of_a_finished_sweep_looks_at_the_disk_of_its_store(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    swept = finish(world, monkeypatch, "random", "pid")
+    words = [word for word in swept[0] if not word.startswith("attack=")]
+    looked: list[Path] = []
+    monkeypatch.setattr(plan, "free", lambda store: looked.append(store) or 10**12)
+    monkeypatch.setattr(sys, "argv", ["plan", "-m", "attack=random,pid", *words])
+    plan.main()
+    said = capsys.readouterr().out
+    assert "jobs: 2 | finished: 2" in said and "nothing to do: every stage is there" in said
+    assert looked == [world.root / "store"]
+
+
 def test_jobs_are_those_that_hydra_launches(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
