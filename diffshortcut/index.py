@@ -20,11 +20,13 @@ import diffshortcut
 from diffshortcut import catalog, config, keys, sweep, weights
 from diffshortcut.cells import Task
 from diffshortcut.disk import read_object, replacing
-from diffshortcut.schema import plugins
+from diffshortcut.schema import PLUGINS, plugins
 from diffshortcut.store import MARKER, Store
+from diffshortcut.weights import registry
 
 VERIFYING = "DIFFSHORTCUT_VERIFY"  # in the environment: trust no entry, as --verify asks
-ENVIRONMENT = ("DIFFSHORTCUT_PLUGINS", "DIFFSHORTCUT_WEIGHTS", catalog.SEARCHPATH)
+# variables of the environment that change what words mean
+ENVIRONMENT = (PLUGINS, catalog.SEARCHPATH, registry.HOME, registry.CACHE)
 
 # of a file: size, times of the last change of content and of anything in nanoseconds: the former
 # can be set back, the latter cannot

@@ -715,6 +715,10 @@ def test_the_place_of_an_entry_holds_all_that_the_words_mean(
     assert place(["attack=aspl", "attack.radius=4"]) == place(["attack.radius=4", "attack=aspl"])
     assert place(["++runtime.store='a b'"]).parent == Path("a b/index")
     before = place(["attack=aspl"])
+    for name in ("DIFFSHORTCUT_PLUGINS", "DIFFSHORTCUT_WEIGHTS", "XDG_CACHE_HOME"):
+        with monkeypatch.context() as changed:
+            changed.setenv(name, "elsewhere")
+            assert place(["attack=aspl"]) != before
     monkeypatch.setattr(index, "_variables", lambda roots: ("PHOTOS",))  # what a yaml reads
     monkeypatch.setenv("PHOTOS", "here")
     assert place(["attack=aspl"]) != before
@@ -886,7 +890,8 @@ class Starved:
         return [{"Alive": True, "Resources": {"CPU": 1.0}}]
 
     def remote(self, kind: type[Worker]) -> Any:
-        def start(folder: str, environment: Any, store: str, runtime: Any) -> Any:
+        def start(folder: str, environment: dict[str, str], store: str, runtime: Any) -> Any:
+            self.environment = environment
             worker = object.__new__(kind)  # __init__ is for a process of its own
             worker.store, worker.runtime = Path(store), runtime
             calls = {name: partial(partial, getattr(worker, name)) for name in ("ready", "do")}
@@ -915,6 +920,9 @@ def test_a_worker_killed_for_want_of_memory_is_followed_by_a_smaller_try(
     """As often as it can be halved: only what does not shrink it is one of the retries."""
     ray = Starved(kills=3)
     monkeypatch.setattr(cluster, "_begin", lambda options, threads: ray)
+    where = {"DIFFSHORTCUT_WEIGHTS": str(world.root), "XDG_CACHE_HOME": str(world.root / "cache")}
+    for name, folder in where.items():
+        monkeypatch.setenv(name, folder)
     [job] = jobs(world, ("pid",))
     one = [*job, "data.people=1", "runtime.threads=1"]
     options = {"workers": None, "light_gpu": 0, "address": None, "retries": 1, "confirm": False}
@@ -925,6 +933,7 @@ def test_a_worker_killed_for_want_of_memory_is_followed_by_a_smaller_try(
     told = Store(world.root / "store").provenance("protect", ann.key)
     assert told["out_of_memory"] == [4, 2] and told["config"]["attack"]["micro_batch"] == 1
     assert ray.given.count(("score", ())) == 1
+    assert where.items() <= ray.environment.items()  # so it looks for weights in the same place
 
 
 def test_a_worker_that_is_killed_however_little_it_takes_is_given_up(

@@ -16,10 +16,6 @@ from diffshortcut.disk import StoreError
 from diffshortcut.errors import UserError
 from diffshortcut.store import Store
 
-PASSED_ON = (
-    *("DIFFSHORTCUT_PLUGINS", "DIFFSHORTCUT_SEARCHPATH", "DIFFSHORTCUT_WEIGHTS"),
-    *("HF_HUB_OFFLINE", "PYTHONPATH"),
-)
 FORMAT = logging.Formatter("%(asctime)s %(levelname)s %(message)s")
 
 
