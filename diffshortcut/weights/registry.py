@@ -53,7 +53,7 @@ class Entry:
 
     @property
     def bytes(self) -> int:
-        """Of all files."""
+        """The size of all files together, in bytes."""
         return sum(file.bytes for file in self.files)
 
     @property
