@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from diffshortcut import config, disk, usage
+from diffshortcut.errors import UserError
 from diffshortcut.extras import EXTRAS
 from diffshortcut.provenance import machine_memory
 from diffshortcut.report.sheet import Sheet
@@ -78,14 +79,20 @@ def _torch() -> Iterator[list[str]]:
 
 
 def main() -> None:
-    """Print it."""
+    """Print the table of `rows`. It takes no arguments: another word than --help is a mistake."""
     from rich.console import Console
 
-    if usage.FOR_HELP & set(sys.argv[1:]):
+    words = sys.argv[1:]
+    if usage.FOR_HELP & set(words):
         print(__doc__)
         return
+    with usage.one_line(words):
+        usage.check_flags(words, sorted(usage.FOR_HELP))
+        if words:
+            raise UserError(f"the doctor takes no arguments, not '{words[0]}'")
+        table = list(rows())
     console = Console(width=None if sys.stdout.isatty() else 120)
-    console.print(Sheet("this machine", ["what", "found", ""], list(rows())).rich())
+    console.print(Sheet("this machine", ["what", "found", ""], table).rich())
 
 
 if __name__ == "__main__":

@@ -20,11 +20,13 @@ import diffshortcut
 from diffshortcut import catalog, config, keys, sweep, weights
 from diffshortcut.cells import Task
 from diffshortcut.disk import read_object, replacing
-from diffshortcut.schema import plugins
+from diffshortcut.schema import PLUGINS, plugins
 from diffshortcut.store import MARKER, Store
+from diffshortcut.weights import registry
 
-VERIFY = "DIFFSHORTCUT_VERIFY"  # in the environment: trust no entry, as --verify asks
-ENVIRONMENT = ("DIFFSHORTCUT_PLUGINS", "DIFFSHORTCUT_WEIGHTS", catalog.SEARCHPATH)
+VERIFYING = "DIFFSHORTCUT_VERIFY"  # in the environment: trust no entry, as --verify asks
+# variables of the environment that change what words mean
+ENVIRONMENT = (PLUGINS, catalog.SEARCHPATH, registry.HOME, registry.CACHE)
 
 # of a file: size, times of the last change of content and of anything in nanoseconds: the former
 # can be set back, the latter cannot
@@ -35,7 +37,6 @@ State = tuple[int, int, int]
 class Entry:
     """A finished comparison: its folder, its stages (stage, method, key), the files it rests on."""
 
-    overrides: list[str]
     folder: str
     kind: str  # of comparison
     stages: list[list[str]]
@@ -46,7 +47,7 @@ class Entry:
 def find(overrides: Sequence[str]) -> Entry | None:
     """The entry of a command line that is finished and untouched."""
     place = _place(overrides)  # also notes what the config and the source are now
-    if place is None or os.environ.get(VERIFY):
+    if place is None or os.environ.get(VERIFYING):
         return None
     try:
         entry = Entry(**read_object(place))
@@ -82,11 +83,11 @@ def note(
     states = {str(path): list(state) for path in sorted(watched) if (state := _state(str(path)))}
     if not all(task.is_unchanged() for task in tasks) or changed():
         return
-    now = _conf.__wrapped__(catalog.roots()), _source.__wrapped__()
-    if now != (_conf(catalog.roots()), _source()):
+    conf = catalog.roots()
+    if (_conf(conf), _source()) != _first_read(conf):
         return  # the words may mean something else by now
     stages = [[task.stage, keys.method(task.config), task.key] for task in tasks]
-    entry = Entry(list(overrides), str(folder), kind, stages, states, jobs)
+    entry = Entry(str(folder), kind, stages, states, jobs)
     with replacing(place) as aside:
         aside.write_text(json.dumps(asdict(entry), allow_nan=False))
 
@@ -99,10 +100,11 @@ def _place(overrides: Sequence[str]) -> Path | None:
     if any("${" in word for word in overrides):
         return None
     roots = catalog.roots()
+    conf, source = _first_read(roots)
     content = {
         "overrides": sorted(overrides) if _any_order(overrides) else list(overrides),
-        "config": _conf(roots),
-        "source": _source(),
+        "config": conf,
+        "source": source,
         "version": diffshortcut.__version__,
         "environment": {n: os.environ.get(n, "") for n in (*ENVIRONMENT, *_variables(roots))},
         "folder": os.getcwd(),
@@ -137,7 +139,13 @@ def _default_store() -> str:
 
 
 @cache
-def _conf(roots: tuple[Path, ...]) -> str:
+def _first_read(roots: tuple[Path, ...]) -> tuple[str, str]:
+    """The config and the source as this process has first read, and maybe used, them."""
+    return _conf(roots), _source()
+
+
+def _conf(roots: Iterable[Path]) -> str:
+    """Of all files of the config."""
     return _digest(_yamls(roots))
 
 
@@ -153,7 +161,6 @@ def _yamls(roots: Iterable[Path]) -> Iterator[Path]:
     return (path for root in roots for path in sorted(root.rglob("*.yaml")))
 
 
-@cache
 def _source() -> str:
     """Of all modules that a stage may come from."""
     found = (keys.module_file(name) for name in ("diffshortcut", *plugins()))

@@ -27,9 +27,9 @@ NEUTRAL = {
         "compiled",
     },
 }
-# modules that say nothing of what a stage computes
-STORING = {"disk", "store", "lease", "keys", "provenance"}
-INERT = {"errors", "progress", "config", "weights"} | STORING
+# modules that say nothing of what a stage computes; by their full names, as a plug-in may have one
+STORING = ("disk", "store", "lease", "keys", "provenance")
+INERT = {f"diffshortcut.{name}" for name in ("errors", "progress", "config", "weights", *STORING)}
 DTYPE = "float32"
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 _first: dict[Path, str] = {}  # source files as this process has read, and maybe imported, them
@@ -99,7 +99,10 @@ def targets(node: Any) -> Iterator[str]:
 
 
 def method(node: Any) -> str:
-    """The name of the first class that a config's node builds; of a function its module's: ldm."""
+    """The class name of the first `_target_` (`ASPL`); of a loader function its module (`ldm`).
+
+    '' without one.
+    """
     *module, name = next(targets(node), "").split(".")
     return name if name[:1].isupper() or not module else module[-1]
 
@@ -117,7 +120,7 @@ def source_digest(names: Iterable[str]) -> str:
     while queue:
         module = queue.pop()
         found = module_file(module)
-        if module in seen or found is None or _inert(module):
+        if module in seen or found is None or module in INERT:
             continue
         seen[module] = _file_digest(found[1])
         queue.extend(imports(module))
@@ -177,10 +180,6 @@ def _content(node: Any, inside: str = "") -> Any:
     if isinstance(node, list):
         return [_content(value) for value in node]
     return f"sha256:{weights.digest(node)}" if weights.scheme(node) else node
-
-
-def _inert(module: str) -> bool:
-    return module.removeprefix("diffshortcut.") in INERT
 
 
 def _file_digest(path: Path) -> str:

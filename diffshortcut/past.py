@@ -46,9 +46,9 @@ class Staged(Protocol):
 
 
 def expected(task: Staged, known: Mapping[Like, list[Took]]) -> Took | None:
-    """The median of what stages of the same config took, else of those with as much to do.
+    """The median of what stages of the same config took, else of those with the same `work`.
 
-    A debug preset's few steps tell nothing of a full run's: that has then never run.
+    None if neither has ever run: a stage with fewer steps, as a debug preset has, says nothing.
     """
     same = known.get((task.stage, keys.digest(task.config)))
     like = same or known.get((task.stage, work(task.config)))

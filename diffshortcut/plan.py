@@ -9,6 +9,7 @@ FLOPs and needed memory are counted without running anything (`cost`), which tak
 minutes: `--quick` leaves them out. `--verify` composes what the index says to be finished.
 """
 
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,7 +29,7 @@ from diffshortcut.report.sheet import Sheet
 from diffshortcut.store import Store
 from diffshortcut.weights.registry import Entry, size
 
-QUICK, VERIFY = "--quick", "--verify"
+QUICK = "--quick"
 HEADER = ["stage", "method", "there", "to do", "time", "memory", "disk", *columns.HEADER]
 
 
@@ -65,6 +66,16 @@ class Line:
         todo = str(len(self.expected))
         took = [self.stage, self.method, str(self.there), todo, said, memory, disk]
         return [*took, *(self.told.cells() if cost else [])]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What a command line is about; without a runtime if all of its jobs are finished."""
+
+    title: str
+    lines: list[Line]
+    store: Path
+    runtime: Mapping[str, Any]
 
 
 def lines(
@@ -178,27 +189,31 @@ def main() -> None:
     if usage.FOR_HELP & set(asked):
         print(__doc__)
         return
-    words = [word for word in asked if word not in (QUICK, VERIFY)]
+    flags = (QUICK, usage.VERIFY)
+    words = [word for word in asked if word not in flags]
     cost = QUICK not in asked
+    if usage.VERIFY in asked:
+        os.environ[index.VERIFYING] = "1"
     quiet_libraries()
     from rich.console import Console
 
     console = Console(width=None if sys.stdout.isatty() else 120)
     header = HEADER if cost else HEADER[: -len(columns.HEADER)]
     with usage.one_line(words), weights.unfetched() as absent:
-        usage.check_flags(words, [*sorted(sweep.FLAGS), QUICK, VERIFY, *sorted(usage.FOR_HELP)])
+        usage.check_flags(words, [*sorted(sweep.FLAGS), *flags, *sorted(usage.FOR_HELP)])
         words = catalog.adopt(words)
-        title, found, runtime = _planned(words, verify=VERIFY in asked)
-        if cost:
-            found = roughly(found, runtime)
+        planned = _planned(words)
+        found = roughly(planned.lines, planned.runtime) if cost else planned.lines
         rows = [line.cells(cost=cost) for line in found]
-        console.print(Sheet(title, header, rows).rich())
+        console.print(Sheet(planned.title, header, rows).rich())
         missing = command.lacking(task for line in found for task in line.told.tasks)
-        full = crowded(found, Path(runtime["store"]))
+        full = crowded(found, planned.store)
         for text in (summary(found), *full, *_to_fetch(absent), *([missing] if missing else [])):
             console.print(text, highlight=False, markup=False, soft_wrap=True)
-        for text in columns.notes([line.told for line in found], runtime["device"]) if cost else ():
-            console.print(text, highlight=False, markup=False, soft_wrap=True)
+        if cost and planned.runtime:
+            notes = columns.notes([line.told for line in found], planned.runtime["device"])
+            for text in notes:
+                console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def _to_fetch(absent: Mapping[str, Entry]) -> list[str]:
@@ -213,28 +228,26 @@ def _to_fetch(absent: Mapping[str, Entry]) -> list[str]:
     ]
 
 
-def _planned(words: Sequence[str], *, verify: bool) -> tuple[str, list[Line], dict]:
-    """A title, the lines and the runtime; finished jobs of a sweep are not composed.
-
-    `verify`: no entry of the index is trusted.
-    """
+def _planned(words: Sequence[str]) -> Planned:
+    """Of the words of a command line; finished jobs of a sweep are not composed."""
     launch.register()
     usage.refuse_nested_sweeps(words)
     expanded = sweep.expand(words)
     sweep.tell_jobs(expanded)
     jobs = expanded.jobs
-    known = [index.find(job) if len(jobs) > 1 and not verify else None for job in jobs]
+    known = [index.find(job) if len(jobs) > 1 else None for job in jobs]
     entries = [entry for entry in known if entry]
     finished = {tuple(stage) for entry in entries for stage in entry.stages}
     todo = [job for job, entry in zip(jobs, known, strict=True) if not entry]
     comparisons = [command.comparison(job) for job in track(todo, "composing")]
     tasks = cells.merge(cell for each in comparisons for _, _, cell in each)
-    runtime = comparisons[0].config["runtime"] if comparisons else {"store": "", "device": "cpu"}
-    found = lines(tasks, Store(Path(runtime["store"])), finished)
-    if len(jobs) > 1:
-        return f"jobs: {len(jobs)} | finished: {len(entries)}", found, runtime
-    names = ", ".join(arm.name for arm in comparisons[0].arms)
-    return f"arms: {names} | people: {len(comparisons[0].people)}", found, runtime
+    runtime = comparisons[0].runtime if comparisons else {}
+    store = Path(runtime["store"]) if comparisons else index.store(jobs[0])
+    title = f"jobs: {len(jobs)} | finished: {len(entries)}"
+    if len(jobs) == 1:
+        names = ", ".join(arm.name for arm in comparisons[0].arms)
+        title = f"arms: {names} | people: {len(comparisons[0].people)}"
+    return Planned(title, lines(tasks, Store(store), finished), store, runtime)
 
 
 if __name__ == "__main__":

@@ -43,7 +43,6 @@ from diffshortcut.results import Comparison
 from diffshortcut.store import Store
 
 log = logging.getLogger(__name__)
-VERIFY = "--verify"  # check the content of every artifact, whatever the index says
 
 
 def main() -> None:
@@ -63,12 +62,12 @@ def main() -> None:
         if signal.getsignal(name) is not signal.SIG_IGN:  # nohup's
             signal.signal(name, signal.default_int_handler)
     progress.quiet_libraries()
-    if VERIFY in sys.argv:
-        sys.argv.remove(VERIFY)
-        os.environ[index.VERIFY] = "1"  # for the jobs of a sweep too, wherever they run
+    if usage.VERIFY in sys.argv:
+        sys.argv.remove(usage.VERIFY)
+        os.environ[index.VERIFYING] = "1"  # for the jobs of a sweep too, wherever they run
     overrides: list[str] = []
     with usage.one_line(overrides, traced=traced):
-        usage.check_run_flags(sys.argv[1:], [VERIFY, *usage.FOR_HELP])
+        usage.check_run_flags(sys.argv[1:], [usage.VERIFY, *usage.FOR_HELP])
         sys.argv[1:] = sweep.with_launcher(sweep.flags_first(catalog.adopt(sys.argv[1:])))
         overrides += trusted.words(sys.argv[1:])
         config.refuse_null(overrides)  # before Hydra does in its own words
@@ -197,7 +196,7 @@ def _launch(
     present = _presenting(type(comparison).__name__)
     failures: list[cells.Failure] = []
     store, logged = Store(Path(runtime["store"])), True
-    if os.environ.get(index.VERIFY) or not results.is_complete(folder):
+    if os.environ.get(index.VERIFYING) or not results.is_complete(folder):
         for place in (folder.parent, store.root):
             check_writable(place)
         if missing := command.lacking(comparison.tasks):

@@ -12,6 +12,7 @@ from typing import Any
 from diffshortcut import keys
 from diffshortcut.errors import UserError, suggest
 
+PLUGINS = "DIFFSHORTCUT_PLUGINS"  # in the environment: packages, between commas
 # keys of a method's node that name other stages, or what it reads of them
 STAGE_REFERENCES = {"prior", "personalized", "reads"}
 SCALARS: dict[str, tuple[type, ...]] = {
@@ -34,10 +35,10 @@ class Parameter:
 @cache
 def plugins() -> tuple[str, ...]:
     """Packages that targets may come from besides this one: by environment or entry point."""
-    named = [name.strip() for name in os.environ.get("DIFFSHORTCUT_PLUGINS", "").split(",")]
+    named = [name.strip() for name in os.environ.get(PLUGINS, "").split(",")]
     for name in filter(None, named):
         if not all(part.isidentifier() for part in name.split(".")):
-            raise UserError(f"DIFFSHORTCUT_PLUGINS: '{name}' cannot be the name of a package")
+            raise UserError(f"{PLUGINS}: '{name}' cannot be the name of a package")
     installed = (point.module for point in entry_points(group="diffshortcut.plugins"))
     return tuple(dict.fromkeys(name for name in [*named, *installed] if name))
 

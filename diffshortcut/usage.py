@@ -47,6 +47,7 @@ LAUNCHERS = (
 )
 GRAPH = catalog.PACKAGE / "launch" / "plugins" / "hydra_plugins" / "diffshortcut_graph.py"
 FOR_HELP = {"--help", "-h"}
+VERIFY = "--verify"  # check the content of every artifact, whatever the index says
 SHOWN = ("data", "attack", "seed", "runtime")
 
 

@@ -1,8 +1,5 @@
 """Claims are of metrics that something measures."""
 
-import re
-from pathlib import Path
-
 import pytest
 
 from diffshortcut import command, measured
@@ -35,13 +32,3 @@ def test_a_command_with_such_a_claim_is_no_comparison():
     words = ["data.people=1", "purifier=jpeg", "logger=none", f"compare.claims=[{claim}]"]
     with pytest.raises(UserError, match="nothing measures 'overal'"):
         command.comparison(words)
-
-
-def test_what_our_metrics_are_said_to_measure_is_what_they_write():
-    """The names stand in their sources, and every one of them in the table."""
-    folder = Path(measured.__file__).with_name("metrics")
-    text = " ".join(file.read_text() for file in folder.glob("*.py"))
-    found = set(re.findall(r'image_rows\(\s*f?"([a-z_.]+)', text))
-    told = {name for of in measured.METRICS.values() for name in of}
-    assert found and all(any(name.startswith(one) for name in told) for one in found)
-    assert all(any(name.startswith(one) for one in found) for name in told)

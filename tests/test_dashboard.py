@@ -4,15 +4,36 @@ import json
 import sys
 
 import pytest
+from result_folders import Arm
 
 from diffshortcut import dashboard
-from diffshortcut.comparison import PRIMARY
+from diffshortcut.comparison import PRIMARY, Claim
 from diffshortcut.errors import UserError
+from diffshortcut.report import tracked, wandb_child
+from diffshortcut.report.facts import Baselines, Facts
 
 
 @pytest.fixture
 def _workspaces():
     pytest.importorskip("wandb_workspaces", reason="needs the extra [dashboard]")
+
+
+def logged():
+    """What the run of a comparison with a claim calls its tables."""
+    arms = [Arm("none"), Arm("aspl"), Arm("aspl", "jpeg")]
+    row = {"metric": "ims", "prompt": "a photo", "sample": 0, "better": "higher"}
+    rows = [
+        {**row, "arm": arm.name, "person": f"p{n}", "value": level + n / 100}
+        for level, arm in enumerate(arms)
+        for n in range(8)
+    ]
+    names, claims = [arm.name for arm in arms], [Claim("ims", "aspl+jpeg", ("aspl",))]
+    facts = Facts(names, rows, Baselines("clean", {"aspl+jpeg": "aspl"}), claims)
+    return set(wandb_child._shown({"rows": rows, "tables": tracked.tables(facts, arms)}))
+
+
+def test_the_tables_it_shows_are_those_that_are_logged():
+    assert set(dashboard.TABLES) == logged()
 
 
 @pytest.mark.slow  # for its extra
@@ -30,7 +51,7 @@ def test_the_view_fits_the_schema(_workspaces, tmp_path, monkeypatch, capsys):
     named = {section["name"]: section["panels"] for section in sections}
     assert list(named)[:4] == ["Results", "Pictures", "Scores", "Stages"]
     text = json.dumps(named["Results"])
-    assert all(f'"val": "{table}"' in text for table in dashboard.TABLES)
+    assert all(f'"val": "{table}"' in text for table in logged())
     bars = [panel["config"]["metrics"] for panel in named["Scores"]]
     arms = [f"summary_metrics.{arm}" for arm in ("clean", "aspl+ours")]  # as the library says it
     assert bars == [[f"{arm}/{metric}" for arm in arms] for metric in PRIMARY]

@@ -1,11 +1,12 @@
 """What the doctor says of a machine."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from diffshortcut import doctor
+from diffshortcut import catalog, doctor
 from diffshortcut.provenance import machine_memory
 
 
@@ -13,14 +14,35 @@ def found() -> dict[str, list[str]]:
     return {name: others for name, *others in doctor.rows()}
 
 
-def test_this_machine_can_run_the_mini_zoo(capsys: Any) -> None:
+def test_this_machine_can_run_the_mini_zoo(capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert found()["zoo=mini"] == ["there", "ok"]
     fetch = "python -m diffshortcut.weights fetch"
     assert found()["zoo=full upscaler"] == ["no sd_x4_upscaler", f"{fetch} sd_x4_upscaler"]
     restorer = ["codeformer", "parsenet", "retinaface_resnet50"]
     assert found()["zoo=full restorer"][1] == f"{fetch} {' '.join(restorer)}"
+    monkeypatch.setattr(sys, "argv", ["doctor"])
     doctor.main()
     assert "torch" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "packages", "said"),
+    [
+        (["--hlp"], (), "no option '--hlp'. Did you mean '--help'?"),
+        (["attack=aspl"], (), "takes no arguments, not 'attack=aspl'"),
+        ([], ("nope",), "the plug-in nope cannot be imported"),
+    ],
+)
+def test_a_mistake_is_one_line(
+    words: list[str], packages: tuple[str, ...], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalog._of_plugins.cache_clear()
+    monkeypatch.setattr(catalog, "plugins", lambda: packages)
+    monkeypatch.setattr(sys, "argv", ["doctor", *words])
+    with pytest.raises(SystemExit) as ended:
+        doctor.main()
+    catalog._of_plugins.cache_clear()
+    assert said in str(ended.value) and "\n" not in str(ended.value)
 
 
 def test_a_missing_extra_is_named_with_its_command(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -261,7 +261,7 @@ def test_a_job_whose_results_are_there_needs_no_stage(
     world.calls.clear()
     prepared(swept)
     assert world.calls == []
-    monkeypatch.setenv(index.VERIFY, "1")
+    monkeypatch.setenv(index.VERIFYING, "1")
     prepared(swept)
     assert world.calls
 
@@ -594,15 +594,26 @@ def test_what_is_touched_is_not_answered(
     assert index.find(job) is None
 
 
+@pytest.fixture
+def new_process() -> Iterator[Callable[[], None]]:
+    """Forgets what this process has read of the config and the source."""
+    yield index._first_read.cache_clear
+    index._first_read.cache_clear()
+
+
 @pytest.mark.parametrize("part", ["_conf", "_source"])
 def test_another_config_or_source_is_not_answered(
-    world: World, monkeypatch: pytest.MonkeyPatch, part: str
+    world: World, monkeypatch: pytest.MonkeyPatch, new_process: Callable[[], None], part: str
 ) -> None:
     [job, *_] = finish(world, monkeypatch, "random")
     assert index.find(job) and not index.find([*job, "seed=1"])
     with monkeypatch.context() as changed:
         changed.setattr(index, part, lambda *_: "other")
+        assert index.find(job)  # what this process has read
+        new_process()
         assert index.find(job) is None
+    new_process()
+    assert index.find(job)
     with monkeypatch.context() as changed:
         changed.setenv("DIFFSHORTCUT_PLUGINS", "outside")
         assert index.find(job) is None
@@ -679,12 +690,13 @@ def test_a_home_is_meant_by_its_sign(world: World, monkeypatch: pytest.MonkeyPat
     assert index.find(job) and (world.root / "shown").is_dir() and not Path("~").exists()
 
 
-def test_a_config_that_has_changed_meanwhile_is_not_noted(
-    world: World, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("part", ["_conf", "_source"])
+def test_a_config_or_source_that_has_changed_meanwhile_is_not_noted(
+    world: World, monkeypatch: pytest.MonkeyPatch, part: str
 ) -> None:
     [job] = jobs(world, ("random",))
     index.find(job)
-    monkeypatch.setattr(index._conf, "__wrapped__", lambda roots: "other")
+    monkeypatch.setattr(index, part, lambda *_: "other")
     assert run.launch(job) == []
     assert index.find(job) is None
 
@@ -703,6 +715,10 @@ def test_the_place_of_an_entry_holds_all_that_the_words_mean(
     assert place(["attack=aspl", "attack.radius=4"]) == place(["attack.radius=4", "attack=aspl"])
     assert place(["++runtime.store='a b'"]).parent == Path("a b/index")
     before = place(["attack=aspl"])
+    for name in ("DIFFSHORTCUT_PLUGINS", "DIFFSHORTCUT_WEIGHTS", "XDG_CACHE_HOME"):
+        with monkeypatch.context() as changed:
+            changed.setenv(name, "elsewhere")
+            assert place(["attack=aspl"]) != before
     monkeypatch.setattr(index, "_variables", lambda roots: ("PHOTOS",))  # what a yaml reads
     monkeypatch.setenv("PHOTOS", "here")
     assert place(["attack=aspl"]) != before
@@ -716,7 +732,7 @@ def test_verify_looks_at_the_content(world: World, monkeypatch: pytest.MonkeyPat
     world.calls.clear()
     run.launch(job)
     assert world.calls == []
-    monkeypatch.setenv(index.VERIFY, "1")
+    monkeypatch.setenv(index.VERIFYING, "1")
     run.launch(job)
     assert [stage for stage, _ in world.calls] == ["score"]
 
@@ -741,9 +757,24 @@ def test_the_plan_of_a_sweep(world: World, monkeypatch: pytest.MonkeyPatch, caps
     assert "jobs: 2 | finished: 1" in said
     trained = next(line for line in said.splitlines() if "personalize" in line)
     assert [cell.strip() for cell in trained.split("│")][3:5] == ["2", "2"]
+    monkeypatch.setenv(index.VERIFYING, "")  # is put back
     sys.argv.append("--verify")
     plan.main()
     assert "jobs: 2 | finished: 0" in capsys.readouterr().out
+
+
+def test_the_plan_of_a_finished_sweep_looks_at_the_disk_of_its_store(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    swept = finish(world, monkeypatch, "random", "pid")
+    words = [word for word in swept[0] if not word.startswith("attack=")]
+    looked: list[Path] = []
+    monkeypatch.setattr(plan, "free", lambda store: looked.append(store) or 10**12)
+    monkeypatch.setattr(sys, "argv", ["plan", "-m", "attack=random,pid", *words])
+    plan.main()
+    said = capsys.readouterr().out
+    assert "jobs: 2 | finished: 2" in said and "nothing to do: every stage is there" in said
+    assert looked == [world.root / "store"]
 
 
 def test_jobs_are_those_that_hydra_launches(
@@ -859,7 +890,8 @@ class Starved:
         return [{"Alive": True, "Resources": {"CPU": 1.0}}]
 
     def remote(self, kind: type[Worker]) -> Any:
-        def start(folder: str, environment: Any, store: str, runtime: Any) -> Any:
+        def start(folder: str, environment: dict[str, str], store: str, runtime: Any) -> Any:
+            self.environment = environment
             worker = object.__new__(kind)  # __init__ is for a process of its own
             worker.store, worker.runtime = Path(store), runtime
             calls = {name: partial(partial, getattr(worker, name)) for name in ("ready", "do")}
@@ -888,6 +920,9 @@ def test_a_worker_killed_for_want_of_memory_is_followed_by_a_smaller_try(
     """As often as it can be halved: only what does not shrink it is one of the retries."""
     ray = Starved(kills=3)
     monkeypatch.setattr(cluster, "_begin", lambda options, threads: ray)
+    where = {"DIFFSHORTCUT_WEIGHTS": str(world.root), "XDG_CACHE_HOME": str(world.root / "cache")}
+    for name, folder in where.items():
+        monkeypatch.setenv(name, folder)
     [job] = jobs(world, ("pid",))
     one = [*job, "data.people=1", "runtime.threads=1"]
     options = {"workers": None, "light_gpu": 0, "address": None, "retries": 1, "confirm": False}
@@ -898,6 +933,7 @@ def test_a_worker_killed_for_want_of_memory_is_followed_by_a_smaller_try(
     told = Store(world.root / "store").provenance("protect", ann.key)
     assert told["out_of_memory"] == [4, 2] and told["config"]["attack"]["micro_batch"] == 1
     assert ray.given.count(("score", ())) == 1
+    assert where.items() <= ray.environment.items()  # so it looks for weights in the same place
 
 
 def test_a_worker_that_is_killed_however_little_it_takes_is_given_up(

@@ -162,6 +162,22 @@ def test_a_source_that_changes_in_a_running_process_is_refused(plugin: Path) -> 
         keys.source_digest(["sample_plugin.attack.Attack"])
 
 
+@pytest.mark.parametrize("name", ["errors", "lease", "provenance"])
+def test_a_plugin_that_is_called_as_a_module_of_ours_counts(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    for cached in (keys.imports, keys.module_file, keys._package_root):
+        cached.cache_clear()
+    (tmp_path / name).mkdir()
+    found = set()
+    for text in ("", "# changed\n"):
+        (tmp_path / name / "__init__.py").write_text(text)
+        monkeypatch.setattr(keys, "_first", {})  # as a new process
+        found.add(keys.source_digest([f"{name}.Attack"]))
+    assert len({*found, keys.source_digest([])}) == 3
+
+
 def test_code_that_cannot_change_a_result_does_not_count() -> None:
     assert keys.source_digest(["diffshortcut.errors"]) == keys.source_digest([])
     assert keys.source_digest(["diffshortcut.images"]) != keys.source_digest([])

@@ -1,17 +1,20 @@
 """Metrics on fakes with known answers."""
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from diffshortcut import catalog, measured
 from diffshortcut.comparison import with_overall
 from diffshortcut.errors import UserError
 from diffshortcut.metrics.evidence import Evidence
 from diffshortcut.metrics.faithfulness import Faithfulness, psnr, ssim
 from diffshortcut.metrics.ims import IMS
 from diffshortcut.metrics.legacy_ims import LegacyIMS, accepted_mean
+from diffshortcut.metrics.mismatch import Mismatch
 from diffshortcut.metrics.quality import Quality, renormalize
 from diffshortcut.metrics.rows import image_rows
 from diffshortcut.metrics.shortcut import Shortcut, high_frequency
@@ -331,6 +334,31 @@ def test_an_untrained_model_has_no_shortcut(evidence, tmp_path, tiny_ldm_folder,
     changed.save(tmp_path)
     rows = metric(replace(evidence, model=tmp_path))
     assert all(row["value"] != 0 for row in rows)
+
+
+def test_what_our_metrics_are_said_to_measure_is_what_they_write(evidence):
+    """And every metric of the config is said to measure something."""
+    detector, recognizer = BrightDetector(), Recognizer(net=color, size=112)
+    faces = {"detector": detector, "recognizer_a": recognizer, "recognizer_b": recognizer}
+    ours = [
+        IMS(**faces),
+        LegacyIMS(**faces),
+        Quality(clip=FakeClip([]), liqe=FakeLiqe()),
+        Style(clip=MeanColor()),
+        Faithfulness(perceptual=SquaredError(), detector=detector, recognizer=recognizer),
+        Mismatch(clip=FakeClip([])),
+        Shortcut(clip=FakeClip([]), sampler=FakeSampler(), names=("identifier", "class+token")),
+    ]
+    written = {}
+    for metric in ours:
+        target = f"{type(metric).__module__}.{type(metric).__name__}"
+        families = [name for name in measured.METRICS[target] if name.endswith(".")]
+        names = {row["metric"] for row in metric(evidence)}
+        written[target] = {next(filter(name.startswith, families), name) for name in names}
+    assert written == {target: set(names) for target, names in measured.METRICS.items()}
+    yamls = [file.read_text() for file in (catalog.folder() / "metric").rglob("*.yaml")]
+    named = re.findall(r"_target_: (diffshortcut\.metrics\.\S+)", "\n".join(yamls))
+    assert set(named) == set(written)
 
 
 def test_a_record_never_holds_nan():

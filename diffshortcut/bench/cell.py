@@ -38,7 +38,7 @@ class Cell:
 
     @cached_property
     def sampler(self) -> ClassifierFree:
-        """As configured."""
+        """The sampler of the cell's generate stage, with its model and prompts, built once."""
         return config.build(self.tasks["generate"].config["sampler"], "sampler")
 
     def generate(self) -> Path:

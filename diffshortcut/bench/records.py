@@ -135,10 +135,10 @@ KINDS: dict[str, Any] = {kind.__name__: kind for kind in (Pair, Growth, Figure)}
 
 
 def to_plain(record: Record) -> dict[str, Any]:
-    """As JSON takes it."""
+    """A record as a dict that JSON can hold, with its kind."""
     return {"kind": type(record).__name__, **asdict(record)}
 
 
 def from_plain(plain: Mapping[str, Any]) -> Record:
-    """Back again."""
+    """The record that `to_plain` has made such a dict of."""
     return KINDS[plain["kind"]](**{key: value for key, value in plain.items() if key != "kind"})

@@ -100,7 +100,7 @@ class ToWeights(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, way: Way, *weights: Tensor) -> Tensor:
-        """Nothing."""
+        """The token: an empty tensor, from which the way back leads to the weights."""
         ctx.way, ctx.weights = way, [Shape.of(p) for p in weights]
         return torch.empty(0, device="meta")
 

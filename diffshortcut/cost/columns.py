@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from diffshortcut.cells import Task
+from diffshortcut.config import leaves
 from diffshortcut.cost.advice import advice
 from diffshortcut.cost.estimate import Cost, estimate
 from diffshortcut.errors import UserError
@@ -84,8 +85,6 @@ def device_memory(device: str) -> int:
 
 def _options(config: Mapping[str, Any]) -> dict[str, Any]:
     """The first precision in a stage's config."""
-    from diffshortcut.config import leaves
-
     found: dict[str, Any] = {}
     for where, value in leaves(dict(config)):
         *above, name = where.split(".")
@@ -105,8 +104,6 @@ def _micro_batch(task: Task) -> tuple[str, Any] | None:
     Of several the one that stands least deep: the stage's own and not one of a link that an
     adaptive attack looks through.
     """
-    from diffshortcut.config import leaves
-
     found = [at for at in leaves(task.config) if at[0].rpartition(".")[2] == "micro_batch"]
     where, value = min(found, key=lambda at: at[0].count("."), default=("", None))
     part, _, _ = where.partition(".")

@@ -41,13 +41,13 @@ class Book:
         return sum(self.peak.values())
 
     def add(self, kind: Kind, size: int) -> None:
-        """Some bytes more, or less."""
+        """Note that `size` more bytes of a kind are held, or fewer if it is negative."""
         self.live[kind] += size
         if size > 0 and self.total > self.most:
             self.peak = Counter(self.live)
 
     def spike(self, size: int) -> None:
-        """Some bytes that came and went."""
+        """Note that `size` more bytes were held for a moment: only the peak may rise."""
         self.add("saved", size)
         self.live["saved"] -= size
 

@@ -44,7 +44,7 @@ def scan(overrides: Sequence[str]) -> tuple[list[Found], list[str]]:
 
 
 def main() -> None:
-    """Print it."""
+    """Print who was read and what is wrong, a line each; the exit code is 1 if anything is."""
     words = sys.argv[1:]
     if usage.FOR_HELP & set(words):
         print(__doc__)

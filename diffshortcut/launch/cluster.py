@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
+from diffshortcut import index
 from diffshortcut.cells import Task
 from diffshortcut.errors import UserError
 from diffshortcut.launch.record import Record
-from diffshortcut.launch.worker import PASSED_ON, Outcome, Worker
+from diffshortcut.launch.worker import Outcome, Worker
 from diffshortcut.store import Store
 
 LOCAL = {
@@ -18,6 +19,7 @@ LOCAL = {
     "RAY_worker_niceness": "0",  # else whatever else the machine does comes before our work
 }
 QUIET = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}  # what Ray would warn of at every start
+PASSED_ON = (*index.ENVIRONMENT, "HF_HUB_OFFLINE", "PYTHONPATH")  # variables, to the workers
 
 Shape = Mapping[str, float]  # of a worker: what it asks of the cluster
 

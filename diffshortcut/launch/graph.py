@@ -13,6 +13,7 @@ from diffshortcut import cells, command, execute, index, parallel, results, swee
 from diffshortcut.cells import Failure, Task
 from diffshortcut.disk import check_writable
 from diffshortcut.errors import UserError
+from diffshortcut.launch import workers
 from diffshortcut.launch.announce import announce
 from diffshortcut.launch.board import Board
 from diffshortcut.launch.record import Record, said
@@ -162,7 +163,7 @@ def _to_do(tasks: Sequence[Task], store: Store) -> list[Task]:
 
 def _is_to_do(job: Sequence[str], comparison: Comparison) -> bool:
     """Whether a job needs its stages: with its results there, only if their content is read."""
-    return bool(os.environ.get(index.VERIFY)) or not results.is_complete(comparison.folder(job))
+    return bool(os.environ.get(index.VERIFYING)) or not results.is_complete(comparison.folder(job))
 
 
 def _noted(
@@ -188,8 +189,6 @@ def _run(
     with Board(todo, store) as board:
         if options["workers"] == 0:
             return _here(todo, store, runtime, record, board.tell)
-        from diffshortcut.launch import workers
-
         return workers.run(
             todo, store=store, runtime=runtime, options=options, board=board, record=record
         )

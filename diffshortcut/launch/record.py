@@ -58,12 +58,13 @@ class Record:
         self.logs.mkdir(parents=True, exist_ok=True)
         jobs, places, tasks = self._finished(planned)
         here = dict(_places(planned))
+        told = {task.key: {"stage": task.stage, "config": task.config} for task in here.values()}
         _write(
             self.folder / GRID,
             {
                 "jobs": [*jobs, *(list(job) for job in planned)],
                 "places": places | {place: task.key for place, task in here.items()},
-                "tasks": tasks | {task.key: _told(task) for task in here.values()},
+                "tasks": tasks | told,
                 "sweep": part_of,
             },
         )
@@ -132,15 +133,6 @@ def _places(planned: Planned) -> Iterator[tuple[str, Task]]:
 
 def _job(place: str) -> tuple[str, ...]:
     return tuple(json.loads(place)[:-3])
-
-
-def _told(task: Task) -> dict[str, Any]:
-    return {
-        "stage": task.stage,
-        "method": keys.method(task.config),
-        "title": task.title,
-        "config": task.config,
-    }
 
 
 def _changed(old: Any, new: Any) -> Iterator[str]:

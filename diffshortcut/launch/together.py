@@ -14,9 +14,10 @@ from diffshortcut.sweep import Sweep
 
 @contextmanager
 def failures_last(found: Sweep | None) -> Iterator[None]:
-    """After the jobs of a sweep say once more what could not be done in any, in any process.
+    """When a sweep ends, print the failures that its jobs recorded, once each.
 
-    The graph's launcher says it itself: there the jobs have no records.
+    Whatever process a job ran in. The graph's launcher, under which jobs have no records, prints
+    its own.
     """
     began = int(time.time())  # file systems may round
     try:

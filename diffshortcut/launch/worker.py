@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-PASSED_ON = (
-    *("DIFFSHORTCUT_PLUGINS", "DIFFSHORTCUT_SEARCHPATH", "DIFFSHORTCUT_WEIGHTS"),
-    *("HF_HUB_OFFLINE", "PYTHONPATH"),
-)
+from diffshortcut import execute
+from diffshortcut.cells import Task
+from diffshortcut.disk import StoreError
+from diffshortcut.errors import UserError
+from diffshortcut.store import Store
+
 FORMAT = logging.Formatter("%(asctime)s %(levelname)s %(message)s")
 
 
@@ -46,13 +48,8 @@ class Worker:
         """The process id, once it can be called."""
         return os.getpid()
 
-    def do(self, task: Any, too_large: tuple[int, ...], log: Path) -> Outcome:
+    def do(self, task: Task, too_large: tuple[int, ...], log: Path) -> Outcome:
         """Make one artifact; everything that is said on the way, and a traceback, go to `log`."""
-        from diffshortcut import execute
-        from diffshortcut.disk import StoreError
-        from diffshortcut.errors import UserError
-        from diffshortcut.store import Store
-
         with logging_to(log):
             logging.info("%s in process %d", task.title, os.getpid())
             try:

@@ -75,9 +75,10 @@ def _state(files: Iterable[Path]) -> State:
 
 @contextmanager
 def unfetched() -> Iterator[dict[str, registry.Entry]]:
-    """For a plan: inside, what was not fetched yet has a digest too, that no result can have.
+    """Lets a plan be made without the weights: inside, those not fetched yet have a digest too.
 
-    Yields the entries that were asked for so, by name.
+    It is one of their reference, not of files, so no result has it. Yields the entries that are
+    not fetched, by name, filled as `digest` is asked for them.
     """
     global _unfetched
     before, _unfetched = _unfetched, {}

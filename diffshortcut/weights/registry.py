@@ -14,6 +14,7 @@ from diffshortcut.errors import UserError, listed
 
 REGISTRY = Path(__file__).with_name("registry.yaml")
 NOTED = "sha256.json"  # of each file, as first fetched
+HOME, CACHE = "DIFFSHORTCUT_WEIGHTS", "XDG_CACHE_HOME"  # in the environment: where they lie
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Entry:
 
     @property
     def bytes(self) -> int:
-        """Of all files."""
+        """The size of all files together, in bytes."""
         return sum(file.bytes for file in self.files)
 
     @property
@@ -89,8 +90,8 @@ class Entry:
 
 def home() -> Path:
     """$DIFFSHORTCUT_WEIGHTS, or a folder of the user's cache."""
-    given = os.environ.get("DIFFSHORTCUT_WEIGHTS")
-    cache_home = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache"))
+    given = os.environ.get(HOME)
+    cache_home = Path(os.environ.get(CACHE, "~/.cache"))
     return Path(given or cache_home / "diffshortcut" / "weights").expanduser()
 
 

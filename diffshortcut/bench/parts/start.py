@@ -40,7 +40,7 @@ def cached(effort: Effort) -> Sequence[Record]:
 
         known = answers()
         whole = [processes.seconds(processes.COMMAND, words) for _ in range(effort.pairs)]
-        with patch.dict(os.environ, {index.VERIFY: "1"}):
+        with patch.dict(os.environ, {index.VERIFYING: "1"}):
             verified = answers()
     return [
         _figure("cached answer after compose, no torch imported", known, ANSWER),
