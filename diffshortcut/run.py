@@ -50,7 +50,7 @@ def main() -> None:
     """Run the command line; a mistake in it is one line and exit code 1."""
     if {"--help", "-h"} & set(sys.argv[1:]):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` may read no further
-        print(usage.help_text())
+        print(usage.help_text(launch_plugin.options()))
         return
     if set(completion.ASKED) & set(sys.argv[1:]):
         completion.extend()

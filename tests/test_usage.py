@@ -14,7 +14,7 @@ from diffshortcut.errors import UserError, told
 
 
 def test_every_group_and_option_is_described_in_a_line():
-    text = usage.help_text()
+    text = usage.help_text([])
     for group, options in catalog.descriptions().items():
         assert f"\n{group}: " in text
         for option, description in options:
@@ -39,8 +39,7 @@ def test_a_description_ends_with_a_sentence_or_a_clause(line, said):
 
 
 def test_the_launchers_and_the_graphs_options_are_described():
-    launch.register()
-    text = usage.help_text()
+    text = usage.help_text(launch.options())
     graph = config.compose(["hydra/launcher=graph"], hydra=True).hydra.launcher
     for key, value in graph.items():
         said = {None: "null", True: "true"}.get(value, value)
