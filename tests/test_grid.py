@@ -58,7 +58,7 @@ def jobs(
 
 
 def prepared(swept: list[list[str]], options: dict[str, Any] = HERE) -> graph.Grid:
-    made = graph.Grid(command.comparison, run._show)
+    made = graph.Grid(run._show)
     made.prepare(swept, options)
     return made
 
@@ -180,8 +180,8 @@ def test_a_failure_in_this_process_names_its_log(
     """Of a job alone and of a grid without Ray; what only needs the failed stage has none."""
     world.failing = {("personalize", "bob")}
     [job] = jobs(world, ("random",))
-    monkeypatch.setattr(run, "_grid", graph.Grid(command.comparison, run._show))
-    made = graph.Grid(command.comparison, run._show)
+    monkeypatch.setattr(run, "_grid", graph.Grid(run._show))
+    made = graph.Grid(run._show)
 
     def merged() -> list[cells.Failure]:
         made.prepare([job], HERE)
@@ -710,7 +710,7 @@ def test_the_place_of_an_entry_holds_all_that_the_words_mean(
 
 def test_verify_looks_at_the_content(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     [job, *_] = finish(world, monkeypatch, "random")
-    monkeypatch.setattr(run, "_grid", graph.Grid(command.comparison, run._show))
+    monkeypatch.setattr(run, "_grid", graph.Grid(run._show))
     rows = next((world.root / "store" / "score").glob("*/rows.jsonl"))
     rows.write_bytes(rows.read_bytes()[::-1])  # the marker is as it was
     world.calls.clear()

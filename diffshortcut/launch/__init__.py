@@ -32,7 +32,7 @@ def register() -> None:
     Plugins.instance().register(module.GraphLauncher)  # which may have looked before
 
 
-def options() -> list[tuple[str, str]]:
+def option_descriptions() -> list[tuple[str, str]]:
     """The launcher's options with their defaults, as a command line gives them, and their help."""
     register()
     return [

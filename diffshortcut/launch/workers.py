@@ -21,6 +21,7 @@ from diffshortcut.disk import StoreError
 from diffshortcut.errors import UserError
 from diffshortcut.launch.board import Board
 from diffshortcut.launch.cluster import Cluster, Event, Resident, said
+from diffshortcut.launch.options import Options
 from diffshortcut.launch.record import Record
 from diffshortcut.store import Store
 
@@ -35,7 +36,7 @@ def run(
     *,
     store: Store,
     runtime: Mapping[str, Any],
-    options: Mapping[str, Any],
+    options: Options,
     board: Board,
     record: Record,
 ) -> list[Failure]:
@@ -57,7 +58,7 @@ class _Run:
         tasks: Sequence[Task],
         cluster: Cluster,
         runtime: Mapping[str, Any],
-        options: Mapping[str, Any],
+        options: Options,
         board: Board,
         record: Record,
     ) -> None:
