@@ -10,6 +10,7 @@ from pathlib import Path
 
 from diffshortcut import config, disk, usage
 from diffshortcut.extras import EXTRAS
+from diffshortcut.progress import output
 from diffshortcut.provenance import machine_memory
 from diffshortcut.report.sheet import Sheet
 from diffshortcut.weights import MINI, SUMS, registry
@@ -79,12 +80,10 @@ def _torch() -> Iterator[list[str]]:
 
 def main() -> None:
     """Print it."""
-    from rich.console import Console
-
     if usage.FOR_HELP & set(sys.argv[1:]):
         print(__doc__)
         return
-    console = Console(width=None if sys.stdout.isatty() else 120)
+    console = output()
     console.print(Sheet("this machine", ["what", "found", ""], list(rows())).rich())
 
 

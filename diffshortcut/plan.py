@@ -23,7 +23,7 @@ from diffshortcut.cost.columns import StageCosts
 from diffshortcut.cost.estimate import Cost
 from diffshortcut.disk import free
 from diffshortcut.past import Like, Staged, Took
-from diffshortcut.progress import quiet_libraries, track
+from diffshortcut.progress import output, quiet_libraries, track
 from diffshortcut.report.sheet import Sheet
 from diffshortcut.store import Store
 from diffshortcut.weights.registry import Entry, size
@@ -181,9 +181,7 @@ def main() -> None:
     words = [word for word in asked if word not in (QUICK, VERIFY)]
     cost = QUICK not in asked
     quiet_libraries()
-    from rich.console import Console
-
-    console = Console(width=None if sys.stdout.isatty() else 120)
+    console = output()
     header = HEADER if cost else HEADER[: -len(columns.HEADER)]
     with usage.one_line(words), weights.unfetched() as absent:
         usage.check_flags(words, [*sorted(sweep.FLAGS), QUICK, VERIFY, *sorted(usage.FOR_HELP)])

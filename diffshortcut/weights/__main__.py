@@ -3,9 +3,8 @@
 import argparse
 import sys
 
-from rich.console import Console
-
 from diffshortcut.errors import told
+from diffshortcut.progress import output
 from diffshortcut.report.sheet import Sheet
 from diffshortcut.weights import registry
 from diffshortcut.weights.registry import Entry
@@ -41,7 +40,7 @@ def _show(entries: list[Entry]) -> bool:
         ]
         for e in entries
     ]
-    console = Console(width=None if sys.stdout.isatty() else 140)
+    console = output(140)
     console.print(Sheet(f"weights in {registry.home()}", header, rows).rich())
     return False
 
