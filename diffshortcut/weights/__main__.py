@@ -6,6 +6,7 @@ import sys
 from diffshortcut.errors import told
 from diffshortcut.progress import output
 from diffshortcut.report.sheet import Sheet
+from diffshortcut.units import size
 from diffshortcut.weights import registry
 from diffshortcut.weights.registry import Entry
 
@@ -33,7 +34,7 @@ def _show(entries: list[Entry]) -> bool:
         [
             e.name,
             e.title,
-            registry.size(e.bytes),
+            size(e.bytes),
             "no" if e.missing() else "yes",
             e.licence,
             e.commercial,
