@@ -834,7 +834,7 @@ def test_memory_that_runs_out_halves_the_micro_batch(
     comparison = command.comparison([*job, "trainer.instance_batch=3"])
     tasks = cells.merge(cell for _, _, cell in comparison)
     store = Store(world.root / "store")
-    assert cells.run(tasks, store=store, runtime=comparison.runtime) == []
+    assert execute.run(tasks, store=store, runtime=comparison.runtime) == []
     ann = next(task for task in tasks if task.stage == stage)
     # of four pictures; of three images of the person and one of the class
     assert seen == [None, 2, 1, None, 2, 1]

@@ -104,7 +104,7 @@ class Grid:
         store, runtime = Store(Path(comparison.runtime["store"])), comparison.runtime
         todo = _to_do(comparison.tasks, store)
         if tuple(job) in self._planned or not todo:
-            return cells.run(todo, store=store, runtime=runtime, known=self.failures)
+            return execute.run(todo, store=store, runtime=runtime, known=self.failures)
         for task in todo:
             execute.load(task)
         record = _noted([job], {tuple(job): comparison}, store)
@@ -220,7 +220,7 @@ def _here(
 
     try:
         with logs:
-            failures = cells.run(todo, store=store, runtime=runtime, observe=observe)
+            failures = execute.run(todo, store=store, runtime=runtime, observe=observe)
     except Exception as error:  # fail_fast
         reason = str(error) or type(error).__name__
         record.write_failures([Failure(task, reason, record.log(task)) for task in running])
@@ -228,7 +228,7 @@ def _here(
     failed = {failure.task.key for failure in failures}
     return [
         failure
-        if cells.blocked(failure.task, failed)
+        if execute.blocked(failure.task, failed)
         else replace(failure, log=record.log(failure.task))
         for failure in failures
     ]

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from graphlib import TopologicalSorter
 from typing import Any
 
-from diffshortcut import cells, config, execute
+from diffshortcut import config, execute
 from diffshortcut.cells import Failure, Task
 from diffshortcut.disk import StoreError
 from diffshortcut.errors import UserError
@@ -98,7 +98,7 @@ class _Run:
         """What is ready now; of that, what reads a failed stage has failed."""
         while found := self.graph.get_ready():
             for key in found:
-                if failure := cells.blocked(self.tasks[key], self.failures):
+                if failure := execute.blocked(self.tasks[key], self.failures):
                     self._fail(failure)
                 else:
                     self.ready[key] = None
