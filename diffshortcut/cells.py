@@ -1,22 +1,17 @@
-"""Cells as graphs of stages: equal stages of all arms and people are merged and run once."""
+"""Cells as graphs of stages: equal stages of all arms and people are merged into one."""
 
-import logging
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from diffshortcut import execute, keys, links, parallel
+from diffshortcut import keys, links
 from diffshortcut.data.people import Prompted
 from diffshortcut.data.person import SETS, Person
-from diffshortcut.disk import StoreError
 from diffshortcut.errors import UserError, listed
-from diffshortcut.progress import track
 from diffshortcut.schema import own
-from diffshortcut.store import Store
 
-log = logging.getLogger(__name__)
 READS = {  # the sets whose pictures a stage looks at
     "crop": SETS,
     "protect": ("set_A", "set_B"),
@@ -187,55 +182,6 @@ def merge(cells: Iterable[Mapping[str, Task]]) -> list[Task]:
             if task.key not in found:
                 found |= {each.key: each for each in task.ancestry() if each.key not in found}
     return sorted(found.values(), key=_order)
-
-
-def run(
-    tasks: Iterable[Task],
-    *,
-    store: Store,
-    runtime: Mapping[str, Any],
-    known: Mapping[str, Failure] | None = None,
-    observe: Callable[[Task, str], None] = lambda task, state: None,
-) -> list[Failure]:
-    """Do what the store lacks, in order; a failed task stops only those that need it.
-
-    What has failed already is `known` by its key and not tried again. `observe` is told when a task
-    is running, done or failed.
-    """
-    todo = [task for task in tasks if not store.find(task.stage, task.key)]
-    failures = {task.key: known[task.key] for task in todo if known and task.key in known}
-    todo = [task for task in todo if task.key not in failures]
-    for task in todo:
-        execute.load(task)
-    for task in track(todo, "stages") if todo else ():
-        observe(task, "running")
-        if failure := _attempt(task, failures, store, runtime):
-            failures[task.key] = failure
-        observe(task, "failed" if failure else "done")
-    return list(failures.values())
-
-
-def blocked(task: Task, failures: Container[str]) -> Failure | None:
-    """The failure of a task that reads one that has failed."""
-    needed = any(parent.key in failures for parent in task.inputs.values())
-    return Failure(task, "it needs a stage that failed") if needed else None
-
-
-def _attempt(
-    task: Task, failures: Mapping[str, Failure], store: Store, runtime: Mapping[str, Any]
-) -> Failure | None:
-    if failure := blocked(task, failures):
-        return failure
-    try:
-        execute.do(task, store, runtime)
-    except StoreError:
-        raise
-    except Exception as error:
-        if runtime["fail_fast"] or parallel.together(task.stage):
-            raise
-        log.error("%s failed: %s", task.title, error, exc_info=not isinstance(error, UserError))
-        return Failure(task, str(error) or type(error).__name__)
-    return None
 
 
 def _order(task: Task) -> tuple[int, int, str, str]:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from diffshortcut import cells
+from diffshortcut import execute
 from diffshortcut.cells import Task
 from diffshortcut.data.person import SETS, Person
 from diffshortcut.errors import UserError
@@ -29,7 +29,7 @@ def of(people: Sequence[Person], config: Mapping[str, Any]) -> list[Person]:
     runtime = {**config["runtime"], "checkpoint_minutes": config["checkpoint"]["minutes"]}
     node = {"crop": config["crop"]}
     tasks = [Task(stage="crop", config=node, seed=0, person=person) for person in people]
-    for failure in cells.run(tasks, store=store, runtime=runtime):
+    for failure in execute.run(tasks, store=store, runtime=runtime):
         raise UserError(f"{failure.task.title}: {failure.reason}")
     return [_with_squares(person, task, store) for person, task in zip(people, tasks, strict=True)]
 

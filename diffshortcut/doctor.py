@@ -11,8 +11,10 @@ from pathlib import Path
 from diffshortcut import config, disk, usage
 from diffshortcut.errors import UserError
 from diffshortcut.extras import EXTRAS
+from diffshortcut.progress import output
 from diffshortcut.provenance import machine_memory
 from diffshortcut.report.sheet import Sheet
+from diffshortcut.units import size
 from diffshortcut.weights import MINI, SUMS, registry
 
 FULL = ("sd21base", "sd20base", "sd21", "sd15", "sd14")  # victims; the first is the default
@@ -25,11 +27,11 @@ def rows() -> Iterator[list[str]]:
     yield from _torch()
     memory = machine_memory()
     enough = memory is None or memory > SMALL
-    found = "unknown" if memory is None else registry.size(memory)
+    found = "unknown" if memory is None else size(memory)
     yield ["memory", found, "ok" if enough else "too little for the main job: 4 GB"]
     yield ["memory for zoo=full", found, "python -m diffshortcut.plan zoo=full ... tells the need"]
     free = disk.free(Path.cwd())
-    yield ["free disk here", registry.size(free), "about 20 MB for each victim of the mini zoo"]
+    yield ["free disk here", size(free), "about 20 MB for each victim of the mini zoo"]
     whole = all((MINI / file).is_file() for file in json.loads((MINI / SUMS).read_text()))
     yield [
         "zoo=mini",
@@ -72,7 +74,7 @@ def _torch() -> Iterator[list[str]]:
         properties = torch.cuda.get_device_properties(0)
         found = f"{torch.cuda.device_count()} x {properties.name}"
         room = properties.total_memory
-        yield ["CUDA", f"{found}, {registry.size(room)}", "ok"]
+        yield ["CUDA", f"{found}, {size(room)}", "ok"]
     else:
         cores = os.cpu_count() or 1
         yield ["CUDA", "no device", f"the CPU's {cores} cores: zoo=mini, runtime.threads={cores}"]
@@ -80,8 +82,6 @@ def _torch() -> Iterator[list[str]]:
 
 def main() -> None:
     """Print the table of `rows`. It takes no arguments: another word than --help is a mistake."""
-    from rich.console import Console
-
     words = sys.argv[1:]
     if usage.FOR_HELP & set(words):
         print(__doc__)
@@ -91,8 +91,7 @@ def main() -> None:
         if words:
             raise UserError(f"the doctor takes no arguments, not '{words[0]}'")
         table = list(rows())
-    console = Console(width=None if sys.stdout.isatty() else 120)
-    console.print(Sheet("this machine", ["what", "found", ""], table).rich())
+    output().print(Sheet("this machine", ["what", "found", ""], table).rich())
 
 
 if __name__ == "__main__":

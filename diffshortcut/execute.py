@@ -1,29 +1,78 @@
-"""One stage made: its code, its device, its record, and what is tried when memory runs out."""
+"""Stages made, each with its code, device and record; what is tried when memory runs out."""
 
 import gc
 import importlib
 import logging
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from diffshortcut import config, parallel, provenance, weights
+from diffshortcut.cells import Failure, Task
+from diffshortcut.disk import StoreError
 from diffshortcut.errors import UserError
+from diffshortcut.progress import track
 from diffshortcut.store import Store
-
-if TYPE_CHECKING:
-    from diffshortcut.cells import Task
 
 log = logging.getLogger(__name__)
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory")  # CUDA's, PyTorch's on the CPU
 _loaded: set[str] = set()  # the weights that stages have asked for since there was room
 
 
-def load(task: "Task") -> None:
+def run(
+    tasks: Iterable[Task],
+    *,
+    store: Store,
+    runtime: Mapping[str, Any],
+    known: Mapping[str, Failure] | None = None,
+    observe: Callable[[Task, str], None] = lambda task, state: None,
+) -> list[Failure]:
+    """Do what the store lacks, in order; a failed task stops only those that need it.
+
+    What has failed already is `known` by its key and not tried again. `observe` is told when a task
+    is running, done or failed.
+    """
+    todo = [task for task in tasks if not store.find(task.stage, task.key)]
+    failures = {task.key: known[task.key] for task in todo if known and task.key in known}
+    todo = [task for task in todo if task.key not in failures]
+    for task in todo:
+        load(task)
+    for task in track(todo, "stages") if todo else ():
+        observe(task, "running")
+        if failure := _attempt(task, failures, store, runtime):
+            failures[task.key] = failure
+        observe(task, "failed" if failure else "done")
+    return list(failures.values())
+
+
+def blocked(task: Task, failures: Container[str]) -> Failure | None:
+    """The failure of a task that reads one that has failed."""
+    needed = any(parent.key in failures for parent in task.inputs.values())
+    return Failure(task, "it needs a stage that failed") if needed else None
+
+
+def _attempt(
+    task: Task, failures: Mapping[str, Failure], store: Store, runtime: Mapping[str, Any]
+) -> Failure | None:
+    if failure := blocked(task, failures):
+        return failure
+    try:
+        do(task, store, runtime)
+    except StoreError:
+        raise
+    except Exception as error:
+        if runtime["fail_fast"] or parallel.together(task.stage):
+            raise
+        log.error("%s failed: %s", task.title, error, exc_info=not isinstance(error, UserError))
+        return Failure(task, str(error) or type(error).__name__)
+    return None
+
+
+def load(task: Task) -> None:
     """Import the task's code, so that what runs is what its key was made of; judge its values."""
     for part, node in task.config.items():
         config.check_values(node, "purifier" if part == "link" else part)
@@ -31,7 +80,7 @@ def load(task: "Task") -> None:
 
 
 def do(
-    task: "Task", store: Store, runtime: Mapping[str, Any], too_large: tuple[int, ...] = ()
+    task: Task, store: Store, runtime: Mapping[str, Any], too_large: tuple[int, ...] = ()
 ) -> None:
     """Make the task's artifact unless it is there.
 
@@ -53,7 +102,7 @@ def do(
         _free()
 
 
-def train_along(tasks: Iterable["Task"], store: Store, runtime: Mapping[str, Any]) -> None:
+def train_along(tasks: Iterable[Task], store: Store, runtime: Mapping[str, Any]) -> None:
     """Run, and write nowhere, what the process in charge tells its helpers to run as well."""
     by_key = {task.key: task for task in tasks}
     for key in parallel.orders():
@@ -62,7 +111,7 @@ def train_along(tasks: Iterable["Task"], store: Store, runtime: Mapping[str, Any
             _run(by_key[key], store, runtime, Path(out))
 
 
-def micro_batch(task: "Task") -> int:
+def micro_batch(task: Task) -> int:
     """How many images the task holds in memory at once; 0 if that cannot be set."""
     found = [
         value or _images(task)
@@ -72,7 +121,7 @@ def micro_batch(task: "Task") -> int:
     return max(found, default=0)
 
 
-def with_micro_batch(task: "Task", size: int) -> "Task":
+def with_micro_batch(task: Task, size: int) -> Task:
     """The same task, so of the same key, that holds at most `size` images in memory at once."""
     return replace(task, config=_limited(task.config, size))
 
@@ -86,9 +135,7 @@ def device(wanted: str) -> str:
     return "cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu"
 
 
-def _make(
-    task: "Task", store: Store, runtime: Mapping[str, Any], too_large: tuple[int, ...]
-) -> None:
+def _make(task: Task, store: Store, runtime: Mapping[str, Any], too_large: tuple[int, ...]) -> None:
     def make(out: Path) -> dict[str, Any]:
         check_unchanged(task)  # it was planned maybe hours ago
         if task.stage in parallel.TOGETHER:
@@ -110,7 +157,7 @@ def _make(
     store.write(task.stage, task.key, make)
 
 
-def _run(task: "Task", store: Store, runtime: Mapping[str, Any], out: Path) -> dict[str, Any]:
+def _run(task: Task, store: Store, runtime: Mapping[str, Any], out: Path) -> dict[str, Any]:
     """Let the stage fill the folder `out`; its facts."""
     import torch
 
@@ -132,7 +179,7 @@ def _run(task: "Task", store: Store, runtime: Mapping[str, Any], out: Path) -> d
     return stage.run(config=task.config, inputs=inputs, out=out, draws=draws)
 
 
-def _make_room(task: "Task") -> None:
+def _make_room(task: Task) -> None:
     """Models stay loaded until a stage needs others: then its own have the device to themselves."""
     from diffshortcut.models.remembered import forget
 
@@ -144,7 +191,7 @@ def _make_room(task: "Task") -> None:
         _loaded.update(wanted)
 
 
-def _identity(task: "Task") -> dict[str, Any]:
+def _identity(task: Task) -> dict[str, Any]:
     """What the artifact is made of."""
     person, sets = task.person, task.sets
     return {
@@ -159,7 +206,7 @@ def _identity(task: "Task") -> dict[str, Any]:
     }
 
 
-def check_unchanged(task: "Task") -> None:
+def check_unchanged(task: Task) -> None:
     """UserError if the key is no longer that of the pictures, weights and source on the disk."""
     reason = "its inputs have changed while this ran: call the same command again"
     try:
@@ -175,7 +222,7 @@ def _out_of_memory(error: Exception) -> bool:
     return said or isinstance(error, MemoryError)
 
 
-def _images(task: "Task") -> int:
+def _images(task: Task) -> int:
     """How many images a stage works on when it is not told otherwise."""
     if trainer := task.config.get("trainer"):
         return sum(trainer.get(name) or 0 for name in ("instance_batch", "prior_batch"))

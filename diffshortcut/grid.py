@@ -13,6 +13,7 @@ from diffshortcut.launch import together
 from diffshortcut.launch.board import sheet
 from diffshortcut.launch.record import GRID, Record, said
 from diffshortcut.lease import STALE
+from diffshortcut.progress import output
 from diffshortcut.store import MARKER, Store
 
 USAGE = "python -m diffshortcut.grid status [a store, a grid's folder in it, or outputs]"
@@ -41,8 +42,6 @@ def main() -> None:
 
 def show(record: Record) -> None:
     """Print a table of the states, then what failed: of all jobs of a sweep that have begun."""
-    from rich.console import Console
-
     store, workers = Store(record.folder.absolute().parents[1]), record.content.get("workers", 1)
     found = together.records(record)
     tasks = _tasks(found)
@@ -50,7 +49,7 @@ def show(record: Record) -> None:
     states = {task.key: _state(task, store, failures) for task in tasks}
     ended = sum(state in ("done", "failed") for state in states.values())
     title = f"{record.folder}: {ended} of {len(tasks)} stages ({_jobs(found)})"
-    console = Console(width=None if sys.stdout.isatty() else 120)
+    console = output()
     expected = plan.expected_seconds(tasks, store)
     console.print(sheet(title, tasks, states, expected, workers).rich())
     for key, failure in failures.items():

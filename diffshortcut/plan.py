@@ -24,10 +24,11 @@ from diffshortcut.cost.columns import StageCosts
 from diffshortcut.cost.estimate import Cost
 from diffshortcut.disk import free
 from diffshortcut.past import Like, Staged, Took
-from diffshortcut.progress import quiet_libraries, track
+from diffshortcut.progress import output, quiet_libraries, track
 from diffshortcut.report.sheet import Sheet
 from diffshortcut.store import Store
-from diffshortcut.weights.registry import Entry, size
+from diffshortcut.units import duration, size
+from diffshortcut.weights.registry import Entry
 
 QUICK = "--quick"
 HEADER = ["stage", "method", "there", "to do", "time", "memory", "disk", *columns.HEADER]
@@ -58,9 +59,11 @@ class Line:
         known = [took for took in self.expected if took]
         measured = [took for took in known if not took.rough]
         memory = f"{max(took.memory for took in measured) / 1e9:.1f} GB" if measured else "-"
-        guessed = "~ " * any(took.rough and took.disk for took in known)
+        guessed = "~ " if any(took.rough and took.disk for took in known) else ""
         disk = f"{guessed}{self.disk / 1e6:.0f} MB" if measured or guessed else "-"
-        said = ("~ " * (measured != known) + duration(self.seconds)) if known else "-"
+        said = duration(self.seconds) if known else "-"
+        if measured != known:
+            said = f"~ {said}"
         if known and len(known) < len(self.expected):
             said = f"> {said}"
         todo = str(len(self.expected))
@@ -140,13 +143,6 @@ def expected_seconds(tasks: Sequence[Staged], store: Store) -> dict[str, float |
     return {key: took.seconds if took else None for key, took in found.items()}
 
 
-def duration(seconds: float) -> str:
-    """For people: 40 s, 12 min, 3.5 h."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
-
-
 def summary(found: list[Line]) -> str:
     """One line: how much there is to do, and how long it takes at least."""
     expected = [took for line in found for took in line.expected]
@@ -156,7 +152,7 @@ def summary(found: list[Line]) -> str:
     rough = sum(took is not None and took.rough for took in expected)
     text = f"{len(expected)} of {len(expected) + sum(line.there for line in found)} stages to do"
     if never < len(expected):
-        text += f", about {'~ ' * bool(rough)}{duration(sum(line.seconds for line in found))}"
+        text += f", about {'~ ' if rough else ''}{duration(sum(line.seconds for line in found))}"
         text += _room(expected)
     if rough:
         text += f" ({rough} of them told from their operations: none like them has run here)"
@@ -166,10 +162,11 @@ def summary(found: list[Line]) -> str:
 def _room(expected: Sequence[Took | None]) -> str:
     """Memory at the peak and the disk in all, as far as they can be told."""
     known = [took for took in expected if took]
-    more = " or more" * any(took is None or took.rough for took in expected)
     memory, disk = max(took.memory for took in known), sum(took.disk for took in known)
-    said = [f"{size(memory)} of memory"] * bool(memory) + [f"{size(disk)} on the disk"] * bool(disk)
-    return "".join(f", {each}" for each in said) + more * bool(said)
+    text = f", {size(memory)} of memory" if memory else ""
+    text += f", {size(disk)} on the disk" if disk else ""
+    more = any(took is None or took.rough for took in expected)
+    return f"{text} or more" if text and more else text
 
 
 def crowded(found: Iterable[Line], store: Path) -> list[str]:
@@ -195,9 +192,7 @@ def main() -> None:
     if usage.VERIFY in asked:
         os.environ[index.VERIFYING] = "1"
     quiet_libraries()
-    from rich.console import Console
-
-    console = Console(width=None if sys.stdout.isatty() else 120)
+    console = output()
     header = HEADER if cost else HEADER[: -len(columns.HEADER)]
     with usage.one_line(words), weights.unfetched() as absent:
         usage.check_flags(words, [*sorted(sweep.FLAGS), *flags, *sorted(usage.FOR_HELP)])

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 import time
 from collections.abc import Iterable, Iterator, Sized
 from functools import cache
@@ -45,6 +46,13 @@ def console() -> "Console":
     from rich.console import Console
 
     return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def output(width: int = 120) -> "Console":
+    """Where results go: standard output, of `width` columns when it is no terminal."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else width)
 
 
 class Lines(logging.Handler):

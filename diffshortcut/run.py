@@ -49,7 +49,7 @@ def main() -> None:
     """Run the command line; a mistake in it is one line and exit code 1."""
     if {"--help", "-h"} & set(sys.argv[1:]):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` may read no further
-        print(usage.help_text())
+        print(usage.help_text(launch_plugin.option_descriptions()))
         return
     if set(completion.ASKED) & set(sys.argv[1:]):
         completion.extend()
@@ -236,7 +236,7 @@ def _tell(comparison: Comparison) -> None:
     log.info("arms: %s | %s", names, counts)
 
 
-_grid = Grid(command.comparison, _show)
+_grid = Grid(_show)
 _app.__wrapped__.grid = _grid  # of the function that Hydra hands to its launchers
 
 

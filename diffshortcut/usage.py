@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from hydra._internal.utils import get_args_parser
@@ -45,14 +45,16 @@ LAUNCHERS = (
     ("submitit_slurm", "a Slurm job per job; needs [grid]"),
     ("submitit_local", "as submitit_slurm, on this machine; needs [grid]"),
 )
-GRAPH = catalog.PACKAGE / "launch" / "plugins" / "hydra_plugins" / "diffshortcut_graph.py"
 FOR_HELP = {"--help", "-h"}
 VERIFY = "--verify"  # check the content of every artifact, whatever the index says
 SHOWN = ("data", "attack", "seed", "runtime")
 
 
-def help_text() -> str:
-    """Every group with what it is, every option in a line, and the values one changes most."""
+def help_text(graph: Iterable[tuple[str, str]]) -> str:
+    """Every group with what it is, every option in a line, and the values one changes most.
+
+    `graph`: the options of the launcher of that name, each with what it is.
+    """
     about = _remarks((catalog.folder() / "config.yaml").read_text())
     groups = "\n\n".join(
         "\n".join([f"{group}: {about.get(group, '')}".rstrip(": "), *map(_option, options)])
@@ -62,15 +64,8 @@ def help_text() -> str:
     shown = config.leaves({name: cfg[name] for name in SHOWN})
     values = "\n".join(f"  {key}={value}" for key, value in shown if "_target_" not in key)
     launchers = "\n".join(map(_option, LAUNCHERS))
-    graph = "\n".join(map(_option, _graph_options(GRAPH.read_text())))
-    return HELP.format(groups=groups, values=values, launchers=launchers, graph=graph)
-
-
-def _graph_options(source: str) -> list[tuple[str, str]]:
-    """The values of the launcher's dataclass with what their comments say."""
-    found = re.findall(r"^    (\w+): [^=\n]+ = (\S+)  # (.*)$", source, re.MULTILINE)
-    value = {"None": "null", "True": "true", "False": "false"}
-    return [(f"hydra.launcher.{key}={value.get(v, v)}", remark) for key, v, remark in found]
+    options = "\n".join(map(_option, graph))
+    return HELP.format(groups=groups, values=values, launchers=launchers, graph=options)
 
 
 def _option(described: tuple[str, str]) -> str:

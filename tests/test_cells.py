@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from world import World
 
-from diffshortcut import arms, cells, command, config, keys, results, run, weights
+from diffshortcut import arms, cells, command, config, execute, keys, results, run, weights
 from diffshortcut.data import folder
 from diffshortcut.errors import UserError
 from diffshortcut.store import Store
@@ -132,13 +132,13 @@ def test_what_changes_while_a_stage_runs_never_gets_the_old_key(
     tasks = [t for t in cells.merge(plan(world, "compare.arms=[]")) if t.key]
     runtime = {"device": "cpu", "threads": 1, "fail_fast": False, "checkpoint_minutes": 10}
     world.during = {stage: lambda: change(world.root / place)}
-    failures = cells.run(tasks, store=Store(world.root / "store"), runtime=runtime)
+    failures = execute.run(tasks, store=Store(world.root / "store"), runtime=runtime)
     first = failures[0]
     assert first.task.stage == stage and first.reason.startswith(first.task.title)
     assert "call the same command again" in first.reason or "No such file" in first.reason
     assert not (world.root / "store" / stage / first.task.key).exists()
     before, world.calls = count(world, stage), []
-    cells.run([first.task], store=Store(world.root / "store"), runtime=runtime)
+    execute.run([first.task], store=Store(world.root / "store"), runtime=runtime)
     assert before == 1 and world.calls == []  # known before it runs
 
 

@@ -362,7 +362,7 @@ def test_what_cannot_be_read_is_the_users_error(
 
 
 def test_help_lists_nested_presets() -> None:
-    text = usage.help_text()
+    text = usage.help_text([])
     assert "gaussian/legacy" in text and "seed=0" in text
     assert re.findall(r"^hydra.*:", text, re.MULTILINE) == ["hydra/launcher:"]
 

@@ -12,7 +12,6 @@ from diffshortcut.bench import costs
 from diffshortcut.cells import Task
 from diffshortcut.cost import columns
 from diffshortcut.cost.advice import advice
-from diffshortcut.cost.columns import operations
 from diffshortcut.cost.estimate import Cost, estimate
 from diffshortcut.cost.ledger import Ledger
 from diffshortcut.cost.nets import Nets
@@ -148,7 +147,6 @@ def test_what_cannot_be_told_is_listed(monkeypatch):
     guess = Cost(flops=2.5e12, weights=GB, exact=False)
     monkeypatch.setattr(columns, "estimate", lambda _: guess)
     assert columns.StageCosts("generate", tasks).cells() == ["< 2.5 TFLOP", "1.0 GB"]
-    assert operations(0) == "0" and operations(3e9) == "3 GFLOP"
 
 
 @pytest.mark.parametrize("helps", [True, False])

@@ -22,7 +22,7 @@ import tiny_zoo
 import torch
 from safetensors.torch import load_file
 
-from diffshortcut import cells, config, images
+from diffshortcut import cells, config, execute, images
 from diffshortcut.data.person import Person
 from diffshortcut.models import guided_diffusion, ldm
 from diffshortcut.stages import protect
@@ -147,7 +147,7 @@ def walk(full_zoo: None, person: Person, others: list[str], tmp_path: Path) -> C
         assert cfg["zoo"]["resolution"] == side
         cell = cells.plan(cfg if scored else {**cfg, "metric": {}}, person)
         store = Store(tmp_path / "store")
-        failures = cells.run(cells.merge([cell]), store=store, runtime=RUNTIME)
+        failures = execute.run(cells.merge([cell]), store=store, runtime=RUNTIME)
         assert [failure.reason for failure in failures] == []
         return {task: store.find(found.stage, found.key) for task, found in cell.items()}
 

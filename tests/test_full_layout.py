@@ -15,6 +15,7 @@ from diffshortcut import config, weights
 from diffshortcut.errors import UserError
 from diffshortcut.models import guided_diffusion, ldm, released, upscaler
 from diffshortcut.seeding import Draws
+from diffshortcut.units import size
 from diffshortcut.weights import registry
 
 LDMS = ("sd14", "sd15", "sd20base", "sd21base", "sd21")
@@ -156,7 +157,7 @@ def test_what_is_missing_is_said_with_size_licence_and_command(name: str) -> Non
     with pytest.raises(UserError) as caught:
         weights.locate(f"full:{name}")
     entry = registry.entry(name)
-    for said in (entry.title, registry.size(entry.bytes), entry.licence, f"weights fetch {name},"):
+    for said in (entry.title, size(entry.bytes), entry.licence, f"weights fetch {name},"):
         assert said in str(caught.value)
     assert entry.bytes > 2e9 and any(word in entry.licence for word in ("RAIL", "MIT"))
 

@@ -58,7 +58,7 @@ def jobs(
 
 
 def prepared(swept: list[list[str]], options: dict[str, Any] = HERE) -> graph.Grid:
-    made = graph.Grid(command.comparison, run._show)
+    made = graph.Grid(run._show)
     made.prepare(swept, options)
     return made
 
@@ -180,8 +180,8 @@ def test_a_failure_in_this_process_names_its_log(
     """Of a job alone and of a grid without Ray; what only needs the failed stage has none."""
     world.failing = {("personalize", "bob")}
     [job] = jobs(world, ("random",))
-    monkeypatch.setattr(run, "_grid", graph.Grid(command.comparison, run._show))
-    made = graph.Grid(command.comparison, run._show)
+    monkeypatch.setattr(run, "_grid", graph.Grid(run._show))
+    made = graph.Grid(run._show)
 
     def merged() -> list[cells.Failure]:
         made.prepare([job], HERE)
@@ -726,7 +726,7 @@ def test_the_place_of_an_entry_holds_all_that_the_words_mean(
 
 def test_verify_looks_at_the_content(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     [job, *_] = finish(world, monkeypatch, "random")
-    monkeypatch.setattr(run, "_grid", graph.Grid(command.comparison, run._show))
+    monkeypatch.setattr(run, "_grid", graph.Grid(run._show))
     rows = next((world.root / "store" / "score").glob("*/rows.jsonl"))
     rows.write_bytes(rows.read_bytes()[::-1])  # the marker is as it was
     world.calls.clear()
@@ -865,7 +865,7 @@ def test_memory_that_runs_out_halves_the_micro_batch(
     comparison = command.comparison([*job, "trainer.instance_batch=3"])
     tasks = cells.merge(cell for _, _, cell in comparison)
     store = Store(world.root / "store")
-    assert cells.run(tasks, store=store, runtime=comparison.runtime) == []
+    assert execute.run(tasks, store=store, runtime=comparison.runtime) == []
     ann = next(task for task in tasks if task.stage == stage)
     # of four pictures; of three images of the person and one of the class
     assert seen == [None, 2, 1, None, 2, 1]

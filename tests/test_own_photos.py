@@ -299,7 +299,7 @@ def test_a_photo_that_changed_before_the_report_leaves_no_result(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     photo = next(path for path in sorted(folder.rglob("*.png")))
-    content, ran = photo.read_bytes(), cells.run
+    content, ran = photo.read_bytes(), execute.run
 
     def then_changed(*given: Any, **more: Any) -> Any:
         failures = ran(*given, **more)
@@ -307,7 +307,7 @@ def test_a_photo_that_changed_before_the_report_leaves_no_result(
         return failures
 
     with monkeypatch.context() as meanwhile:
-        meanwhile.setattr(cells, "run", then_changed)
+        meanwhile.setattr(execute, "run", then_changed)
         with pytest.raises(UserError, match="its inputs have changed"):
             launch(tmp_path, folder, "attack=random")
     assert not results.is_complete(made(tmp_path))

@@ -142,11 +142,6 @@ def test_broken_records_are_passed_over(tmp_path: Path) -> None:
     assert plan.lines(tasks(), Store(tmp_path))[0].there == 0
 
 
-@pytest.mark.parametrize(("seconds", "said"), [(40, "40 s"), (600, "10 min"), (7200, "2.0 h")])
-def test_durations(seconds: float, said: str) -> None:
-    assert plan.duration(seconds) == said
-
-
 def test_a_finished_command_has_nothing_to_do(tmp_path: Path) -> None:
     store, planned = Store(tmp_path), tasks()
     for task in planned:

@@ -2,6 +2,7 @@
 
 import io
 import logging
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -48,3 +49,10 @@ def test_without_a_terminal_a_line_a_minute(
         "steps: 1 of 4 in 61 s, about 183 s left",
         "steps: 3 of 4 in 130 s, about 43 s left",
     ]
+
+
+@pytest.mark.parametrize(("terminal", "columns"), [(True, 77), (False, 130)])
+def test_results_are_as_wide_as_the_terminal_if_there_is_one(terminal, columns, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "77")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
+    assert progress.output(130).width == columns

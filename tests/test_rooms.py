@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 from diffshortcut import keys
@@ -69,3 +70,9 @@ def test_a_room_imports_only_what_the_table_allows() -> None:
         if name != PACKAGE and not within(name, may_import(rows, number))
     ]
     assert not wrong
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    """Within functions, and for types alone, neither."""
+    imported = {module: set(keys.imports(module)) - {PACKAGE} for module in modules()}
+    TopologicalSorter(imported).prepare()  # CycleError says which

@@ -7,7 +7,7 @@ import sys
 import pytest
 from world import World
 
-from diffshortcut import command, grid, run, sweep
+from diffshortcut import grid, run, sweep
 from diffshortcut.launch import graph, together
 from diffshortcut.launch.record import FAILURES, Record
 from diffshortcut.store import Store
@@ -20,7 +20,7 @@ def words(world: World, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Of a sweep of three jobs, in which bob's attack fails; what it tells its jobs is put back."""
     for variable in (sweep.JOBS, sweep.NAME, "HYDRA_FULL_ERROR"):
         monkeypatch.setenv(variable, "")
-    monkeypatch.setattr(run, "_grid", graph.Grid(command.comparison, run._show))
+    monkeypatch.setattr(run, "_grid", graph.Grid(run._show))
     world.failing = {("protect", "bob")}
     return ["-m", *world.overrides("attack=random,pid,advdm", *ALONE)]
 

@@ -11,10 +11,11 @@ from hydra.errors import HydraException
 
 from diffshortcut import catalog, completion, config, launch, plan, run, usage
 from diffshortcut.errors import UserError, told
+from diffshortcut.launch.options import Options
 
 
 def test_every_group_and_option_is_described_in_a_line():
-    text = usage.help_text()
+    text = usage.help_text([])
     for group, options in catalog.descriptions().items():
         assert f"\n{group}: " in text
         for option, description in options:
@@ -39,9 +40,9 @@ def test_a_description_ends_with_a_sentence_or_a_clause(line, said):
 
 
 def test_the_launchers_and_the_graphs_options_are_described():
-    launch.register()
-    text = usage.help_text()
+    text = usage.help_text(launch.option_descriptions())
     graph = config.compose(["hydra/launcher=graph"], hydra=True).hydra.launcher
+    assert {*graph} == {"_target_", *Options.__annotations__}
     for key, value in graph.items():
         said = {None: "null", True: "true"}.get(value, value)
         assert key == "_target_" or re.search(rf"^  hydra.launcher.{key}={said} +\w", text, re.M)

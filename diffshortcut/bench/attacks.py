@@ -10,7 +10,6 @@ times as fast as those of the denoiser, so that what saves only the former (Mist
 """
 
 import argparse
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -18,7 +17,6 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from rich.console import Console
 from torch import Tensor
 
 from diffshortcut.attacks.record import Record
@@ -29,7 +27,7 @@ from diffshortcut.bench.counts import Counts, counting
 from diffshortcut.bench.measured import Measured, Times, chosen, clocked, in_turn, quiet, sheets
 from diffshortcut.bench.scenes import RELEASED
 from diffshortcut.checkpoint import Checkpoint, Variables
-from diffshortcut.progress import track
+from diffshortcut.progress import output, track
 from diffshortcut.seeding import Draws
 
 DRAWS = Draws(seed=0, stage="bench", person="nobody")
@@ -110,7 +108,7 @@ def main() -> None:
     scene = person()
     found = [measure(case, *sides(case), scene, asked.seconds) for case in track(cases, "attacks")]
     tables = [*sheets(found), sd_size.sheet()]
-    console = Console(width=None if sys.stdout.isatty() else 110)
+    console = output(110)
     for table in tables:
         console.print(table.rich())
     if asked.markdown:

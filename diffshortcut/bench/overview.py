@@ -1,14 +1,12 @@
 """The one table and the one plot of all that was measured."""
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from diffshortcut.bench.book import described, read
 from diffshortcut.bench.records import HEADER, PUBLISHED, Growth, Pair, Record
+from diffshortcut.progress import output
 from diffshortcut.report import figures, lettering
 from diffshortcut.report.sheet import Sheet
 
@@ -28,7 +26,7 @@ def write(folder: Path, parts: Sequence[str]) -> None:
     if not records:
         return
     table = Sheet("What each stage costs", HEADER, [record.row() for record in records])
-    Console(width=None if sys.stdout.isatty() else 160).print(table.rich())
+    output(160).print(table.rich())
     missed = [record for record in records if record.missed]
     said = [f"* goal missed: {one.part}: {one.name}" for one in missed]
     machines = [f"* {part}: {described(machine)}" for part, (machine, _) in found.items()]

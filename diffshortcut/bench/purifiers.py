@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 from torch import Tensor
 
 from diffshortcut import config, provenance
@@ -27,7 +26,7 @@ from diffshortcut.bench.measured import Measured, chosen, counted, in_turn, quie
 from diffshortcut.bench.records import PUBLISHED
 from diffshortcut.bench.scenes import RELEASED, scene
 from diffshortcut.data import portraits
-from diffshortcut.progress import track
+from diffshortcut.progress import output, track
 from diffshortcut.report.sheet import Sheet
 from diffshortcut.seeding import Draws
 
@@ -176,7 +175,7 @@ def main() -> None:
         four = pictures(4)
         found = [measure(case, four, asked.seconds) for case in track(cases, "purifiers")]
         tables = sheets(found, COLUMNS)
-    console = Console(width=None if sys.stdout.isatty() else 120)
+    console = output()
     for table in tables:
         console.print(table.rich())
     _write(tables, asked.markdown)

@@ -5,7 +5,7 @@ from typing import Any
 
 from diffshortcut.cost.estimate import Cost
 from diffshortcut.errors import UserError
-from diffshortcut.weights.registry import size
+from diffshortcut.units import size
 
 OPTIONS: dict[str, dict[str, Any]] = {  # by what they make smaller, the cheapest first
     "saved": {

@@ -13,10 +13,9 @@ from diffshortcut.cost.estimate import Cost, estimate
 from diffshortcut.errors import UserError
 from diffshortcut.execute import with_micro_batch
 from diffshortcut.provenance import machine_memory
-from diffshortcut.weights.registry import size
+from diffshortcut.units import operations, size
 
 HEADER = ["FLOPs", "needs"]
-UNITS = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"))
 
 
 @dataclass(frozen=True)
@@ -63,14 +62,6 @@ def notes(told: Iterable[StageCosts], device: str) -> list[str]:
     """Those of all lines. UserError for a stage that cannot fit the device."""
     memory = device_memory(device)
     return [note for one in told for note in one.notes(memory)]
-
-
-def operations(count: float) -> str:
-    """For people: 1.7 TFLOP."""
-    for unit, letter in UNITS:
-        if count >= unit:
-            return f"{count / unit:.3g} {letter}FLOP"
-    return "0" if count < 1 else "< 1 MFLOP"
 
 
 def device_memory(device: str) -> int:

@@ -12,6 +12,7 @@ from diffshortcut import catalog, config, crops, usage
 from diffshortcut.data.people import PeopleError, shown
 from diffshortcut.data.scan import HEADER, Found, Messages, finder, look
 from diffshortcut.errors import UserError
+from diffshortcut.progress import output
 from diffshortcut.report.sheet import Sheet
 
 
@@ -54,11 +55,9 @@ def main() -> None:
     with usage.one_line(words[1:]):
         usage.check_flags(words[1:], sorted(usage.FOR_HELP))
         found, lines = scan(catalog.adopt(words[1:]))
-    from rich.console import Console
-
     if found:
         sheet = Sheet(f"{len(found)} read", HEADER, [each.cells() for each in found])
-        Console(width=None if sys.stdout.isatty() else 120).print(sheet.rich())
+        output().print(sheet.rich())
     print("\n".join(lines or ["nothing is wrong"]))
     sys.exit(1 if lines else 0)
 

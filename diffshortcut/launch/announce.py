@@ -9,6 +9,7 @@ from diffshortcut import plan
 from diffshortcut.cells import Task
 from diffshortcut.errors import UserError
 from diffshortcut.store import Store
+from diffshortcut.units import duration
 
 log = logging.getLogger(__name__)
 LONG = 3600  # seconds of work that are not begun without a question
@@ -43,7 +44,7 @@ def announce(
     for line in plan.crowded(found, store.root):
         log.warning(line)
     if long and jobs > 1:
-        log.info("it is one of %d jobs: together at most %s", jobs, plan.duration(seconds))
+        log.info("it is one of %d jobs: together at most %s", jobs, duration(seconds))
     if long and asks and not _agreed():
         raise NotBegunError("not begun: python -m diffshortcut.plan says what there is to do")
 

@@ -12,6 +12,7 @@ from diffshortcut.past import Staged
 from diffshortcut.progress import console
 from diffshortcut.report.sheet import Sheet
 from diffshortcut.store import Store
+from diffshortcut.units import duration
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -94,6 +95,6 @@ def sheet(
         count = Counter(states[key] for key in of_it)
         left = [expected.get(key) for key in of_it if states[key] in ("waiting", "running")]
         known = [seconds for seconds in left if seconds is not None]
-        said = plan.duration(sum(known) / workers) if known or not left else "-"
+        said = duration(sum(known) / workers) if known or not left else "-"
         rows.append([stage, name, *(str(count[state]) for state in STATES), said])
     return Sheet(title, HEADER, rows)

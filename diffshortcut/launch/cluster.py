@@ -10,6 +10,7 @@ from typing import Any
 from diffshortcut import index
 from diffshortcut.cells import Task
 from diffshortcut.errors import UserError
+from diffshortcut.launch.options import Options
 from diffshortcut.launch.record import Record
 from diffshortcut.launch.worker import Outcome, Worker
 from diffshortcut.store import Store
@@ -57,7 +58,7 @@ class Cluster:
 
     store: Store
     runtime: Mapping[str, Any]
-    options: Mapping[str, Any]
+    options: Options
     record: Record
     workers: list[Resident] = field(default_factory=list)  # those that have answered
     shapes: list[tuple[Shape, bool]] = field(default_factory=list)
@@ -135,7 +136,7 @@ def said(error: BaseException | None) -> str:
 
 
 def shapes(
-    nodes: Sequence[Mapping[str, Any]], options: Mapping[str, Any], threads: int
+    nodes: Sequence[Mapping[str, Any]], options: Options, threads: int
 ) -> list[tuple[Shape, bool]]:
     """The workers that a cluster has room for, and whether each is for light stages only.
 
@@ -153,7 +154,7 @@ def shapes(
     return [(heavy, False)] * cards + ([(light, True)] * cards if part else [])
 
 
-def _begin(options: Mapping[str, Any], threads: int) -> ModuleType:
+def _begin(options: Options, threads: int) -> ModuleType:
     if (wanted := options["workers"]) is not None and wanted < 0:
         raise UserError(f"hydra.launcher.workers={wanted}: 0 (no Ray), a number of workers or null")
     os.environ.update(QUIET)

@@ -16,6 +16,7 @@ from diffshortcut.errors import UserError
 from diffshortcut.launch import workers
 from diffshortcut.launch.announce import announce
 from diffshortcut.launch.board import Board
+from diffshortcut.launch.options import Options
 from diffshortcut.launch.record import Record, said
 from diffshortcut.launch.worker import logging_to
 from diffshortcut.progress import track
@@ -28,12 +29,7 @@ log = logging.getLogger(__name__)
 class Grid:
     """What the jobs of a sweep have in common. The launcher calls prepare, answer and finish."""
 
-    def __init__(
-        self,
-        compose: Callable[[Sequence[str]], Comparison],
-        show: Callable[[index.Entry], None],
-    ) -> None:
-        self._compose = compose
+    def __init__(self, show: Callable[[index.Entry], None]) -> None:
         self._show = show
         self._planned: dict[tuple[str, ...], Comparison] = {}
         self._record: Record | None = None  # of the jobs that were last prepared
@@ -44,7 +40,7 @@ class Grid:
 
     def comparison(self, overrides: Sequence[str]) -> Comparison:
         """A job's comparison, composed now if the sweep has not done so."""
-        return self._planned.get(tuple(overrides)) or self._compose(overrides)
+        return self._planned.get(tuple(overrides)) or command.comparison(overrides)
 
     def answer(self, job: Sequence[str]) -> bool:
         """Show the result of a job that the index holds."""
@@ -59,14 +55,14 @@ class Grid:
         found: list[Comparison] = []
         for job in track([job for job in jobs if not index.find(job)], "composing"):
             with suppress(Exception):  # the job itself will say it
-                found.append(self._compose(job))
+                found.append(command.comparison(job))
         if found:
             runtime = found[0].runtime
             store = Store(Path(runtime["store"]))
             tasks = cells.merge(cell for comparison in found for _, _, cell in comparison)
             announce(_to_do(tasks, store), store, runtime, ask=runtime["confirm"], only_long=True)
 
-    def prepare(self, jobs: Sequence[Sequence[str]], options: Mapping[str, Any]) -> None:
+    def prepare(self, jobs: Sequence[Sequence[str]], options: Options) -> None:
         """Run all stages that the jobs lack, each once; what cannot be done is in `failures`.
 
         Of a large sweep Hydra may prepare and launch some jobs after the other.
@@ -109,7 +105,7 @@ class Grid:
         store, runtime = Store(Path(comparison.runtime["store"])), comparison.runtime
         todo = _to_do(comparison.tasks, store)
         if tuple(job) in self._planned or not todo:
-            return cells.run(todo, store=store, runtime=runtime, known=self.failures)
+            return execute.run(todo, store=store, runtime=runtime, known=self.failures)
         for task in todo:
             execute.load(task)
         record = _noted([job], {tuple(job): comparison}, store)
@@ -118,7 +114,7 @@ class Grid:
         if len(list(comparison)) == 1:
             failures = _here(todo, store, runtime, record)
         else:
-            failures = _run(todo, store, runtime, {"workers": 0}, record)
+            failures = _on_board(todo, store, runtime, record)
         record.write_failures(failures)
         return failures
 
@@ -134,7 +130,7 @@ class Grid:
 
     def _judge(self, job: Sequence[str]) -> Comparison:
         """A job composed; an error if it cannot begin: now, as another job's work may take days."""
-        found = self._compose(job)
+        found = command.comparison(job)
         command.require_weights(found)
         if not _is_to_do(job, found):
             return found
@@ -183,15 +179,24 @@ def _run(
     todo: list[Task],
     store: Store,
     runtime: Mapping[str, Any],
-    options: Mapping[str, Any],
+    options: Options,
     record: Record,
 ) -> list[Failure]:
+    """All tasks, on Ray's workers unless there are to be none."""
+    if options["workers"] == 0:
+        return _on_board(todo, store, runtime, record)
     with Board(todo, store) as board:
-        if options["workers"] == 0:
-            return _here(todo, store, runtime, record, board.tell)
         return workers.run(
             todo, store=store, runtime=runtime, options=options, board=board, record=record
         )
+
+
+def _on_board(
+    todo: list[Task], store: Store, runtime: Mapping[str, Any], record: Record
+) -> list[Failure]:
+    """All tasks in this process, shown as they go."""
+    with Board(todo, store) as board:
+        return _here(todo, store, runtime, record, board.tell)
 
 
 def _here(
@@ -214,7 +219,7 @@ def _here(
 
     try:
         with logs:
-            failures = cells.run(todo, store=store, runtime=runtime, observe=observe)
+            failures = execute.run(todo, store=store, runtime=runtime, observe=observe)
     except Exception as error:  # fail_fast
         reason = str(error) or type(error).__name__
         record.write_failures([Failure(task, reason, record.log(task)) for task in running])
@@ -222,7 +227,7 @@ def _here(
     failed = {failure.task.key for failure in failures}
     return [
         failure
-        if cells.blocked(failure.task, failed)
+        if execute.blocked(failure.task, failed)
         else replace(failure, log=record.log(failure.task))
         for failure in failures
     ]

@@ -15,12 +15,13 @@ from collections.abc import Mapping, Sequence
 from graphlib import TopologicalSorter
 from typing import Any
 
-from diffshortcut import cells, config, execute
+from diffshortcut import config, execute
 from diffshortcut.cells import Failure, Task
 from diffshortcut.disk import StoreError
 from diffshortcut.errors import UserError
 from diffshortcut.launch.board import Board
 from diffshortcut.launch.cluster import Cluster, Event, Resident, said
+from diffshortcut.launch.options import Options
 from diffshortcut.launch.record import Record
 from diffshortcut.store import Store
 
@@ -35,7 +36,7 @@ def run(
     *,
     store: Store,
     runtime: Mapping[str, Any],
-    options: Mapping[str, Any],
+    options: Options,
     board: Board,
     record: Record,
 ) -> list[Failure]:
@@ -57,7 +58,7 @@ class _Run:
         tasks: Sequence[Task],
         cluster: Cluster,
         runtime: Mapping[str, Any],
-        options: Mapping[str, Any],
+        options: Options,
         board: Board,
         record: Record,
     ) -> None:
@@ -97,7 +98,7 @@ class _Run:
         """What is ready now; of that, what reads a failed stage has failed."""
         while found := self.graph.get_ready():
             for key in found:
-                if failure := cells.blocked(self.tasks[key], self.failures):
+                if failure := execute.blocked(self.tasks[key], self.failures):
                     self._fail(failure)
                 else:
                     self.ready[key] = None

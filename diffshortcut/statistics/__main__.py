@@ -7,7 +7,6 @@ python -m diffshortcut.statistics A --claim aspl+ours --metric q     better than
 
 import argparse
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from diffshortcut.comparison import (
     STAR,
 )
 from diffshortcut.errors import told
+from diffshortcut.progress import output
 from diffshortcut.report.any_rows import CLAIMS, MEANS, best, tables
 from diffshortcut.report.loaded import as_part, described
 from diffshortcut.report.paper import in_latex, in_markdown
@@ -142,9 +142,7 @@ def _print(
 
 def _show(sheets: Sequence[Sheet], said: Sequence[str]) -> None:
     """On the terminal."""
-    from rich.console import Console
-
-    console = Console(width=None if sys.stdout.isatty() else 150)
+    console = output(150)
     for sheet in sheets:
         console.print(sheet.rich())
     for note in said:

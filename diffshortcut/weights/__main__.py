@@ -3,10 +3,10 @@
 import argparse
 import sys
 
-from rich.console import Console
-
 from diffshortcut.errors import told
+from diffshortcut.progress import output
 from diffshortcut.report.sheet import Sheet
+from diffshortcut.units import size
 from diffshortcut.weights import registry
 from diffshortcut.weights.registry import Entry
 
@@ -34,14 +34,14 @@ def _show(entries: list[Entry]) -> bool:
         [
             e.name,
             e.title,
-            registry.size(e.bytes),
+            size(e.bytes),
             "no" if e.missing() else "yes",
             e.licence,
             e.commercial,
         ]
         for e in entries
     ]
-    console = Console(width=None if sys.stdout.isatty() else 140)
+    console = output(140)
     console.print(Sheet(f"weights in {registry.home()}", header, rows).rich())
     return False
 

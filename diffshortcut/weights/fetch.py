@@ -15,7 +15,8 @@ from huggingface_hub.file_download import http_get
 
 from diffshortcut.disk import NO_SPACE, replacing, sha256
 from diffshortcut.errors import UserError
-from diffshortcut.weights.registry import NOTED, Entry, File, Source, size
+from diffshortcut.units import size
+from diffshortcut.weights.registry import NOTED, Entry, File, Source
 
 log = logging.getLogger(__name__)
 PART = ".part"  # of a file that is not whole yet

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from diffshortcut.errors import UserError, listed
+from diffshortcut.units import size
 
 REGISTRY = Path(__file__).with_name("registry.yaml")
 NOTED = "sha256.json"  # of each file, as first fetched
@@ -134,14 +135,6 @@ def entries() -> dict[str, Entry]:
     """All entries by name, in the order of the registry."""
     table = yaml.safe_load(REGISTRY.read_text())
     return {name: _entry(name, node) for name, node in table.items()}
-
-
-def size(count: int) -> str:
-    """Bytes for people: 5.2 GB, 861 kB."""
-    for unit, scale in (("GB", 1e9), ("MB", 1e6)):
-        if count >= scale:
-            return f"{count / scale:.1f} {unit}"
-    return f"{count / 1e3:.0f} kB"
 
 
 def _entry(name: str, node: Mapping[str, Any]) -> Entry:

@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from diffshortcut import cells, config
+from diffshortcut import cells, config, execute
 from diffshortcut.bench.costs import short
 from diffshortcut.bench.pairs import Effort
 from diffshortcut.bench.records import Growth, Job
@@ -89,7 +89,7 @@ def seconds(tasks: Sequence[Task]) -> dict[str, float]:
         store, found = Store(Path(root)), defaultdict[str, float](float)
         start = time.perf_counter()
         with short():
-            cells.run(tasks, store=store, runtime=RUNTIME)
+            execute.run(tasks, store=store, runtime=RUNTIME)
         found[WHOLE] = time.perf_counter() - start
         for task in tasks:
             took = store.provenance(task.stage, task.key)["seconds"]

@@ -6,7 +6,7 @@ Every application can be launched. One that shares work between its jobs says so
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
@@ -14,16 +14,25 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn, JobStatus, configure_log
 
 
+def _said(default: Any, remark: str) -> Any:
+    """A field with what --help says of it."""
+    return field(default=default, metadata={"help": remark})
+
+
 @dataclass
 class GraphConf:
     """Options of the launcher: hydra.launcher.workers=4 ..."""
 
     _target_: str = "hydra_plugins.diffshortcut_graph.GraphLauncher"
-    workers: int | None = None  # null: one per GPU, or per runtime.threads cores; 0: no Ray
-    address: str | None = None  # of a Ray cluster, such as auto; null: a local one, on loopback
-    retries: int = 3  # of a stage whose worker was lost
-    light_gpu: float = 0.25  # of a GPU, for a second worker of stages without a model; 0: none
-    confirm: bool = True  # on a terminal, ask before more than an hour of work
+    workers: int | None = _said(None, "null: one per GPU, or per runtime.threads cores; 0: no Ray")
+    address: str | None = _said(
+        None, "of a Ray cluster, such as auto; null: a local one, on loopback"
+    )
+    retries: int = _said(3, "of a stage whose worker was lost")
+    light_gpu: float = _said(
+        0.25, "of a GPU, for a second worker of stages without a model; 0: none"
+    )
+    confirm: bool = _said(True, "on a terminal, ask before more than an hour of work")
 
 
 ConfigStore.instance().store(
