@@ -92,8 +92,7 @@ class Checkpoint:
         file = self._file(what)
         if file is None:
             return
-        tensors = {key: value.detach().contiguous() for key, value in variables.tensors().items()}
-        tensors, text = _unshared(tensors), json.dumps(done)
+        tensors, text = _unshared(variables.tensors()), json.dumps(done)
         with replacing(file) as aside:
             save_file(tensors, aside, metadata={"done": text, "sha256": _digest(tensors, text)})
 
@@ -179,6 +178,17 @@ def _parts(value: Any) -> Mapping[str, Tensor]:
     return value.state_dict()
 
 
-def _unshared(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Copies on the CPU: safetensors refuses tensors that share memory."""
-    return {key: value.to(device("cpu"), copy=True) for key, value in tensors.items()}
+def _unshared(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """On the CPU, in order and none in another's memory, as safetensors wants them.
+
+    What is so already is not copied: a pool of snapshots is 29 GB of Stable Diffusion.
+    """
+    found: dict[str, Tensor] = {}
+    taken: set[int] = set()
+    for key, value in tensors.items():
+        part = value.detach().to(device("cpu")).contiguous()
+        if (memory := part.untyped_storage().data_ptr()) in taken:
+            part = part.clone()
+        taken.add(memory)
+        found[key] = part
+    return found

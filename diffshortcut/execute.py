@@ -19,7 +19,13 @@ from diffshortcut.progress import track
 from diffshortcut.store import Store
 
 log = logging.getLogger(__name__)
-OUT_OF_MEMORY = ("out of memory", "can't allocate memory")  # CUDA's, PyTorch's on the CPU
+OUT_OF_MEMORY = (  # CUDA's, its libraries', PyTorch's on the CPU
+    "out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "can't allocate memory",
+)
+HEAVY = {"protect", "personalize"}  # stages that may need the whole device
 _loaded: set[str] = set()  # the weights that stages have asked for since there was room
 
 
@@ -169,6 +175,7 @@ def _run(task: Task, store: Store, runtime: Mapping[str, Any], out: Path) -> dic
     if found != "cpu":
         _make_room(task)
     torch.set_default_device(found)
+    torch.backends.cudnn.allow_tf32 = False  # float32 is that, in convolutions too
     torch.set_num_threads(runtime["threads"])
     stage = importlib.import_module(f"diffshortcut.stages.{task.stage}")
     artifacts = {role: store.path(t.stage, t.key) for role, t in task.inputs.items()}
@@ -180,11 +187,14 @@ def _run(task: Task, store: Store, runtime: Mapping[str, Any], out: Path) -> dic
 
 
 def _make_room(task: Task) -> None:
-    """Models stay loaded until a stage needs others: then its own have the device to themselves."""
+    """Models stay loaded until a stage needs others: then its own have the device to themselves.
+
+    So they have before a heavy stage, if it does not want them all.
+    """
     from diffshortcut.models.remembered import forget
 
     wanted = config.references(task.config)
-    if not wanted <= _loaded:
+    if not wanted <= _loaded or (task.stage in HEAVY and wanted != _loaded):
         forget()
         _free()
         _loaded.clear()
@@ -215,6 +225,11 @@ def check_unchanged(task: Task) -> None:
     except (UserError, OSError) as error:
         reason = str(error)
     raise UserError(f"{task.title}: {reason}")
+
+
+def broken_device(error: Exception) -> bool:
+    """Whether the process has lost its GPU: after such an error CUDA answers nothing else."""
+    return "CUDA error" in str(error) and not _out_of_memory(error)
 
 
 def _out_of_memory(error: Exception) -> bool:

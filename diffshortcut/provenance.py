@@ -6,7 +6,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -16,6 +16,8 @@ from typing import Any
 import diffshortcut
 
 PACKAGES = ("torch", "diffusers", "transformers", "onnxruntime", "numpy", "pillow", "scipy")
+OF_EXTRAS = ("peft", "accelerate", "bitsandbytes", "xformers", "kornia", "torchvision", "pyiqa")
+OF_EXTRAS += ("lpips", "facexlib", "insightface", "deepface", "codeformer-pip")
 
 
 @cache
@@ -25,7 +27,8 @@ def environment() -> dict[str, Any]:
         "diffshortcut": diffshortcut.__version__,
         "git": _commit(),
         "python": platform.python_version(),
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": {name: _version(name) for name in PACKAGES} | _versions(OF_EXTRAS),
+        "gpu": _gpu(),
         "platform": platform.platform(),
         "processor": _processor(),
     }
@@ -90,6 +93,24 @@ def _peak() -> int:
         return 1024 * int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
     unit = 1 if sys.platform == "darwin" else 1024
     return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def _gpu() -> dict[str, str] | None:
+    """Name of the GPU in use, with CUDA and cuDNN; None without one."""
+    cuda = _cuda()
+    if cuda is None:
+        return None
+    torch = sys.modules["torch"]
+    return {
+        "name": cuda.get_device_name(),
+        "cuda": torch.version.cuda,
+        "cudnn": str(torch.backends.cudnn.version()),
+    }
+
+
+def _versions(packages: Iterable[str]) -> dict[str, str]:
+    """Of those that are installed."""
+    return {name: found for name in packages if (found := _version(name))}
 
 
 def _version(package: str) -> str | None:

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from diffshortcut import checkpoint
 from diffshortcut.checkpoint import Checkpoint, Variables, load_optimizer, optimizer_tensors
 
 
@@ -49,6 +50,18 @@ def test_it_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
     assert torch.equal(state.x, whole.x) and state.counter.total == 10
     assert torch.equal(torch.cat(state.pool), torch.cat(whole.pool))
     assert loop(tmp_path, None)[1] == []
+
+
+def test_what_lies_in_order_on_the_cpu_is_not_copied(tmp_path: Path) -> None:
+    """A pool of snapshots is large; what shares memory or lies otherwise is copied alone."""
+    whole, turned = torch.arange(6.0).reshape(2, 3), torch.arange(6.0).reshape(3, 2).t()
+    given = {"whole": whole, "again": whole, "part": whole[1:], "turned": turned}
+    found = checkpoint._unshared(given)
+    assert found["whole"].data_ptr() == whole.data_ptr()
+    places = [part.untyped_storage().data_ptr() for part in found.values()]
+    assert len(set(places)) == len(places)
+    assert all(part.is_contiguous() and part.equal(given[key]) for key, part in found.items())
+    save_file(found, tmp_path / "state.safetensors")
 
 
 def test_within_the_interval_nothing_is_written(tmp_path: Path) -> None:

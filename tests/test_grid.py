@@ -8,6 +8,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -1015,3 +1016,37 @@ def test_light_stages_have_no_model(world: World) -> None:
     light = {name for name, task in cell.items() if is_light(task)}
     assert light == {"purify.jpeg", "score.ims"}
     assert kind(cell["personalize"]) == ("personalize", "mini:mini_a")
+    metric = {"clip": "mini:clip", "sampler": {"model": "mini:mini_a"}}  # as of metric=shortcut
+    assert not is_light(replace(cell["score.ims"], config={"metric": metric}))
+
+
+@pytest.mark.parametrize(
+    ("said", "ends"),
+    [
+        ("CUDA error: an illegal memory access was encountered", True),
+        ("CUDA error: out of memory", False),
+        ("a wrong shape", False),
+    ],
+)
+def test_a_worker_that_has_lost_its_gpu_ends(
+    world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, said: str, ends: bool
+) -> None:
+    """Every later call would fail too: it would fail whatever the grid gives it."""
+
+    def lose(*_: object) -> None:
+        raise RuntimeError(said)
+
+    def end(code: int) -> None:
+        raise SystemExit(code)
+
+    [job] = jobs(world, ("pid",), ["jpeg"])
+    task = command.comparison(job).cells["pid+jpeg"]["ann"]["purify.jpeg"]
+    monkeypatch.setattr(execute, "do", lose)
+    monkeypatch.setattr(os, "_exit", end)
+    worker = Worker(os.getcwd(), {}, str(tmp_path), {})
+    if ends:
+        with pytest.raises(SystemExit, match="1"):
+            worker.do(task, (), tmp_path / "log")
+    else:
+        assert worker.do(task, (), tmp_path / "log").reason == said
+    assert said in (tmp_path / "log").read_text()

@@ -40,6 +40,19 @@ def test_a_stage_with_other_models_has_the_device_to_itself() -> None:
     assert config.build(cell["purify.sr"].config["link"]).upscaler is not upscaler
 
 
+def test_a_heavy_stage_has_the_device_to_itself_though_all_that_it_wants_is_there() -> None:
+    """An adaptive attack has loaded the upscaler and the model: training wants the model alone."""
+    [person] = portraits.people(people=1)
+    cell = cells.plan(config.resolve(config.compose(["purifier=sr"])), person)
+    upscaler = config.build(cell["purify.sr"].config["link"]).upscaler
+    for stage, kept in (("purify.sr", True), ("personalize", False)):
+        needed = config.references(cell[stage].config)
+        execute._loaded.update(needed, config.references(cell["purify.sr"].config))
+        execute._make_room(cell[stage])
+        assert (config.build(cell["purify.sr"].config["link"]).upscaler is upscaler) is kept
+    assert execute._loaded == needed
+
+
 def test_what_has_changed_on_the_disk_is_loaded_anew(tmp_path: Path) -> None:
     """A key that is told by the new weights must not hold what the old ones computed."""
     folder = tmp_path / "net"

@@ -73,6 +73,7 @@ class MetaCloak(WithSurrogates):
         for i in scene.checkpoint.track(range(self.snapshots), "metacloak: surrogate", state):
             surrogate.train(posterior, i * self.surrogate_steps // last - surrogate.step)
             state.pool = [*state.pool, *weights_of(surrogate)]
+        surrogate.reset_optimizer()  # the ascent that follows needs the memory
         size = len(surrogate.model.trainable_parameters())
         return [state.pool[i : i + size] for i in range(0, len(state.pool), size)]
 

@@ -69,7 +69,7 @@ class WithSurrogates(Perturbation):
 def weights_of(training: Training) -> list[Tensor]:
     """A snapshot of what is trained, kept on the CPU: a pool of them would fill a GPU."""
     weights = training.model.trainable_parameters()
-    return [weight.detach().to("cpu", copy=True) for weight in weights]
+    return [weight.detach().to("cpu", copy=True).contiguous() for weight in weights]
 
 
 @torch.no_grad()

@@ -31,6 +31,8 @@ def pace(runtime: Mapping[str, Any]) -> float | None:
         return EFFICIENCY * _products(where)
     finally:
         torch.set_num_threads(threads)
+        if torch.cuda.is_initialized():
+            torch.cuda.empty_cache()  # a worker needs what the matrices took
 
 
 def _products(where: str) -> float:

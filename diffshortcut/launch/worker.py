@@ -62,6 +62,9 @@ class Worker:
                 return Outcome(str(error), log)
             except Exception as error:
                 logging.error("%s", traceback.format_exc())
+                if execute.broken_device(error):
+                    logging.error("this worker has lost its GPU and ends: another one takes over")
+                    os._exit(1)
                 return Outcome(str(error) or type(error).__name__, log)
         return Outcome()
 

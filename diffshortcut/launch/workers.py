@@ -167,8 +167,9 @@ class _Run:
 
 
 def is_light(task: Task) -> bool:
-    """Whether a part of a GPU is enough: scores, and methods without a model."""
-    return task.stage == "score" or not config.references(task.config)
+    """Whether a part of a GPU is enough: scores of what is made, and methods without a model."""
+    scores = task.stage == "score" and "sampler" not in task.config["metric"]
+    return scores or not config.references(task.config)
 
 
 def kind(task: Task) -> tuple[str, ...]:

@@ -161,7 +161,7 @@ def _stages(stages: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
             told["key"],
             f"{told['seconds']:.1f} s",
             f"{told['peak_memory'] / 1e6:.0f} MB",
-            told.get("device") or "-",
+            (told.get("gpu") or {}).get("name") or told.get("device") or "-",
             _commit(told),
             _remark(told),
         ]

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from diffshortcut import parallel
 from diffshortcut.config import build
 from diffshortcut.errors import UserError
 from diffshortcut.images import quantize, read_files, read_folder
@@ -38,7 +39,8 @@ def run(*, config: dict[str, Any], inputs: Inputs, out: Path, draws: Draws) -> d
         raise UserError(
             "a weight of the trained model is NaN or infinite; a smaller learning rate may help"
         )
-    trained.save(out)
+    if parallel.in_charge():
+        trained.save(out)
     lines = [json.dumps(row, allow_nan=False) for row in losses]
     (out / "log.jsonl").write_text("".join(f"{line}\n" for line in lines))
     return {"last_loss": losses[-1]["loss"]} if losses else {}
