@@ -46,6 +46,12 @@ CHOICES = {
     "runtime.device": ("auto", "cpu", "cuda"),
     "logger.name": ("none", "wandb"),
 }
+EXAMPLES = {
+    "compare.arms": "[{name: sharp, overrides: [purifier=sr]}]",
+    "compare.claims": "[{metric: ims, arm: ours, rivals: [jpeg]}]",
+    "compare.pairs": "[[ours, jpeg]]",
+    "compare.worst": "{adaptive: [ours, jpeg]}",
+}
 LEAST = {
     "zoo.resolution": 8,
     "prior.images": 1,
@@ -69,7 +75,7 @@ def check(cfg: Mapping[str, Any], groups: Mapping[str, Sequence[str]]) -> None:
     for name, kind in TYPES.items():
         value = _at(cfg, name)
         if value is not ABSENT:
-            _check_value(name, value, kind)
+            _check_value(name, value, kind, groups)
         elif name in needed or name not in OPTIONAL:
             raise UserError(f"{name} is missing: write {choice(name, groups.get(name, ['...']))}")
     for part in CLOSED:
@@ -77,7 +83,7 @@ def check(cfg: Mapping[str, Any], groups: Mapping[str, Sequence[str]]) -> None:
         _check_keys(cfg[part], inside, part)
     for part, kind in OPEN.items():
         for key, value in cfg.get(part, {}).items():
-            _check_value(f"{part}.{key}", value, kind)
+            _check_value(f"{part}.{key}", value, kind, groups)
 
 
 def is_finite(value: Any) -> bool:
@@ -95,14 +101,28 @@ def _check_keys(node: Mapping[str, Any], known: set[str], where: str) -> None:
         raise UserError(f"{where} has no key '{unknown[0]}'.{suggest(unknown[0], known)}")
 
 
-def _check_value(name: str, value: Any, kind: str) -> None:
+def _check_value(name: str, value: Any, kind: str, groups: Mapping[str, Sequence[str]]) -> None:
     if not fits(value, kind):
-        raise UserError(f"{name} must be {kind}, not {value!r}")
+        meant = _node(name, value, groups) if kind.startswith("Node") else kind
+        example = f" such as {EXAMPLES[name]}" if name in EXAMPLES else ""
+        raise UserError(f"{name} must be {meant}{example}, not {value!r}")
     if name in LEAST and value < LEAST[name]:
         raise UserError(f"{name} must be at least {LEAST[name]}, not {value}")
     if name in CHOICES and value not in (options := CHOICES[name]):
         close = suggest(value, options)
         raise UserError(f"{name}: {value!r} is none of {', '.join(options)}.{close}")
+
+
+def _node(name: str, value: Any, groups: Mapping[str, Sequence[str]]) -> str:
+    """Where a node comes from; the option shown is the one that seems to be meant, or any."""
+    group, _, link = name.partition(".")
+    options = groups.get(group)
+    if not options:
+        return "a node with _target_"
+    candidates = [*(one for one in (value, link) if one in options), *options]
+    option = next(one for one in candidates if one != "none")
+    choose = f"{group}={option}; in a yaml `- override /{group}: {option}`"
+    return f"an option of {group} ({choose}) or a node with _target_"
 
 
 def _at(cfg: Any, name: str) -> Any:

@@ -200,7 +200,15 @@ def test_the_zoos_have_the_same_keys() -> None:
         ("compare.claims=[{metric:a,arm:clean,rivals:[]}]", "is not {metric: ..., arm: ..., riv"),
         ("compare.claims=[{metric:a,arm:b,rivals:[clean]}]", "claims: no arm is called 'b'"),
         ("compare.pairs=[[clean,b]]", "compare.pairs: no arm is called 'b'"),
-        ("compare.pairs=[[clean]]", "compare.pairs must be list[tuple[str, str]]"),
+        (
+            "compare.pairs=[[clean]]",
+            "compare.pairs must be list[tuple[str, str]] such as [[ours, jpeg]], not [['clean']]",
+        ),
+        (
+            "crop={face:1}",
+            "crop must be an option of crop (crop=face; in a yaml `- override /crop: face`) or a",
+        ),
+        ("prior.model=mini_a", "prior.model must be a node with _target_, not 'mini_a'"),
         ("compare.claims=[{metric:a,arm:b,rivals:[c],x:1}]", "is not {metric: ..., arm: ..., riv"),
         ("compare.claims=[{metric:a,arm:clean,rivals:[clean]}]", "clean is its own rival"),
         (
@@ -247,7 +255,10 @@ def test_the_zoos_have_the_same_keys() -> None:
         ("attack=aspl +compare.worst={clean:[clean,protected]}", "called 'clean' already"),
         ("+compare.worst={w:[clean]}", "compare.worst: 'w' needs two arms or more, each once"),
         ("+compare.worst={w:[clean,clean]}", "compare.worst: 'w' needs two arms or more"),
-        ("+compare.worst={w:clean}", "compare.worst must be dict[str, list[str]]"),
+        (
+            "+compare.worst={w:clean}",
+            "compare.worst must be dict[str, list[str]] such as {adaptive: [ours, jpeg]}, not",
+        ),
         ("compare.worst.w=[clean]", "no key 'w'. To add it: +compare.worst.w=..."),
         ("compare.worst={w:[clean]}", "no key 'w'. To add it: +compare.worst.w=..."),
         ("+compare.worst={1:[clean,clean]}", "compare.worst: 1 is not a name"),
