@@ -13,6 +13,7 @@ from diffshortcut.data.person import Person
 from diffshortcut.disk import replacing
 from diffshortcut.errors import UserError
 from diffshortcut.measured import Cell
+from diffshortcut.result_files import RECORD
 from diffshortcut.results import Comparison
 from diffshortcut.store import Store
 
@@ -102,7 +103,7 @@ def show(folder: Path, *, complete: bool) -> None:
 
     made = next(made for made in MADE.values() if (folder / f"{made}.json").is_file())
     photos.show(json.loads((folder / f"{made}.json").read_text()), Console(width=120))
-    files = [SHEET, f"{made}.json", *([results.RECORD] if complete else [])]
+    files = [SHEET, f"{made}.json", *([RECORD] if complete else [])]
     print(f"{folder}: the {made} photos, {', '.join(files)}")
     if not complete:
         print("incomplete: the same command tries again what was not done")

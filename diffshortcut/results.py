@@ -17,10 +17,9 @@ from diffshortcut.data.person import Person
 from diffshortcut.disk import read_object, replacing, sha256
 from diffshortcut.errors import UserError
 from diffshortcut.measured import Cell
+from diffshortcut.result_files import COMPARISON, GALLERY, PRINTED, RECORD, ROWS, TABLE
 from diffshortcut.store import Store, digests
 
-RECORD = "record.json"  # written last: a folder with a valid one is complete
-TABLE = "table.txt"
 PAPER = keys.PACKAGE / "report" / "published.yaml"  # figures that table.md sets beside ours
 
 
@@ -87,8 +86,8 @@ def is_complete(folder: Path) -> bool:
 
 def show(folder: Path, *, complete: bool) -> None:
     """Print the folder's table and where everything is."""
-    print((folder / TABLE).read_text())
-    files = ["table.md", "gallery.png", "comparison.json", "rows.jsonl"]
+    print((folder / PRINTED).read_text())
+    files = [TABLE, GALLERY, COMPARISON, ROWS]
     print(f"{folder}: {', '.join([*files, RECORD] if complete else files)}")
     if not complete:
         print("incomplete: the same command tries again what was not done")
@@ -118,8 +117,8 @@ def write(
     text = io.StringIO()
     summary.show(facts, Console(file=text, width=120))
     missing = [f"Not done: {failure.task.title}: {failure.reason}" for failure in failures]
-    (folder / TABLE).write_text("\n".join([text.getvalue(), *missing]))
-    with (folder / "table.md").open("a") as stream:
+    (folder / PRINTED).write_text("\n".join([text.getvalue(), *missing]))
+    with (folder / TABLE).open("a") as stream:
         stream.writelines(f"* {as_markdown(line)}\n" for line in missing)
     logged = _track(done, facts, store, folder)
     if not failures:
@@ -167,17 +166,15 @@ def _made(comparison: Comparison, store: Store) -> Iterator[tuple[str, str, dict
 
 def gallery(comparison: Comparison, store: Store) -> dict[str, dict[str, list[Path]]]:
     """Each arm's pictures of its first person, by column."""
+    from diffshortcut.report.gallery import stages_by_column
+
     found: dict[str, dict[str, list[Path]]] = {}
     for arm, _, cell in comparison:
         if arm in found or (person := cell["protect"].person) is None:
             continue
-        links = [name for name in cell if name.startswith("purify.")]
-        columns = {"protected": "protect", "generated": "generate"}
-        columns |= {"purified": links[-1]} if links else {}
         found[arm] = {"original": list(person.set_B)} | {
             column: candidates(store.path(cell[name].stage, cell[name].key) / "images")
-            for column, name in columns.items()
-            if name in cell
+            for column, name in stages_by_column(cell).items()
         }
     return found
 

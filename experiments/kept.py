@@ -25,6 +25,7 @@ from diffshortcut.report import published
 from diffshortcut.report.labels import Described
 from diffshortcut.report.published import ANY
 from diffshortcut.report.sheet import interval
+from diffshortcut.result_files import RECORD
 from diffshortcut.rows import read
 from diffshortcut.statistics import Estimate, mean, mean_difference
 
@@ -125,7 +126,7 @@ def _content(name: str, config: Mapping[str, Any]) -> str | None:
 
 def _record(folder: Path) -> dict[str, Any]:
     """UserError if it is not there, or cannot be read."""
-    file = folder / "record.json"
+    file = folder / RECORD
     try:
         return read_object(file)
     except (OSError, ValueError) as error:

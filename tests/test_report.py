@@ -373,6 +373,13 @@ def test_console_shows_every_arm(tmp_path, pictures):
     assert all(arm.name in text for arm in ARMS) and "Share won back" in text
 
 
+def test_a_column_shows_what_the_last_stage_of_its_kind_made():
+    chain = ["prior", "protect", "purify.jpeg", "purify.sr", "generate"]
+    found = {"protected": "protect", "purified": "purify.sr", "generated": "generate"}
+    assert gallery.stages_by_column(chain) == found
+    assert gallery.stages_by_column(["protect"]) == {"protected": "protect"}
+
+
 def test_gallery_has_a_row_per_arm_and_grey_where_nothing_is(tmp_path, pictures):
     _, folder = written(tmp_path, pictures, people=1)
     with Image.open(folder / "gallery.png") as image:

@@ -13,6 +13,7 @@ from diffshortcut.report import published, threat, worst
 from diffshortcut.report.facts import Baselines, Facts, Flags
 from diffshortcut.report.notes import notes
 from diffshortcut.report.table import markdown, sheets
+from diffshortcut.result_files import COMPARISON, GALLERY, ROWS, TABLE
 
 
 class Arm(Protocol):
@@ -34,10 +35,10 @@ def write(facts: Facts, *, folder: Path, gallery: pictures.Pictures) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     own = (row for row in facts.rows if row["arm"] not in facts.worst)
     lines = "".join(json.dumps(row, allow_nan=False) + "\n" for row in own)
-    (folder / "rows.jsonl").write_text(lines)
-    (folder / "table.md").write_text(markdown(sheets(facts), notes(facts)))
-    (folder / "comparison.json").write_text(record + "\n")
-    pictures.draw(gallery).save(folder / "gallery.png")
+    (folder / ROWS).write_text(lines)
+    (folder / TABLE).write_text(markdown(sheets(facts), notes(facts)))
+    (folder / COMPARISON).write_text(record + "\n")
+    pictures.draw(gallery).save(folder / GALLERY)
 
 
 def summarize(

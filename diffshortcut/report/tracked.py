@@ -16,6 +16,7 @@ from diffshortcut.report.labels import Described, places, together
 from diffshortcut.report.loaded import Entry, Results
 from diffshortcut.report.matrix import matrices
 from diffshortcut.report.tracking import Table, log_run
+from diffshortcut.result_files import COMPARISON, GALLERY, ROWS, TABLE
 
 Told = tuple[str, str, Mapping[str, Any]]  # arm, name of the stage, provenance
 logger = logging.getLogger(__name__)
@@ -24,7 +25,7 @@ MATRIX = ["attack", "defense", "metric", "mean", "low", "high", "people", "rank"
 TESTS = ["arm", "against", "metric", "difference", "low", "high", "effect", "people"]
 TESTS += ["p", "method", "least_p", "p_images"]
 CLAIMS = ["arm", "metric", "hardest", "p", "holm", "family", "method", "least_p", "people", "star"]
-FILES = ("rows.jsonl", "comparison.json", "table.md")
+FILES = (ROWS, COMPARISON, TABLE)
 STAGES = ["stage", "key", "person", "arms", "seconds", "peak_memory", "device", "git", "flags"]
 
 
@@ -55,7 +56,7 @@ def log(
         return False
     return log_run(
         rows=facts.rows,
-        gallery=folder / "gallery.png",
+        gallery=folder / GALLERY,
         folder=folder.parent,
         config=config,
         project=settings["project"],
