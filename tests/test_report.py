@@ -24,6 +24,7 @@ class Arm:
     name: str
     attack: str
     defense: dict[str, Any] = field(default_factory=dict)
+    choices: dict[str, str] = field(default_factory=dict)
 
     @property
     def config(self) -> dict[str, Any]:

@@ -3,26 +3,18 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from rich.console import Console
 
 from diffshortcut.comparison import Claim, Row, check, with_overall
 from diffshortcut.report import gallery as pictures
 from diffshortcut.report import published, threat, worst
+from diffshortcut.report.arm import Arm
 from diffshortcut.report.facts import Baselines, Facts, Flags
 from diffshortcut.report.notes import notes
 from diffshortcut.report.table import markdown, sheets
 from diffshortcut.result_files import COMPARISON, GALLERY, ROWS, TABLE
-
-
-class Arm(Protocol):
-    """A named cell: its resolved config says which arms are its baselines."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def config(self) -> Mapping[str, Any]: ...
 
 
 def write(facts: Facts, *, folder: Path, gallery: pictures.Pictures) -> None:
