@@ -41,7 +41,7 @@ class Line:
     method: str
     there: int
     expected: list[Took | None]  # None: no stage like it has ever run in this store
-    told: StageCosts  # of those to do
+    to_do: StageCosts  # the others, and what they cost
 
     @property
     def seconds(self) -> float:
@@ -67,7 +67,7 @@ class Line:
             said = f"> {said}"
         todo = str(len(self.expected))
         took = [self.stage, self.method, str(self.there), todo, said, memory, disk]
-        return [*took, *(self.told.cells() if cost else [])]
+        return [*took, *(self.to_do.cells() if cost else [])]
 
 
 def lines(
@@ -113,7 +113,7 @@ def roughly(found: Sequence[Line], runtime: Mapping[str, Any]) -> list[Line]:
 def _counted(line: Line, speed: float) -> list[Took | None]:
     if None not in line.expected:
         return line.expected
-    tried = zip(line.expected, line.told.costs, strict=True)
+    tried = zip(line.expected, line.to_do.costs, strict=True)
     return [
         took or (None if cost.reason else _rough(line.stage, cost, speed)) for took, cost in tried
     ]
@@ -188,11 +188,12 @@ def main() -> None:
             found = roughly(found, runtime)
         rows = [line.cells(cost=cost) for line in found]
         console.print(Sheet(title, header, rows).rich())
-        missing = command.lacking(task for line in found for task in line.told.tasks)
+        missing = command.lacking(task for line in found for task in line.to_do.tasks)
         full = crowded(found, Path(runtime["store"]))
         for text in (summary(found), *full, *_to_fetch(absent), *([missing] if missing else [])):
             console.print(text, highlight=False, markup=False, soft_wrap=True)
-        for text in columns.notes([line.told for line in found], runtime["device"]) if cost else ():
+        notes = columns.notes([line.to_do for line in found], runtime["device"]) if cost else []
+        for text in notes:
             console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 

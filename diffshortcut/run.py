@@ -33,7 +33,7 @@ from diffshortcut.disk import check_writable, user_errors
 from diffshortcut.errors import UserError
 from diffshortcut.launch.announce import NotBegunError
 from diffshortcut.launch.graph import Grid
-from diffshortcut.launch.record import said
+from diffshortcut.launch.record import failure_line
 from diffshortcut.launch.together import failures_last
 from diffshortcut.lease import guard
 from diffshortcut.own_photos import OwnPhotos
@@ -198,7 +198,7 @@ def _launch(
         _tell(comparison)
         failures = _grid.run(overrides, comparison, ask=ask)
         for failure in failures:
-            log.error("%s", said(failure.task.title, failure.reason, failure.log))
+            log.error("%s", failure_line(failure.task.title, failure.reason, failure.log))
         written_by_one = guard(store.root / "leases" / "results" / folder.name)
         with user_errors(folder), written_by_one:  # others may write the same results
             if not results.is_complete(folder):

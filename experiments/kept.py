@@ -20,7 +20,7 @@ from typing import Any
 from diffshortcut import catalog, config
 from diffshortcut.comparison import people_means
 from diffshortcut.disk import read_object
-from diffshortcut.errors import UserError, listed, told
+from diffshortcut.errors import UserError, exit_on_mistake, listed
 from diffshortcut.report import published
 from diffshortcut.report.labels import Described
 from diffshortcut.report.published import ANY
@@ -49,7 +49,7 @@ Kept = dict[Place, Arm]
 
 def main(name: str, *folders: str) -> None:
     """One of the two commands of the docstring; ends with a message if it cannot keep a result."""
-    with told():
+    with exit_on_mistake():
         _check(name)
         _keep(name, folders)
 
