@@ -56,7 +56,7 @@ def people_of(composed: Sequence[arms.Arm]) -> dict[str, list[Person]]:
     for arm in reversed(composed):  # the command line's own comes first
         node = {key: arm.config[key] for key in ("data", "crop")}
         if (which := keys.digest(node)) not in read:
-            read[which] = crops.of(config.build(arm.config["data"], "data"), arm.config)
+            read[which] = crops.cropped(config.build(arm.config["data"], "data"), arm.config)
         found[arm.name] = read[which]
         ours, theirs = ([p.name for p in found[a.name]] for a in (composed[-1], arm))
         if ours != theirs:

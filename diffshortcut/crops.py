@@ -18,7 +18,7 @@ from diffshortcut.store import Store
 log = logging.getLogger(__name__)
 
 
-def of(people: Sequence[Person], config: Mapping[str, Any]) -> list[Person]:
+def cropped(people: Sequence[Person], config: Mapping[str, Any]) -> list[Person]:
     """The people with cropped pictures, if the config's `crop` asks for it, else as they are.
 
     Nothing is done twice, and no file of theirs is touched. UserError if a picture cannot be read.

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from diffshortcut.comparison import PRIMARY
-from diffshortcut.errors import UserError, told
+from diffshortcut.errors import UserError, exit_on_mistake
 from diffshortcut.report.sheet import titled
 from diffshortcut.rows import read
 
@@ -89,7 +89,7 @@ def main() -> None:
     parser.add_argument("--out", default="outputs/dashboard.json", help="(%(default)s)")
     parser.add_argument("--save", action="store_true", help="make it on the server")
     asked = parser.parse_args()
-    with told():
+    with exit_on_mistake():
         rows = [row for folder in asked.folders for row in read(Path(folder))]
         arms = list(dict.fromkeys(row["arm"] for row in rows))
         workspace = build(arms, entity=asked.entity, project=asked.project)

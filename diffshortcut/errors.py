@@ -1,7 +1,7 @@
 """Errors that are the user's to mend."""
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 
@@ -11,14 +11,21 @@ class UserError(Exception):
 
 
 @contextmanager
-def told() -> Iterator[None]:
-    """End the program with one line for a mistake of the user's, or when it is interrupted."""
+def exit_on_mistake(
+    kinds: tuple[type[Exception], ...] = (UserError,),
+    line: Callable[[Exception], str] = str,
+    interrupted: str = "interrupted",
+) -> Iterator[None]:
+    """End the program with one line for a mistake of the user's, or when it is interrupted.
+
+    Mistakes are errors of `kinds`; `line` and `interrupted` are what is said.
+    """
     try:
         yield
-    except UserError as error:
-        sys.exit(f"error: {error}")
+    except kinds as error:
+        sys.exit(f"error: {line(error)}")
     except KeyboardInterrupt:
-        sys.exit("interrupted")
+        sys.exit(interrupted)
 
 
 def suggest(word: str, choices: Iterable[str]) -> str:

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from diffshortcut import plan, usage
-from diffshortcut.errors import UserError, told
+from diffshortcut.errors import UserError, exit_on_mistake
 from diffshortcut.launch import together
 from diffshortcut.launch.board import sheet
-from diffshortcut.launch.record import GRID, Record, said
+from diffshortcut.launch.record import GRID, Record, failure_line
 from diffshortcut.lease import STALE
 from diffshortcut.progress import output
 from diffshortcut.store import MARKER, Store
@@ -34,7 +34,7 @@ def main() -> None:
     if usage.FOR_HELP & set(words):
         print(f"usage: {USAGE}")
         return
-    with told():
+    with exit_on_mistake():
         if words[:1] != ["status"] or len(words) > 2:
             raise UserError(USAGE)
         show(_newest(Path(words[1] if words[1:] else "outputs")))
@@ -54,7 +54,7 @@ def show(record: Record) -> None:
     console.print(sheet(title, tasks, states, expected, workers).rich())
     for key, failure in failures.items():
         if states.get(key) == "failed":  # no later job has made it
-            console.print(said(**failure), markup=False)
+            console.print(failure_line(**failure), markup=False)
 
 
 def _tasks(found: Sequence[Record]) -> list[Recorded]:

@@ -8,6 +8,7 @@ from typing import Any
 from diffshortcut import flags, links
 from diffshortcut.cells import Task
 from diffshortcut.errors import UserError, listed
+from diffshortcut.result_files import ROWS  # the artifact of score has one too
 from diffshortcut.store import Store
 
 log = logging.getLogger(__name__)
@@ -100,7 +101,7 @@ def looks_through(cell: Cell) -> bool:
 
 def _scores(cell: Cell, store: Store) -> list[dict[str, Any]]:
     scores = [store.path(task.stage, task.key) for task in cell.values() if task.stage == "score"]
-    texts = [(folder / "rows.jsonl").read_text() for folder in scores]
+    texts = [(folder / ROWS).read_text() for folder in scores]
     return [json.loads(line) for text in texts for line in text.splitlines()]
 
 

@@ -13,6 +13,7 @@ from diffshortcut.data.person import Person
 from diffshortcut.disk import replacing
 from diffshortcut.errors import UserError
 from diffshortcut.measured import Cell
+from diffshortcut.result_files import RECORD
 from diffshortcut.results import Comparison
 from diffshortcut.store import Store
 
@@ -47,6 +48,55 @@ class OwnPhotos(Comparison):
         stages = [(name, task.key) for _, _, cell in self for name, task in cell.items()]
         return keys.digest([stages, keys.source_digest([__name__])])
 
+    def write(
+        self,
+        failures: Sequence[Failure],
+        store: Store,
+        folder: Path,
+        overrides: Sequence[str],
+    ) -> bool:
+        """Write <person>/<name>.png, side by side and report; unless something failed the record.
+
+        True, as `track` is.
+        """
+        from diffshortcut.report import side_by_side
+
+        done = self.without(failures)
+        if not done.cells:
+            raise UserError(f"no photo could be {self.made}: see the messages above")
+        artifacts = {person: store.path(*_last(cell)) for _, person, cell in done}
+        photos = [photo for photo in _photos(self.people, folder) if photo.person in artifacts]
+        for photo in photos:
+            with replacing(photo.made, alone=True) as aside:
+                shutil.copyfile(artifacts[photo.person] / "images" / photo.made.name, aside)
+        pairs = [(photo.original, photo.made) for photo in photos]
+        with replacing(folder / SHEET, alone=True) as aside:
+            side_by_side.draw(pairs, self.made).save(aside)
+        report = _report(self, done, photos, store, folder)
+        report["not_done"] = [f"{failure.task.title}: {failure.reason}" for failure in failures]
+        (folder / self.report).write_text(json.dumps(report, indent=1, allow_nan=False) + "\n")
+        if not failures:
+            results.write_record(done, store, folder, overrides)
+        return True
+
+    def track(self, store: Store, folder: Path) -> bool:
+        """True: of photos, which are the user's own, a tracker is to know nothing."""
+        return True
+
+    @staticmethod
+    def show(folder: Path, *, complete: bool) -> None:
+        """Print what the folder's report says and where everything is."""
+        from rich.console import Console
+
+        from diffshortcut.report import photos
+
+        made = next(made for made in MADE.values() if (folder / f"{made}.json").is_file())
+        photos.show(json.loads((folder / f"{made}.json").read_text()), Console(width=120))
+        files = [SHEET, f"{made}.json", *([RECORD] if complete else [])]
+        print(f"{folder}: the {made} photos, {', '.join(files)}")
+        if not complete:
+            print("incomplete: the same command tries again what was not done")
+
 
 @dataclass(frozen=True)
 class Photo:
@@ -55,57 +105,6 @@ class Photo:
     person: str
     original: Path
     made: Path
-
-
-def write(
-    comparison: OwnPhotos,
-    failures: Sequence[Failure],
-    store: Store,
-    folder: Path,
-    overrides: Sequence[str],
-) -> bool:
-    """Write <person>/<name>.png, side by side and report, and unless something failed the record.
-
-    Whether the tracker knows what it is to know, as `results.write` does.
-    """
-    from diffshortcut.report import side_by_side
-
-    done = comparison.without(failures)
-    if not done.cells:
-        raise UserError(f"no photo could be {comparison.made}: see the messages above")
-    artifacts = {person: store.path(*_last(cell)) for _, person, cell in done}
-    photos = [photo for photo in _photos(comparison.people, folder) if photo.person in artifacts]
-    for photo in photos:
-        with replacing(photo.made, alone=True) as aside:
-            shutil.copyfile(artifacts[photo.person] / "images" / photo.made.name, aside)
-    pairs = [(photo.original, photo.made) for photo in photos]
-    with replacing(folder / SHEET, alone=True) as aside:
-        side_by_side.draw(pairs, comparison.made).save(aside)
-    report = _report(comparison, done, photos, store, folder)
-    report["not_done"] = [f"{failure.task.title}: {failure.reason}" for failure in failures]
-    (folder / comparison.report).write_text(json.dumps(report, indent=1, allow_nan=False) + "\n")
-    if not failures:
-        results.write_record(done, store, folder, overrides)
-    return True
-
-
-def track(comparison: OwnPhotos, store: Store, folder: Path) -> bool:
-    """True: of photos, which are the user's own, a tracker is to know nothing."""
-    return True
-
-
-def show(folder: Path, *, complete: bool) -> None:
-    """Print what the folder's report says and where everything is."""
-    from rich.console import Console
-
-    from diffshortcut.report import photos
-
-    made = next(made for made in MADE.values() if (folder / f"{made}.json").is_file())
-    photos.show(json.loads((folder / f"{made}.json").read_text()), Console(width=120))
-    files = [SHEET, f"{made}.json", *([results.RECORD] if complete else [])]
-    print(f"{folder}: the {made} photos, {', '.join(files)}")
-    if not complete:
-        print("incomplete: the same command tries again what was not done")
 
 
 def _last(cell: Cell) -> tuple[str, str]:

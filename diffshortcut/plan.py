@@ -42,7 +42,7 @@ class Line:
     method: str
     there: int
     expected: list[Took | None]  # None: no stage like it has ever run in this store
-    told: StageCosts  # of those to do
+    to_do: StageCosts  # the others, and what they cost
 
     @property
     def seconds(self) -> float:
@@ -68,7 +68,7 @@ class Line:
             said = f"> {said}"
         todo = str(len(self.expected))
         took = [self.stage, self.method, str(self.there), todo, said, memory, disk]
-        return [*took, *(self.told.cells() if cost else [])]
+        return [*took, *(self.to_do.cells() if cost else [])]
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def roughly(found: Sequence[Line], runtime: Mapping[str, Any]) -> list[Line]:
 def _counted(line: Line, speed: float) -> list[Took | None]:
     if None not in line.expected:
         return line.expected
-    tried = zip(line.expected, line.told.costs, strict=True)
+    tried = zip(line.expected, line.to_do.costs, strict=True)
     return [
         took or (None if cost.reason else _rough(line.stage, cost, speed)) for took, cost in tried
     ]
@@ -201,12 +201,12 @@ def main() -> None:
         found = roughly(planned.lines, planned.runtime) if cost else planned.lines
         rows = [line.cells(cost=cost) for line in found]
         console.print(Sheet(planned.title, header, rows).rich())
-        missing = command.lacking(task for line in found for task in line.told.tasks)
+        missing = command.lacking(task for line in found for task in line.to_do.tasks)
         full = crowded(found, planned.store)
         for text in (summary(found), *full, *_to_fetch(absent), *([missing] if missing else [])):
             console.print(text, highlight=False, markup=False, soft_wrap=True)
         if cost and planned.runtime:
-            notes = columns.notes([line.told for line in found], planned.runtime["device"])
+            notes = columns.notes([line.to_do for line in found], planned.runtime["device"])
             for text in notes:
                 console.print(text, highlight=False, markup=False, soft_wrap=True)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from diffshortcut import config, execute, keys, measured
 from diffshortcut.arms import Arm
@@ -17,10 +17,12 @@ from diffshortcut.data.person import Person
 from diffshortcut.disk import read_object, replacing, sha256
 from diffshortcut.errors import UserError
 from diffshortcut.measured import Cell
+from diffshortcut.result_files import COMPARISON, GALLERY, PRINTED, RECORD, ROWS, TABLE
 from diffshortcut.store import Store, digests
 
-RECORD = "record.json"  # written last: a folder with a valid one is complete
-TABLE = "table.txt"
+if TYPE_CHECKING:
+    from diffshortcut.report.facts import Facts
+
 PAPER = keys.PACKAGE / "report" / "published.yaml"  # figures that table.md sets beside ours
 
 
@@ -69,6 +71,51 @@ class Comparison:
                 left.setdefault(arm, {})[person] = dict(cell)
         return replace(self, arms=[arm for arm in self.arms if arm.name in left], cells=left)
 
+    def write(
+        self,
+        failures: Sequence[Failure],
+        store: Store,
+        folder: Path,
+        overrides: Sequence[str],
+    ) -> bool:
+        """Write table, gallery, rows and, unless something failed, the record; tell the tracker.
+
+        Whether the tracker has it.
+        """
+        from rich.console import Console
+
+        from diffshortcut.report import summary
+        from diffshortcut.report.sheet import as_markdown
+
+        done = self.without(failures)
+        if not done.cells:
+            raise UserError("no cell could be completed: see the messages above")
+        facts = _facts(done, store)
+        summary.write(facts, folder=folder, gallery=gallery(done, store))
+        text = io.StringIO()
+        summary.show(facts, Console(file=text, width=120))
+        missing = [f"Not done: {failure.task.title}: {failure.reason}" for failure in failures]
+        (folder / PRINTED).write_text("\n".join([text.getvalue(), *missing]))
+        with (folder / TABLE).open("a") as stream:
+            stream.writelines(f"* {as_markdown(line)}\n" for line in missing)
+        logged = _track(done, facts, store, folder)
+        if not failures:
+            write_record(done, store, folder, overrides)
+        return logged
+
+    def track(self, store: Store, folder: Path) -> bool:
+        """Tell the tracker of results that are written, unless it has them; whether it does now."""
+        return _is_untracked(self) or _track(self, _facts(self, store), store, folder)
+
+    @staticmethod
+    def show(folder: Path, *, complete: bool) -> None:
+        """Print the folder's table and where everything is."""
+        print((folder / PRINTED).read_text())
+        files = [TABLE, GALLERY, COMPARISON, ROWS]
+        print(f"{folder}: {', '.join([*files, RECORD] if complete else files)}")
+        if not complete:
+            print("incomplete: the same command tries again what was not done")
+
     def __iter__(self) -> Iterator[tuple[str, str, Cell]]:
         for arm, of_arm in self.cells.items():
             for person, cell in of_arm.items():
@@ -85,58 +132,11 @@ def is_complete(folder: Path) -> bool:
     return fits and bool(recorded)
 
 
-def show(folder: Path, *, complete: bool) -> None:
-    """Print the folder's table and where everything is."""
-    print((folder / TABLE).read_text())
-    files = ["table.md", "gallery.png", "comparison.json", "rows.jsonl"]
-    print(f"{folder}: {', '.join([*files, RECORD] if complete else files)}")
-    if not complete:
-        print("incomplete: the same command tries again what was not done")
-
-
-def write(
-    comparison: Comparison,
-    failures: Sequence[Failure],
-    store: Store,
-    folder: Path,
-    overrides: Sequence[str],
-) -> bool:
-    """Write table, gallery, rows and, unless something failed, the record; tell the tracker.
-
-    Whether the tracker has it.
-    """
-    from rich.console import Console
-
-    from diffshortcut.report import summary
-    from diffshortcut.report.sheet import as_markdown
-
-    done = comparison.without(failures)
-    if not done.cells:
-        raise UserError("no cell could be completed: see the messages above")
-    facts = _facts(done, store)
-    summary.write(facts, folder=folder, gallery=gallery(done, store))
-    text = io.StringIO()
-    summary.show(facts, Console(file=text, width=120))
-    missing = [f"Not done: {failure.task.title}: {failure.reason}" for failure in failures]
-    (folder / TABLE).write_text("\n".join([text.getvalue(), *missing]))
-    with (folder / "table.md").open("a") as stream:
-        stream.writelines(f"* {as_markdown(line)}\n" for line in missing)
-    logged = _track(done, facts, store, folder)
-    if not failures:
-        write_record(done, store, folder, overrides)
-    return logged
-
-
-def track(comparison: Comparison, store: Store, folder: Path) -> bool:
-    """Tell the tracker of results that are written, unless it has them; whether it does now."""
-    return _is_untracked(comparison) or _track(comparison, _facts(comparison, store), store, folder)
-
-
 def _is_untracked(comparison: Comparison) -> bool:
     return comparison.config["logger"]["name"] == "none"
 
 
-def _track(comparison: Comparison, facts: Any, store: Store, folder: Path) -> bool:
+def _track(comparison: Comparison, facts: "Facts", store: Store, folder: Path) -> bool:
     if _is_untracked(comparison):
         return True
     from diffshortcut.report import tracked
@@ -145,7 +145,7 @@ def _track(comparison: Comparison, facts: Any, store: Store, folder: Path) -> bo
     return tracked.log(comparison.arms, facts, made, folder, pictures)
 
 
-def _facts(comparison: Comparison, store: Store) -> Any:
+def _facts(comparison: Comparison, store: Store) -> "Facts":
     from diffshortcut.report import summary
 
     seeds = {arm.name: arm.config["seed"] for arm in comparison.arms}
@@ -167,17 +167,15 @@ def _made(comparison: Comparison, store: Store) -> Iterator[tuple[str, str, dict
 
 def gallery(comparison: Comparison, store: Store) -> dict[str, dict[str, list[Path]]]:
     """Each arm's pictures of its first person, by column."""
+    from diffshortcut.report.gallery import stages_by_column
+
     found: dict[str, dict[str, list[Path]]] = {}
     for arm, _, cell in comparison:
         if arm in found or (person := cell["protect"].person) is None:
             continue
-        links = [name for name in cell if name.startswith("purify.")]
-        columns = {"protected": "protect", "generated": "generate"}
-        columns |= {"purified": links[-1]} if links else {}
         found[arm] = {"original": list(person.set_B)} | {
             column: candidates(store.path(cell[name].stage, cell[name].key) / "images")
-            for column, name in columns.items()
-            if name in cell
+            for column, name in stages_by_column(cell).items()
         }
     return found
 

@@ -13,12 +13,12 @@ from typing import Any
 
 from diffshortcut.comparison import check
 from diffshortcut.errors import UserError
+from diffshortcut.result_files import ROWS
 
 Row = Mapping[str, Any]
 NEEDED = ("arm", "person", "metric", "value")
 TEXTS = ("arm", "person", "metric")
 PLAIN = ("prompt", "sample", "training_seed")
-ROWS = "rows.jsonl"
 BETTER = ("higher", "lower", None)
 COSTS = ("seconds.", "peak_memory")  # metrics that differ from run to run
 UNIT = ("person", "training_seed", "metric", "prompt", "sample")

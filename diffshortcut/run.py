@@ -7,7 +7,6 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from types import ModuleType
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -22,7 +21,6 @@ from diffshortcut import (
     config,
     execute,
     index,
-    own_photos,
     parallel,
     progress,
     results,
@@ -35,7 +33,7 @@ from diffshortcut.disk import check_writable, user_errors
 from diffshortcut.errors import UserError
 from diffshortcut.launch.announce import NotBegunError
 from diffshortcut.launch.graph import Grid
-from diffshortcut.launch.record import said
+from diffshortcut.launch.record import failure_line
 from diffshortcut.launch.together import failures_last
 from diffshortcut.lease import guard
 from diffshortcut.own_photos import OwnPhotos
@@ -120,12 +118,8 @@ def _answered(found: sweep.Sweep) -> bool:
 
 
 def _show(entry: index.Entry) -> None:
-    _presenting(entry.kind).show(Path(entry.folder), complete=True)
-
-
-def _presenting(kind: str) -> ModuleType:
-    """The module that writes, tracks and shows such results."""
-    return own_photos if kind == OwnPhotos.__name__ else results
+    kind = OwnPhotos if entry.kind == OwnPhotos.__name__ else Comparison
+    kind.show(Path(entry.folder), complete=True)
 
 
 @hydra.main(version_base="1.3", config_path=str(catalog.folder()), config_name="config")
@@ -193,7 +187,6 @@ def _launch(
     comparison = composed or _grid.comparison(overrides)
     command.require_weights(comparison)
     folder, runtime = comparison.folder(overrides), comparison.runtime
-    present = _presenting(type(comparison).__name__)
     failures: list[cells.Failure] = []
     store, logged = Store(Path(runtime["store"])), True
     if os.environ.get(index.VERIFYING) or not results.is_complete(folder):
@@ -204,16 +197,16 @@ def _launch(
         _tell(comparison)
         failures = _grid.run(overrides, comparison, ask=ask)
         for failure in failures:
-            log.error("%s", said(failure.task.title, failure.reason, failure.log))
+            log.error("%s", failure_line(failure.task.title, failure.reason, failure.log))
         written_by_one = guard(store.root / "leases" / "results" / folder.name)
         with user_errors(folder), written_by_one:  # others may write the same results
             if not results.is_complete(folder):
-                logged = present.write(comparison, failures, store, folder, overrides)
+                logged = comparison.write(failures, store, folder, overrides)
     else:
-        logged = present.track(comparison, store, folder)
+        logged = comparison.track(store, folder)
     if logged and not failures:
         _note(comparison, store, folder, overrides)
-    present.show(folder, complete=results.is_complete(folder))
+    comparison.show(folder, complete=results.is_complete(folder))
     return failures
 
 

@@ -1,9 +1,8 @@
 """What the command line says: help, and one line for each mistake."""
 
 import re
-import sys
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, suppress
 
 from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -14,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from diffshortcut import catalog, config, frame
-from diffshortcut.errors import UserError, listed
+from diffshortcut.errors import UserError, exit_on_mistake, listed
 
 CONFIG_ERRORS = (HydraException, OmegaConfBaseException)
 HELP = """DiffShortcut: does a protection against personalized diffusion survive a defense?
@@ -148,20 +147,14 @@ def line(error: BaseException, overrides: Sequence[str]) -> str:
     return str(error)
 
 
-@contextmanager
-def one_line(overrides: Sequence[str], *, traced: bool = False) -> Iterator[None]:
+def one_line(overrides: Sequence[str], *, traced: bool = False) -> AbstractContextManager[None]:
     """End the program with one line for a mistake in its words or files, or when it is interrupted.
 
     `traced`: the error itself is raised.
     """
-    try:
-        yield
-    except (UserError, *CONFIG_ERRORS, YAMLError, SyntaxError, OSError) as error:
-        if traced:
-            raise
-        sys.exit(f"error: {line(error, overrides)}")
-    except KeyboardInterrupt:
-        sys.exit("interrupted: the same command goes on from here")
+    kinds = () if traced else (UserError, *CONFIG_ERRORS, YAMLError, SyntaxError, OSError)
+    again = "interrupted: the same command goes on from here"
+    return exit_on_mistake(kinds, lambda error: line(error, overrides), again)
 
 
 def _ambiguous(key: str, values: str) -> str:

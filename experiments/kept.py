@@ -20,11 +20,12 @@ from typing import Any
 from diffshortcut import catalog, config
 from diffshortcut.comparison import people_means
 from diffshortcut.disk import read_object
-from diffshortcut.errors import UserError, listed, told
+from diffshortcut.errors import UserError, exit_on_mistake, listed
 from diffshortcut.report import published
 from diffshortcut.report.labels import Described
 from diffshortcut.report.published import ANY
 from diffshortcut.report.sheet import interval
+from diffshortcut.result_files import RECORD
 from diffshortcut.rows import read
 from diffshortcut.statistics import Estimate, mean, mean_difference
 
@@ -48,7 +49,7 @@ Kept = dict[Place, Arm]
 
 def main(name: str, *folders: str) -> None:
     """One of the two commands of the docstring; ends with a message if it cannot keep a result."""
-    with told():
+    with exit_on_mistake():
         _check(name)
         _keep(name, folders)
 
@@ -125,7 +126,7 @@ def _content(name: str, config: Mapping[str, Any]) -> str | None:
 
 def _record(folder: Path) -> dict[str, Any]:
     """UserError if it is not there, or cannot be read."""
-    file = folder / "record.json"
+    file = folder / RECORD
     try:
         return read_object(file)
     except (OSError, ValueError) as error:

@@ -28,6 +28,7 @@ from diffshortcut.purifiers.jpeg import Jpeg
 from diffshortcut.purifiers.noise import GaussianNoise
 from diffshortcut.purifiers.vae import RoundTrip
 from diffshortcut.report import photos, side_by_side
+from diffshortcut.result_files import RECORD
 from diffshortcut.seeding import Draws
 from diffshortcut.stages import protect
 from diffshortcut.stages.inputs import Inputs
@@ -325,7 +326,7 @@ def test_a_record_of_another_form_completes_nothing(
     launch(tmp_path, folder, "attack=random")
     place = made(tmp_path)
     assert results.is_complete(place)
-    (place / results.RECORD).write_text(record)
+    (place / RECORD).write_text(record)
     assert not results.is_complete(place)
     assert launch(tmp_path, folder, "attack=random") == [] and results.is_complete(place)
 

@@ -24,6 +24,7 @@ class Arm:
     name: str
     attack: str
     defense: dict[str, Any] = field(default_factory=dict)
+    choices: dict[str, str] = field(default_factory=dict)
 
     @property
     def config(self) -> dict[str, Any]:
@@ -371,6 +372,13 @@ def test_console_shows_every_arm(tmp_path, pictures):
     facts, _ = written(tmp_path, pictures, people=8)
     text = console_text(tmp_path, facts)
     assert all(arm.name in text for arm in ARMS) and "Share won back" in text
+
+
+def test_a_column_shows_what_the_last_stage_of_its_kind_made():
+    chain = ["prior", "protect", "purify.jpeg", "purify.sr", "generate"]
+    found = {"protected": "protect", "purified": "purify.sr", "generated": "generate"}
+    assert gallery.stages_by_column(chain) == found
+    assert gallery.stages_by_column(["protect"]) == {"protected": "protect"}
 
 
 def test_gallery_has_a_row_per_arm_and_grey_where_nothing_is(tmp_path, pictures):

@@ -21,6 +21,7 @@ from diffshortcut.report import tracked, tracking
 from diffshortcut.report.facts import Baselines, Facts
 from diffshortcut.report.worst import Worst
 
+NOTHING = {"tables": {}, "pictures": tracked.pictures({}), "files": [], "means": {}}  # to be shown
 ROWS = [
     {
         "arm": arm,
@@ -84,8 +85,9 @@ def log(tmp_path, timeout=60.0, rows=ROWS):
         config={"seed": 0},
         project="diffshortcut",
         group="quickstart",
-        job_type="compare",
         timeout=timeout,
+        **NOTHING,
+        stages={},
     )
     return sorted((tmp_path / "out").glob("wandb/offline-run-*"))
 
@@ -200,7 +202,7 @@ def ids(monkeypatch, tmp_path, made=("abc", "cpu"), **changes):
     told = {**TOLD, **cost, "stage": "protect", "key": key, "person": "p0"}
     stages = tracked.stages([("aspl", "protect", told)])
     place = {"gallery": tmp_path / "gallery.png", "folder": tmp_path}
-    tracking.log_run(**given, **place, job_type="compare", stages=stages)
+    tracking.log_run(**given, **place, **NOTHING, timeout=10.0, stages=stages)
     return found
 
 

@@ -10,7 +10,7 @@ import yaml
 from hydra.errors import HydraException
 
 from diffshortcut import catalog, completion, config, launch, plan, run, usage
-from diffshortcut.errors import UserError, told
+from diffshortcut.errors import UserError, exit_on_mistake
 from diffshortcut.launch.options import Options
 
 
@@ -144,7 +144,7 @@ def test_every_command_says_an_error_alike(error, said):
         raise error
 
 
-@pytest.mark.parametrize("ended", [usage.one_line([]), told()])
+@pytest.mark.parametrize("ended", [usage.one_line([]), exit_on_mistake()])
 def test_an_interruption_is_no_traceback(ended):
     with pytest.raises(SystemExit, match="^interrupted"), ended:
         raise KeyboardInterrupt

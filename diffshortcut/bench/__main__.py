@@ -19,7 +19,7 @@ from diffshortcut.bench.parts import growth, main_job, methods, sampling, start,
 from diffshortcut.bench.records import Job
 from diffshortcut.data import portraits
 from diffshortcut.data.person import Person
-from diffshortcut.errors import told
+from diffshortcut.errors import exit_on_mistake
 from diffshortcut.progress import track
 
 FOLDER = Path("outputs/bench")
@@ -59,7 +59,7 @@ def main() -> None:
     torch.set_num_threads(asked.threads)
     quiet()
     effort = Effort(asked.pairs, asked.seconds, asked.rounds)
-    with told():
+    with exit_on_mistake():
         for part in asked.only:
             run(part, asked.folder, effort, threads=asked.threads, anew=asked.anew)
     overview.write(asked.folder, names)

@@ -29,7 +29,7 @@ def scan(overrides: Sequence[str]) -> tuple[list[Found], list[str]]:
             people = config.build(cfg["data"], "data")
         except PeopleError as error:
             people, reasons = error.read, error.reasons
-        people = crops.of(people, cfg)
+        people = crops.cropped(people, cfg)
     finally:
         logger.removeHandler(told)
     has_face = None

@@ -107,7 +107,7 @@ class Cluster:
             except self._ray.exceptions.RayError as error:
                 failed = isinstance(error, self._ray.exceptions.RayTaskError)
                 if call.task and failed:  # not the stage but what is around it: the worker lives
-                    yield Event(key, Outcome(said(error), self.record.log(call.task)))
+                    yield Event(key, Outcome(last_line(error), self.record.log(call.task)))
                     continue
                 if call.worker in self.workers:
                     self.workers.remove(call.worker)
@@ -129,7 +129,7 @@ class Cluster:
         self._calls[actor.ready.remote()] = _Call(Resident(actor, shape, light))
 
 
-def said(error: BaseException | None) -> str:
+def last_line(error: BaseException | None) -> str:
     """The end of what Ray says of an error, after the traceback that it holds."""
     lines = str(error or "").strip().splitlines()
     return lines[-1].strip() if lines else type(error).__name__

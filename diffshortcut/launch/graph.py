@@ -17,7 +17,7 @@ from diffshortcut.launch import workers
 from diffshortcut.launch.announce import announce
 from diffshortcut.launch.board import Board
 from diffshortcut.launch.options import Options
-from diffshortcut.launch.record import Record, said
+from diffshortcut.launch.record import Record, failure_line
 from diffshortcut.launch.worker import logging_to
 from diffshortcut.progress import track
 from diffshortcut.results import Comparison
@@ -124,7 +124,7 @@ class Grid:
             reason = usage.line(error, job) or type(error).__name__
             log.error("not done: %s: %s", " ".join(job), reason)
         for failure in self._failed:
-            log.error("%s", said(failure.task.title, failure.reason, failure.log))
+            log.error("%s", failure_line(failure.task.title, failure.reason, failure.log))
         if self._failed and self._record:
             log.error("not done: %d stages of %s", len(self._failed), self._record.folder)
 

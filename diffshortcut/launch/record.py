@@ -118,7 +118,7 @@ class Record:
         return lines
 
 
-def said(title: str, reason: str, log: object = None) -> str:
+def failure_line(title: str, reason: str, log: object = None) -> str:
     """A failure as it is said, and noted (`Record.failures`): which stage, why, where more is."""
     return f"not done: {title}: {reason}" + (f" ({log})" if log else "")
 

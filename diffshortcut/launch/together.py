@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from diffshortcut import index, parallel
-from diffshortcut.launch.record import FAILURES, GRID, Record, said
+from diffshortcut.launch.record import FAILURES, GRID, Record, failure_line
 from diffshortcut.store import Store
 from diffshortcut.sweep import Sweep
 
@@ -35,7 +35,7 @@ def _failed(found: Sweep, began: float) -> list[str]:
         record = Record.of([job], Store(index.store(job)))
         if _changed(record) >= began:
             failures |= record.failures
-    return [said(**failure) for failure in failures.values()]
+    return [failure_line(**failure) for failure in failures.values()]
 
 
 def _changed(record: Record) -> float:

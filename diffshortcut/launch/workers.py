@@ -20,7 +20,7 @@ from diffshortcut.cells import Failure, Task
 from diffshortcut.disk import StoreError
 from diffshortcut.errors import UserError
 from diffshortcut.launch.board import Board
-from diffshortcut.launch.cluster import Cluster, Event, Resident, said
+from diffshortcut.launch.cluster import Cluster, Event, Resident, last_line
 from diffshortcut.launch.options import Options
 from diffshortcut.launch.record import Record
 from diffshortcut.store import Store
@@ -149,7 +149,7 @@ class _Run:
             if event.out_of_memory:
                 reason += ", killed for want of memory"
             elif event.error:
-                reason += f": {said(event.error)}"
+                reason += f": {last_line(event.error)}"
             self._fail(Failure(task, reason, self.record.log(task)))
         else:
             log.warning("%s: its worker died; it is tried again", task.title)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from diffshortcut.comparison import people_means
 from diffshortcut.disk import check_writable, user_errors
-from diffshortcut.errors import UserError, told
+from diffshortcut.errors import UserError, exit_on_mistake
 from diffshortcut.report import figures, loaded, page, paper, pictures, plots
 from diffshortcut.report.matrix import Matrix, matrices
 
@@ -20,7 +20,7 @@ def main() -> None:
     """Read the folders and write the report."""
     asked = _parser().parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
-    with told():
+    with exit_on_mistake():
         written = write(
             [Path(folder) for folder in asked.folders],
             Path(asked.out),

@@ -1,6 +1,6 @@
 """The gallery: a row per arm, in columns original, protected, purified and generated."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
@@ -15,6 +15,18 @@ EACH = 3  # images of a column
 GAP, GROUP = 4, 14  # between tiles, between columns
 LABEL, HEADER = 190, 34
 PAPER, INK, EMPTY = "white", "black", "#dddddd"
+
+
+def stages_by_column(cell: Iterable[str]) -> dict[str, str]:
+    """Which of a cell's stages, by name, made the images of a column; of links it is the last."""
+    names = list(cell)
+    links = [name for name in names if name.startswith("purify.")]
+    found = {
+        "protected": "protect",
+        "purified": links[-1] if links else "",
+        "generated": "generate",
+    }
+    return {column: name for column, name in found.items() if name in names}
 
 
 def draw(pictures: Pictures, shown: Sequence[str] = COLUMNS) -> Image.Image:

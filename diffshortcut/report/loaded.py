@@ -11,9 +11,9 @@ from diffshortcut.errors import UserError
 from diffshortcut.report.claims import Made, declared, judged_together
 from diffshortcut.report.labels import Described, Place, places, together
 from diffshortcut.report.worst import Worst
+from diffshortcut.result_files import COMPARISON, RECORD
 from diffshortcut.rows import Part, join, named, read
 
-RECORD, COMPARISON = "record.json", "comparison.json"
 Stages = Mapping[str, Mapping[str, Any]]  # name of the stage -> its provenance
 
 

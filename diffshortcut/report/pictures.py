@@ -13,6 +13,7 @@ from diffshortcut import config, keys
 from diffshortcut.data.people import candidates
 from diffshortcut.decode import rgb, tile
 from diffshortcut.errors import UserError
+from diffshortcut.report.gallery import stages_by_column
 from diffshortcut.report.loaded import Entry, Stages
 from diffshortcut.schema import check_node, plugins
 from diffshortcut.usage import CONFIG_ERRORS
@@ -119,10 +120,10 @@ def _files(
     entry: Entry, stages: Stages, stores: Sequence[Path]
 ) -> dict[str, list[tuple[Path, str]]]:
     """The files of each column that a store holds, with captions."""
-    purify = [name for name in stages if name.startswith("purify.")]
-    columns = {"protected": "protect", "generated": "generate"}
-    columns |= {"purified": purify[-1]} if purify else {}
-    images = {column: _images(entry, stages.get(name), stores) for column, name in columns.items()}
+    images = {
+        column: _images(entry, stages[name], stores)
+        for column, name in stages_by_column(stages).items()
+    }
     told = stages.get("generate", {}).get("config", entry.config)
     prompts = told.get("sampler", {}).get("prompts", [])  # a person may have prompts of its own
     found: dict[str, list[tuple[Path, str]]] = {
@@ -131,7 +132,8 @@ def _files(
         if column != "generated"
     }
     found["generated"] = [
-        (path, _prompt(path, prompts)) for path in sorted(images["generated"], key=_by_sample)
+        (path, _prompt(path, prompts))
+        for path in sorted(images.get("generated", ()), key=_by_sample)
     ][:GENERATED]
     return {column: files for column, files in found.items() if files}
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from diffshortcut.report.arm import Arm
 from diffshortcut.report.facts import Facts, Published
 from diffshortcut.report.sheet import Sheet, number, titled
 
@@ -15,9 +16,9 @@ ANY = "any"  # attack
 TITLE = "Here, and in the paper (Stable Diffusion 2.1, other people: compare orders, not levels)"
 
 
-def of(arms: Sequence[Any]) -> Published | None:
+def of(arms: Sequence[Arm]) -> Published | None:
     """Those of the experiment and attack of which the last arm was composed, if any."""
-    choices = getattr(arms[-1], "choices", {})
+    choices = arms[-1].choices
     table = tables().get(choices.get("experiment"), {})
     found = table.get(choices.get("attack"), table.get(ANY))
     return Published(table["metrics"], found) if found else None

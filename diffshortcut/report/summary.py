@@ -3,25 +3,18 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from rich.console import Console
 
 from diffshortcut.comparison import Claim, Row, check, with_overall
 from diffshortcut.report import gallery as pictures
 from diffshortcut.report import published, threat, worst
+from diffshortcut.report.arm import Arm
 from diffshortcut.report.facts import Baselines, Facts, Flags
 from diffshortcut.report.notes import notes
 from diffshortcut.report.table import markdown, sheets
-
-
-class Arm(Protocol):
-    """A named cell: its resolved config says which arms are its baselines."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def config(self) -> Mapping[str, Any]: ...
+from diffshortcut.result_files import COMPARISON, GALLERY, ROWS, TABLE
 
 
 def write(facts: Facts, *, folder: Path, gallery: pictures.Pictures) -> None:
@@ -34,10 +27,10 @@ def write(facts: Facts, *, folder: Path, gallery: pictures.Pictures) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     own = (row for row in facts.rows if row["arm"] not in facts.worst)
     lines = "".join(json.dumps(row, allow_nan=False) + "\n" for row in own)
-    (folder / "rows.jsonl").write_text(lines)
-    (folder / "table.md").write_text(markdown(sheets(facts), notes(facts)))
-    (folder / "comparison.json").write_text(record + "\n")
-    pictures.draw(gallery).save(folder / "gallery.png")
+    (folder / ROWS).write_text(lines)
+    (folder / TABLE).write_text(markdown(sheets(facts), notes(facts)))
+    (folder / COMPARISON).write_text(record + "\n")
+    pictures.draw(gallery).save(folder / GALLERY)
 
 
 def summarize(

@@ -3,19 +3,21 @@
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
 from diffshortcut import sweep
 from diffshortcut.comparison import Compared, people_means
+from diffshortcut.report.arm import Arm
 from diffshortcut.report.facts import Facts
 from diffshortcut.report.gallery import COLUMNS, Pictures
 from diffshortcut.report.labels import Described, places, together
 from diffshortcut.report.loaded import Entry, Results
 from diffshortcut.report.matrix import matrices
 from diffshortcut.report.tracking import Table, log_run
+from diffshortcut.result_files import COMPARISON, GALLERY, ROWS, TABLE
 
 Told = tuple[str, str, Mapping[str, Any]]  # arm, name of the stage, provenance
 logger = logging.getLogger(__name__)
@@ -24,19 +26,8 @@ MATRIX = ["attack", "defense", "metric", "mean", "low", "high", "people", "rank"
 TESTS = ["arm", "against", "metric", "difference", "low", "high", "effect", "people"]
 TESTS += ["p", "method", "least_p", "p_images"]
 CLAIMS = ["arm", "metric", "hardest", "p", "holm", "family", "method", "least_p", "people", "star"]
-FILES = ("rows.jsonl", "comparison.json", "table.md")
+FILES = (ROWS, COMPARISON, TABLE)
 STAGES = ["stage", "key", "person", "arms", "seconds", "peak_memory", "device", "git", "flags"]
-
-
-class Arm(Protocol):
-    """A named cell with its resolved config and the options it was composed of."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def config(self) -> Mapping[str, Any]: ...
-    @property
-    def choices(self) -> Mapping[str, str]: ...
 
 
 def log(
@@ -55,12 +46,11 @@ def log(
         return False
     return log_run(
         rows=facts.rows,
-        gallery=folder / "gallery.png",
+        gallery=folder / GALLERY,
         folder=folder.parent,
         config=config,
         project=settings["project"],
         group=settings["group"] or arms[-1].choices.get("experiment") or _sweep() or folder.name,
-        job_type="compare",
         timeout=settings["timeout"],
         pictures=pictures(gallery),
         files=[folder / name for name in FILES],

@@ -48,13 +48,12 @@ def log_run(
     config: Mapping[str, Any],
     project: str,
     group: str,
-    job_type: str,
-    timeout: float = 10.0,
-    tables: Mapping[str, Table] | None = None,
-    pictures: Table | None = None,
-    files: Sequence[Path] = (),
-    means: Mapping[str, float] | None = None,
-    stages: Mapping[str, Table] | None = None,
+    timeout: float,
+    tables: Mapping[str, Table],
+    pictures: Table,
+    files: Sequence[Path],
+    means: Mapping[str, float],
+    stages: Mapping[str, Table],
 ) -> bool:
     """Log a comparison and, as runs of their own in its group, its stages; never raises.
 
@@ -73,19 +72,19 @@ def log_run(
     """
     try:
         main: dict[str, Any] = {
-            "job_type": job_type,
+            "job_type": "compare",
             "config": dict(config),
             "rows": [dict(row) for row in rows],
             "gallery": str(gallery.absolute()),
-            "tables": dict(tables or {}),
+            "tables": dict(tables),
             "pictures": pictures,
             "files": [str(file.absolute()) for file in files],
-            "means": dict(means or {}),
+            "means": dict(means),
         }
         settings = {"project": project, "group": group}
         place = [project, group]
         runs = [{**main, "id": _identity([*place, *_lasting(main["rows"], main["config"])])}]
-        for stage, table in (stages or {}).items():
+        for stage, table in stages.items():
             run: dict[str, Any] = {
                 "job_type": stage,
                 "config": {},

@@ -14,7 +14,7 @@ from typing import Any
 from diffshortcut.comparison import (
     STAR,
 )
-from diffshortcut.errors import told
+from diffshortcut.errors import exit_on_mistake
 from diffshortcut.progress import output
 from diffshortcut.report.any_rows import CLAIMS, MEANS, best, tables
 from diffshortcut.report.loaded import as_part, described
@@ -34,7 +34,7 @@ Best = Mapping[tuple[str, str], int]  # (arm, metric) -> 1 or 2
 def main() -> None:
     """Print means, differences and claims of the files' rows."""
     asked = _parser().parse_args()
-    with told():
+    with exit_on_mistake():
         places = [Path(place) for place in asked.files]
         rows, names = join(_part(*each) for each in zip(named(places), places, strict=True))
         against, *claims = _joined_names(names, [asked.against, *asked.claim])

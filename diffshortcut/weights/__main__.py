@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from diffshortcut.errors import told
+from diffshortcut.errors import exit_on_mistake
 from diffshortcut.progress import output
 from diffshortcut.report.sheet import Sheet
 from diffshortcut.units import size
@@ -20,7 +20,7 @@ def main() -> None:
     asked = parser.parse_args()
     if asked.what == "fetch" and not (asked.names or asked.all):
         parser.error("fetch needs names, or --all")
-    with told():
+    with exit_on_mistake():
         entries = [registry.entry(name) for name in asked.names or registry.entries()]
         if asked.what == "verify" and not asked.names:  # what there is
             entries = [e for e in entries if len(e.missing()) < len(e.files)]

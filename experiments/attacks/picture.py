@@ -12,6 +12,7 @@ from typing import Any
 from diffshortcut.data import portraits
 from diffshortcut.disk import read_object
 from diffshortcut.report import figures, gallery
+from diffshortcut.result_files import RECORD, ROWS
 from diffshortcut.statistics import Estimate
 from experiments.attacks.differences import DEFENSES, Found, differences
 from experiments.kept import SHOWN, read_kept
@@ -68,8 +69,8 @@ def row(folder: Path) -> tuple[str, dict[str, list[Path]]]:
 
     It is called by its attack.
     """
-    arm, chosen = list(read_object(folder / "record.json")["choices"].items())[-1]
-    rows = map(json.loads, (folder / "rows.jsonl").open())
+    arm, chosen = list(read_object(folder / RECORD)["choices"].items())[-1]
+    rows = map(json.loads, (folder / ROWS).open())
     one = min((r for r in rows if r["arm"] == arm), key=lambda r: r["person"])
     [person] = portraits.people(people=[one["person"]])
     made = {

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from diffshortcut import results, store
+from diffshortcut.result_files import GALLERY, PRINTED, RECORD, ROWS, TABLE
 
 HERE = Path(__file__).parent
 TINY = [
@@ -126,11 +127,11 @@ class World:
         found: Payload = {}
         for folder in sorted(self.outputs.glob("*-*")):
             for path in sorted(folder.iterdir()):
-                if path.name == "rows.jsonl":
+                if path.name == ROWS:
                     lines = (json.loads(line) for line in path.read_text().splitlines())
                     rows = [row for row in lines if not row["metric"].startswith(COSTS)]
                     found[f"{folder.name}/rows"] = json.dumps(rows).encode()
-                elif path.name in (results.TABLE, "table.md", "gallery.png"):
+                elif path.name in (PRINTED, TABLE, GALLERY):
                     found[f"{folder.name}/{path.name}"] = path.read_bytes()
         return found
 
@@ -141,7 +142,7 @@ class World:
         payload = self.payload()
         assert payload == {name: truth[name] for name in payload}
         for folder in self.outputs.glob("*-*"):
-            if (folder / results.RECORD).exists():
+            if (folder / RECORD).exists():
                 assert results.is_complete(folder)
 
     def check_complete(self, reference: "World") -> None:

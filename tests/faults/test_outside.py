@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from broken_world import World
 
-from diffshortcut import results
+from diffshortcut import result_files
 from diffshortcut.report import tracking
 
 pytestmark = pytest.mark.faults
@@ -73,7 +73,7 @@ def told(world: World, base: str | None, mode: str = "online", **fault: dict) ->
 def check(world: World, reference: World) -> None:
     """Everything is there, and no key in anything that was written or said."""
     world.check_complete(reference)
-    [folder] = [p for p in world.outputs.glob("*-*") if (p / results.RECORD).exists()]
+    [folder] = [p for p in world.outputs.glob("*-*") if (p / result_files.RECORD).exists()]
     assert "\nincomplete" not in world.said and str(folder.name) in world.said
     for path in world.root.rglob("*"):
         if path.is_file() and not path.is_relative_to(world.root / "home"):

@@ -12,7 +12,7 @@ import torch
 from broken_world import TINY, World
 from PIL import Image
 
-from diffshortcut import results, store
+from diffshortcut import result_files, store
 from diffshortcut.images import read
 from diffshortcut.seeding import Draws
 
@@ -110,7 +110,7 @@ def test_promise_7_a_failed_cell_stops_no_other_and_is_told(world: World, tried:
     for name in ("table.txt", "table.md"):
         [table] = world.outputs.glob(f"*/{name}")
         assert "Not done: personalize person_000" in table.read_text()
-    assert not list(world.outputs.glob(f"*/{results.RECORD}"))
+    assert not list(world.outputs.glob(f"*/{result_files.RECORD}"))
 
 
 def test_promise_8_without_wandb_the_run_finishes_and_its_files_are_the_truth(

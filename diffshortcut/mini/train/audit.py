@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from diffshortcut.errors import UserError
-from diffshortcut.mini.train.bench import Gate, auc
+from diffshortcut.mini.train.held_out import Gate, auc
 from diffshortcut.mini.train.people import DATA
 from diffshortcut.progress import track
 

@@ -22,7 +22,7 @@ from diffshortcut.mini.train import (
     upscaler,
     vae,
 )
-from diffshortcut.mini.train.bench import Gate
+from diffshortcut.mini.train.held_out import Gate
 from diffshortcut.weights import MINI, SUMS
 
 CARDS = Path("docs/models")

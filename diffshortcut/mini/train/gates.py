@@ -9,8 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from diffshortcut.mini.train import measures_generation, measures_perception
-from diffshortcut.mini.train.bench import Bench
 from diffshortcut.mini.train.cards import note
+from diffshortcut.mini.train.held_out import HeldOut
 from diffshortcut.weights import MINI
 
 MEASURES = {
@@ -26,9 +26,9 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("build/mini"))
     parser.add_argument("--weights", type=Path, default=MINI)
     arguments = parser.parse_args()
-    bench = Bench(arguments.work, arguments.weights)
+    held_out = HeldOut(arguments.work, arguments.weights)
     for name in arguments.names or MEASURES:
-        for gate in MEASURES[name](bench):
+        for gate in MEASURES[name](held_out):
             print(gate, flush=True)
             note(arguments.weights, "gates", {gate.name: asdict(gate)})
 

@@ -9,8 +9,8 @@ from torch.nn import functional
 
 from diffshortcut.images import resize
 from diffshortcut.mini.train import judge
-from diffshortcut.mini.train.bench import Bench, Gate, Measure, enlarged, psnr, quarter
 from diffshortcut.mini.train.damage import blurred, compressed, noisy
+from diffshortcut.mini.train.held_out import Gate, HeldOut, Measure, enlarged, psnr, quarter
 from diffshortcut.models import ldm, perceptual, pixel_diffusion, restorer, upscaler
 from diffshortcut.progress import track
 from diffshortcut.samplers.classifier_free import ClassifierFree
@@ -32,9 +32,9 @@ PROMPT = "a photo of a person, high quality, highres"
 
 
 @torch.no_grad()
-def autoencoder(bench: Bench) -> list[Gate]:
+def autoencoder(held_out: HeldOut) -> list[Gate]:
     """Reconstruction, and the energy of sign noise that survives the round trip."""
-    model, x = ldm.load(weights=bench.at("mini_a")), bench.clean(128)
+    model, x = ldm.load(weights=held_out.at("mini_a")), held_out.clean(128)
 
     def round_trip(images: Tensor) -> Tensor:
         return model.decode(model.encode(images))
@@ -50,14 +50,14 @@ def autoencoder(bench: Bench) -> list[Gate]:
     ]
 
 
-def restoration(bench: Bench) -> list[Gate]:
+def restoration(held_out: HeldOut) -> list[Gate]:
     """PSNR and identity gained on blurred, noisy and JPEG portraits, at the purifier's w = 0.5."""
-    model = restorer.load(weights=bench.at("codeformer"), detector=bench.detector)
-    rng, index = torch.Generator().manual_seed(3), bench.spread(96)
-    x = bench.corpus.pixels(index)
+    model = restorer.load(weights=held_out.at("codeformer"), detector=held_out.detector)
+    rng, index = torch.Generator().manual_seed(3), held_out.spread(96)
+    x = held_out.corpus.pixels(index)
     bad = torch.cat([KINDS[i % 3](image, rng) for i, image in enumerate(x.split(1))])
     good = model(bad, fidelity=0.5)
-    kept = [bench.identity(images, index) for images in (bad, good)]
+    kept = [held_out.identity(images, index) for images in (bad, good)]
     gains = [psnr(good[i::3], x[i::3]) - psnr(bad[i::3], x[i::3]) for i in range(3)]
     return [
         Gate("restorer: PSNR gained on average, dB", float(np.mean(gains)), 2.0),
@@ -65,16 +65,16 @@ def restoration(bench: Bench) -> list[Gate]:
     ]
 
 
-def enlargement(bench: Bench) -> list[Gate]:
+def enlargement(held_out: HeldOut) -> list[Gate]:
     """The upscaler against bicubic: perceptual distance saved, identity gained."""
-    model = upscaler.load(weights=bench.at("upscaler"))
-    away = perceptual.load(weights=bench.at("recognizer_b")).distance
-    index = bench.spread(48)
-    x = bench.corpus.pixels(index)
+    model = upscaler.load(weights=held_out.at("upscaler"))
+    away = perceptual.load(weights=held_out.at("recognizer_b")).distance
+    index = held_out.spread(48)
+    x = held_out.corpus.pixels(index)
     small = quarter(x)
     images = enlarged(small, 4), model(small, prompt=PROMPT, steps=20, draws=Draws(0, "gate", ""))
     far = [float(away(x, y).mean()) for y in images]
-    kept = [bench.identity(y, index) for y in images]
+    kept = [held_out.identity(y, index) for y in images]
     return [
         Gate("upscaler: perceptual distance below bicubic's", far[0] - far[1], 0.0),
         Gate("upscaler: identity cosine gained on bicubic", kept[1] - kept[0], 0.0),
@@ -82,12 +82,12 @@ def enlargement(bench: Bench) -> list[Gate]:
 
 
 @torch.no_grad()
-def generation(bench: Bench, name: str) -> list[Gate]:
+def generation(held_out: HeldOut, name: str) -> list[Gate]:
     """What prompts ask for is seen by the judge; faces are found in the samples."""
     net = judge.Judge()
-    net.load_state_dict(torch.load(bench.work / "judge_net.pt", weights_only=True))
+    net.load_state_dict(torch.load(held_out.work / "judge_net.pt", weights_only=True))
     net.eval()
-    model = ldm.load(weights=bench.at(name), autoencoder=bench.at("mini_a"))
+    model = ldm.load(weights=held_out.at(name), autoencoder=held_out.at("mini_a"))
     sampler = ClassifierFree(model=model, prompts=list(PROMPTS), images=16, steps=30, guidance=6.5)
     scores, photos = [], []
     for asked, images in zip(PROMPTS.values(), sampler(model, Draws(0, "gate", "")), strict=True):
@@ -97,7 +97,7 @@ def generation(bench: Bench, name: str) -> list[Gate]:
             for head, value in asked.items()
         ]
         photos += [images] if "style" not in asked else []
-    found = [bool(face) for face in bench.detector.detect(torch.cat(photos))]
+    found = [bool(face) for face in held_out.detector.detect(torch.cat(photos))]
     return [
         Gate(f"{name}: attributes asked for and seen", float(np.mean(scores)), 0.8),
         Gate(f"{name}: faces found in samples", float(np.mean(found)), 0.95),
@@ -105,18 +105,18 @@ def generation(bench: Bench, name: str) -> list[Gate]:
 
 
 @torch.no_grad()
-def pixels(bench: Bench) -> list[Gate]:
+def pixels(held_out: HeldOut) -> list[Gate]:
     """Faces found in samples of 100 steps; noise of timestep 100 taken from windows, in one step.
 
     Windows are a quarter of a portrait, as GrIDPure lays them.
     """
-    model = pixel_diffusion.load(weights=bench.at("pixel"))
+    model = pixel_diffusion.load(weights=held_out.at("pixel"))
     few, draws, side = model.respaced(100), Draws(0, "gate", ""), model.resolution
     x = draws.normal("start", (3, side, side), 64)
     for t in track(range(99, -1, -1), "sample"):
         x = few.p_sample(x, t, draws.normal("sample", x.shape[1:], len(x), t))
-    found = [bool(face) for face in bench.detector.detect(resize(model.to_images(x), 128))]
-    windows = bench.clean(32)[..., :side, :side]
+    found = [bool(face) for face in held_out.detector.detect(resize(model.to_images(x), 128))]
+    windows = held_out.clean(32)[..., :side, :side]
     noised = model.q_sample(model.to_model(windows), 100, draws.normal("noise", x.shape[1:], 32))
     guess = model.to_images(model.predict(noised, 100).clean)
     before = model.to_images(noised / model.alpha_bar[100].float().sqrt())

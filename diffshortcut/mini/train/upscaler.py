@@ -21,9 +21,9 @@ from torch import Tensor
 from transformers import CLIPModel, CLIPTokenizer
 
 from diffshortcut.mini.train import vae
-from diffshortcut.mini.train.bench import quarter
 from diffshortcut.mini.train.clip import TEXT, tokenize
 from diffshortcut.mini.train.corpus import Corpus, pick
+from diffshortcut.mini.train.held_out import quarter
 from diffshortcut.mini.train.ldm import CROSS, text_encoder, weights
 from diffshortcut.mini.train.loop import fit
 

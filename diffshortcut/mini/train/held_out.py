@@ -36,7 +36,7 @@ class Gate:
         return f"{verdict} {self.name}: {self.value:.3f} ({sign} {self.asked})"
 
 
-Measure: TypeAlias = Callable[["Bench"], list[Gate]]
+Measure: TypeAlias = Callable[["HeldOut"], list[Gate]]
 
 
 def psnr(a: Tensor, b: Tensor) -> float:
@@ -63,7 +63,7 @@ def enlarged(images: Tensor, factor: int) -> Tensor:
     return functional.interpolate(images, scale_factor=factor, mode="bicubic").clamp(0, 1)
 
 
-class Bench:
+class HeldOut:
     """Held-out people's portraits and the recognizers that judge them."""
 
     def __init__(self, work: Path, weights: Path) -> None:
