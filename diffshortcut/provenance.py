@@ -16,8 +16,8 @@ from typing import Any
 import diffshortcut
 
 PACKAGES = ("torch", "diffusers", "transformers", "onnxruntime", "numpy", "pillow", "scipy")
-OF_EXTRAS = ("peft", "accelerate", "bitsandbytes", "xformers", "kornia", "torchvision", "pyiqa")
-OF_EXTRAS += ("lpips", "facexlib", "insightface", "deepface", "codeformer-pip")
+OF_EXTRAS = ["peft", "accelerate", "bitsandbytes", "xformers", "kornia", "torchvision", "pyiqa"]
+OF_EXTRAS += ["lpips", "facexlib", "insightface", "deepface", "codeformer-pip"]
 
 
 @cache
