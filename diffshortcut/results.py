@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ from diffshortcut.errors import UserError
 from diffshortcut.measured import Cell
 from diffshortcut.store import Store, digests
 
+log = logging.getLogger(__name__)
 RECORD = "record.json"  # written last: a folder with a valid one is complete
 TABLE = "table.txt"
 PAPER = keys.PACKAGE / "report" / "published.yaml"  # figures that table.md sets beside ours
@@ -128,8 +130,18 @@ def write(
 
 
 def track(comparison: Comparison, store: Store, folder: Path) -> bool:
-    """Tell the tracker of results that are written, unless it has them; whether it does now."""
-    return _is_untracked(comparison) or _track(comparison, _facts(comparison, store), store, folder)
+    """Tell the tracker of results that are written, unless it has them; whether it does now.
+
+    What it is told is read from the stages: of a store that was cleaned since it cannot be.
+    """
+    if _is_untracked(comparison):
+        return True
+    try:
+        return _track(comparison, _facts(comparison, store), store, folder)
+    except (OSError, ValueError) as error:
+        lacks = getattr(error, "filename", None) or f"what it was made of ({error})"
+        log.warning("W&B: not logged, the store no longer holds %s", lacks)
+        return False
 
 
 def _is_untracked(comparison: Comparison) -> bool:
