@@ -911,6 +911,58 @@ def test_a_worker_that_is_killed_however_little_it_takes_is_given_up(
     assert reasons[0] == "its worker died 4 times, killed for want of memory"
 
 
+class BadNode(Starved):
+    """Two workers, of which all but the first `good` starts fail; these go before all else."""
+
+    def __init__(self, good: int) -> None:
+        super().__init__(kills=0)
+        self.good, self.starts = good, 0
+
+    def nodes(self) -> list[dict[str, Any]]:
+        return [{"Alive": True, "Resources": {"CPU": 1.0}}] * 2
+
+    def wait(self, calls: list[Any], **_: Any) -> tuple[list[Any], list[Any]]:
+        return sorted(calls, key=lambda call: call.func.__name__ != "ready")[:1], []
+
+    def get(self, call: Any) -> Any:
+        if call.func.__name__ == "ready":
+            self.starts += 1
+            if self.starts > self.good:
+                raise self.exceptions.RayError("a traceback\nNo module named 'diffshortcut'\n")
+        return super().get(call)
+
+
+ON_RAY = {"workers": None, "light_gpu": 0, "address": None, "retries": 1, "confirm": False}
+
+
+@pytest.mark.parametrize(("pause", "starts", "left"), [(0.0, 4, 1), (60.0, 2, 2)])
+def test_a_node_where_no_worker_starts_stops_no_other(
+    world: World,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: Any,
+    pause: float,
+    starts: int,
+    left: int,
+) -> None:
+    """It is tried a few times, not without a pause; then the others share the work."""
+    ray = BadNode(good=1)
+    monkeypatch.setattr(cluster, "PAUSE", pause)
+    monkeypatch.setattr(cluster, "_begin", lambda options, threads: ray)
+    swept = [[*jobs(world, ("random",))[0], "runtime.threads=1"]]
+    assert prepared(swept, ON_RAY).failures == {} and ray.starts == starts
+    assert Record.of(swept, Store(world.root / "store")).content.get("workers", 1) == left
+    why = "a worker does not start and is given up, 1 are left: No module named 'diffshortcut'"
+    assert (why in caplog.messages) is (left == 1)
+
+
+def test_without_any_worker_a_grid_ends(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "PAUSE", 0.0)
+    monkeypatch.setattr(cluster, "_begin", lambda options, threads: BadNode(good=0))
+    one = [*jobs(world, ("random",))[0], "runtime.threads=1"]
+    with pytest.raises(UserError, match="no worker starts: No module named 'diffshortcut'"):
+        prepared([one], ON_RAY)
+
+
 def test_workers_fit_the_cluster() -> None:
     from diffshortcut.launch.cluster import shapes
 

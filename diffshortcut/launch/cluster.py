@@ -2,6 +2,7 @@
 
 import logging
 import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
@@ -13,6 +14,9 @@ from diffshortcut.launch.record import Record
 from diffshortcut.launch.worker import PASSED_ON, Outcome, Worker
 from diffshortcut.store import Store
 
+log = logging.getLogger(__name__)
+STARTS = 3  # failed starts, one after the other, after which a worker is given up
+PAUSE = 5.0  # seconds before it is started again
 LOCAL = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # Ray then binds 127.0.0.1, on Linux too
     "RAY_worker_niceness": "0",  # else whatever else the machine does comes before our work
@@ -30,17 +34,17 @@ class Resident:
     shape: Shape
     light: bool
     kind: tuple[str, ...] = ()
+    failed: int = 0  # starts in its place, one after the other
 
 
 @dataclass(frozen=True)
 class Event:
-    """A call that has ended. Without outcome and task a worker has started, or failed to."""
+    """A call that has ended. Without task it was the start of a worker, however it went."""
 
     task: str | None = None
     outcome: Outcome | None = None  # None: the worker is lost
     error: Exception | None = None
     out_of_memory: bool = False
-    start_failed: bool = False
 
 
 @dataclass
@@ -58,7 +62,8 @@ class Cluster:
     options: Mapping[str, Any]
     record: Record
     workers: list[Resident] = field(default_factory=list)  # those that have answered
-    shapes: list[tuple[Shape, bool]] = field(default_factory=list)
+    shapes: list[tuple[Shape, bool]] = field(default_factory=list)  # of all that are not given up
+    later: list[tuple[float, Resident]] = field(default_factory=list)  # when to start them again
 
     def __enter__(self) -> "Cluster":
         self._ray = _begin(self.options, self.runtime["threads"])
@@ -94,36 +99,67 @@ class Cluster:
         self._calls[call] = _Call(worker, task)
 
     def wait(self, seconds: float) -> Iterator[Event]:
-        """The calls that end within some seconds; a worker that is lost is replaced."""
+        """The calls that end within some seconds; a worker that is lost is replaced.
+
+        UserError once no worker is left that could do every stage.
+        """
+        self._start_again()
+        if not self._calls:
+            time.sleep(seconds)  # Ray would not wait for nothing
         done, _ = self._ray.wait(list(self._calls), num_returns=1, timeout=seconds)
         for reference in done:
             call = self._calls.pop(reference)
-            key = call.task.key if call.task else None
-            try:
-                outcome = self._ray.get(reference)
-            except self._ray.exceptions.RayError as error:
-                failed = isinstance(error, self._ray.exceptions.RayTaskError)
-                if call.task and failed:  # not the stage but what is around it: the worker lives
-                    yield Event(key, Outcome(said(error), self.record.log(call.task)))
-                    continue
-                if call.worker in self.workers:
-                    self.workers.remove(call.worker)
-                self._start(call.worker.shape, call.worker.light)
-                starved = isinstance(error, self._ray.exceptions.OutOfMemoryError)
-                yield Event(key, None, error, starved, start_failed=call.task is None)
-                continue
-            if call.task is None:
-                self.workers.append(call.worker)
-                yield Event()
-            else:
-                yield Event(key, outcome)
+            ended = self._started if call.task is None else self._did
+            yield ended(call, reference)
 
-    def _start(self, shape: Shape, light: bool) -> None:
+    def _started(self, call: _Call, reference: Any) -> Event:
+        try:
+            self._ray.get(reference)
+        except self._ray.exceptions.RayError as error:
+            self._did_not_start(call.worker, said(error))
+        else:
+            self.workers.append(call.worker)
+        return Event()
+
+    def _did_not_start(self, worker: Resident, why: str) -> None:
+        """Again after a pause; what never starts is given up, and the other workers go on."""
+        worker.failed += 1
+        if worker.failed < STARTS:
+            self.later.append((time.monotonic() + PAUSE, worker))
+            return
+        self.shapes.remove((worker.shape, worker.light))
+        if all(light for _, light in self.shapes):
+            which = " that could load a model" if self.shapes else ""
+            raise UserError(f"hydra/launcher=graph: no worker{which} starts: {why}")
+        left = len(self.shapes)
+        log.warning("a worker does not start and is given up, %d are left: %s", left, why)
+
+    def _start_again(self) -> None:
+        now = time.monotonic()
+        due = [worker for when, worker in self.later if when <= now]
+        self.later = [(when, worker) for when, worker in self.later if when > now]
+        for worker in due:
+            self._start(worker.shape, worker.light, worker.failed)
+
+    def _did(self, call: _Call, reference: Any) -> Event:
+        assert call.task is not None
+        try:
+            return Event(call.task.key, self._ray.get(reference))
+        except self._ray.exceptions.RayTaskError as error:  # around the stage: the worker lives
+            return Event(call.task.key, Outcome(said(error), self.record.log(call.task)))
+        except self._ray.exceptions.RayError as error:
+            if call.worker in self.workers:
+                self.workers.remove(call.worker)
+            self._start(call.worker.shape, call.worker.light)
+            starved = isinstance(error, self._ray.exceptions.OutOfMemoryError)
+            return Event(call.task.key, None, error, starved)
+
+    def _start(self, shape: Shape, light: bool, failed: int = 0) -> None:
         environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
         maker = self._ray.remote(Worker).options(**shape, max_restarts=0)
         store = str(self.store.root.absolute())
         actor = maker.remote(os.getcwd(), environment, store, dict(self.runtime))
-        self._calls[actor.ready.remote()] = _Call(Resident(actor, shape, light))
+        self._calls[actor.ready.remote()] = _Call(Resident(actor, shape, light, failed=failed))
 
 
 def said(error: BaseException | None) -> str:

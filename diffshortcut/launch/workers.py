@@ -27,7 +27,6 @@ from diffshortcut.store import Store
 log = logging.getLogger(__name__)
 WAIT = 1.0  # seconds between two looks at what runs
 PATIENCE = 60.0  # seconds without any worker until it is said
-STARTS = 3  # failed starts of workers, one after the other, that end the grid
 
 
 def run(
@@ -41,11 +40,10 @@ def run(
 ) -> list[Failure]:
     """Do all tasks, which have been judged, on Ray's workers; what could not be done is returned.
 
-    UserError if Ray is not installed, if no worker starts, or with fail_fast for the first failure.
+    UserError if Ray is not installed, if no worker is left that starts, or with fail_fast for the
+    first failure.
     """
     with Cluster(store, runtime, options, record) as cluster:
-        board.workers = len(cluster.shapes)
-        record.write_workers(board.workers)
         return _Run(tasks, cluster, runtime, options, board, record).all()
 
 
@@ -77,21 +75,25 @@ class _Run:
 
     def all(self) -> list[Failure]:
         """Every task's end."""
-        failed_starts, seen = 0, time.monotonic()
+        seen = time.monotonic()
         while self.graph.is_active():
+            self._count_workers()
             self._collect()
             self._feed()
             for event in self.cluster.wait(WAIT):
                 seen = time.monotonic()
-                failed_starts = failed_starts + 1 if event.start_failed else 0
-                if failed_starts >= STARTS:
-                    raise UserError(f"hydra/launcher=graph: no worker starts: {event.error}")
                 if event.task:
                     self._ended(self.tasks[event.task], event)
             if not self.cluster.workers and time.monotonic() - seen > PATIENCE:
                 seen = time.monotonic()
                 log.warning("waiting for a worker: the cluster has no room for one")
         return list(self.failures.values())
+
+    def _count_workers(self) -> None:
+        """How many share the work, for whoever looks: fewer once one is given up."""
+        if (count := len(self.cluster.shapes)) != self.board.workers:
+            self.board.workers = count
+            self.record.write_workers(count)
 
     def _collect(self) -> None:
         """What is ready now; of that, what reads a failed stage has failed."""
