@@ -5,13 +5,14 @@ import json
 import logging
 import os
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
+from types import ModuleType, SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from PIL import Image
@@ -961,6 +962,35 @@ def test_without_any_worker_a_grid_ends(world: World, monkeypatch: pytest.Monkey
     one = [*jobs(world, ("random",))[0], "runtime.threads=1"]
     with pytest.raises(UserError, match="no worker starts: No module named 'diffshortcut'"):
         prepared([one], ON_RAY)
+
+
+def test_the_signal_to_end_is_ours_beside_ray_and_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray takes it when it begins, and leaves it to nobody when it ends."""
+
+    def takes(*_: Any, **__: Any) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    ray = SimpleNamespace(init=takes, shutdown=takes, nodes=list)
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    for name in ("LOCAL", "QUIET"):
+        monkeypatch.setattr(cluster, name, {})
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        for address in (None, "auto"):
+            cluster._begin({"workers": 1, "address": address}, 1)
+            assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler
+            made = cluster.Cluster(Store(tmp_path), {}, {}, Record(tmp_path))
+            made._ray = cast(ModuleType, ray)
+            made.__exit__()
+            assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler
+        made.options, made.runtime = {"workers": 0, "address": None}, {"threads": 1}
+        with pytest.raises(UserError, match="no machine has"):
+            made.__enter__()
+        assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_workers_fit_the_cluster() -> None:

@@ -2,8 +2,11 @@
 
 import logging
 import os
+import signal
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
@@ -70,7 +73,7 @@ class Cluster:
         self._calls: dict[Any, _Call] = {}
         self.shapes = shapes(self._ray.nodes(), self.options, self.runtime["threads"])
         if not self.shapes:
-            self._ray.shutdown()
+            self._end()
             raise UserError(
                 f"hydra/launcher=graph: no machine has the {self.runtime['threads']} cores of a"
                 " worker: lower runtime.threads, or say hydra.launcher.workers=1"
@@ -80,7 +83,11 @@ class Cluster:
         return self
 
     def __exit__(self, *raised: object) -> None:
-        self._ray.shutdown()  # of a cluster only our workers end
+        self._end()
+
+    def _end(self) -> None:
+        with _sigterm_kept():
+            self._ray.shutdown()  # of a cluster only our workers end
 
     @property
     def has_light(self) -> bool:
@@ -202,10 +209,25 @@ def _begin(options: Mapping[str, Any], threads: int) -> ModuleType:
         ) from error
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if options["address"] is not None:
-        ray.init(address=options["address"], **quiet)
+        with _sigterm_kept():
+            ray.init(address=options["address"], **quiet)
         return ray
     workers = options["workers"]
     cores = None if workers is None else max(workers * threads, os.cpu_count() or 1)
-    # "local": else Ray would join whatever cluster this machine has
-    ray.init("local", num_cpus=cores, include_dashboard=False, **quiet)
+    with _sigterm_kept():  # "local": else Ray would join whatever cluster this machine has
+        ray.init("local", num_cpus=cores, include_dashboard=False, **quiet)
     return ray
+
+
+@contextmanager
+def _sigterm_kept() -> Iterator[None]:
+    """Ray takes SIGTERM for itself when it begins, and nobody has it once it ends: as before then.
+
+    A grid, and the jobs after it, end by it as by ^C.
+    """
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if before is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
