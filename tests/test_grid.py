@@ -175,6 +175,34 @@ def test_the_status_names_what_a_grid_stopped_at(world: World) -> None:
     assert "RuntimeError: it broke" in Path(failure["log"]).read_text()
 
 
+def test_the_status_knows_a_failure_while_others_run(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """In this process, also after an interruption; what needs the failed stage is noted with it."""
+    world.failing = {("protect", "ann")}
+    [job] = jobs(world, ("random",), ["jpeg"])
+    writes: list[int] = []
+    write = Record.write_failures
+
+    def counted(record: Record, failures: Sequence[cells.Failure]) -> None:
+        writes.append(len(failures))
+        write(record, failures)
+
+    def look() -> None:
+        assert writes == [1, 2, 3, 4]  # ann's protection to pictures, each before bob's next
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Record, "write_failures", counted)
+    monkeypatch.setattr(run, "_grid", graph.Grid(command.comparison, run._show))
+    world.during["generate"] = look
+    with pytest.raises(KeyboardInterrupt):
+        run.launch(job)
+    capsys.readouterr()
+    grid.show(grid._newest(world.root / "store"))
+    said = capsys.readouterr().out
+    assert "not done: protect ann" in said and "not done: personalize ann" in said
+
+
 def test_a_failure_in_this_process_names_its_log(
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: Any
 ) -> None:

@@ -15,7 +15,7 @@ from diffshortcut.disk import check_writable
 from diffshortcut.errors import UserError
 from diffshortcut.launch.announce import announce
 from diffshortcut.launch.board import Board
-from diffshortcut.launch.record import Record, said
+from diffshortcut.launch.record import Failures, Record, said
 from diffshortcut.launch.worker import logging_to
 from diffshortcut.progress import track
 from diffshortcut.results import Comparison
@@ -97,7 +97,6 @@ class Grid:
             tried = {task.key for task in todo}
             before = {key: it for key, it in self.failures.items() if key not in tried}
             self.failures = before | {failure.task.key: failure for failure in self._failed}
-        record.write_failures(self._failed)
 
     def run(self, job: Sequence[str], comparison: Comparison, *, ask: bool) -> list[Failure]:
         """Do what a job lacks; one that no launcher has prepared is a grid of its own.
@@ -115,11 +114,8 @@ class Grid:
         like_it = sweep.jobs() if ask else 1
         announce(todo, store, runtime, ask=ask and runtime["confirm"], only_long=True, jobs=like_it)
         if len(list(comparison)) == 1:
-            failures = _here(todo, store, runtime, record)
-        else:
-            failures = _run(todo, store, runtime, {"workers": 0}, record)
-        record.write_failures(failures)
-        return failures
+            return _here(todo, store, runtime, record)
+        return _run(todo, store, runtime, {"workers": 0}, record)
 
     def finish(self) -> None:
         """Say what could not be done, why, and where more is said."""
@@ -202,28 +198,35 @@ def _here(
     record: Record,
     tell: Callable[[Task, str], None] = lambda task, state: None,
 ) -> list[Failure]:
-    """All tasks in this process, each with its log; the one that fail_fast stops at is noted."""
+    """All tasks in this process, each with its log; what fails is noted before the next begins.
+
+    So is the one that fail_fast stops at.
+    """
     running: list[Task] = []
+    failures = Failures(record)
     logs = ExitStack()
 
     def observe(task: Task, state: str) -> None:
         logs.close()
         running[:] = [task] if state == "running" else []
         if running:
+            if not cells.blocked(task, failures.by_key):
+                failures.write()
             logs.enter_context(logging_to(record.log(task)))
         tell(task, state)
 
+    def note(failure: Failure) -> None:
+        needs = cells.blocked(failure.task, failures.by_key)
+        failures.add(failure if needs else replace(failure, log=record.log(failure.task)))
+
     try:
         with logs:
-            failures = cells.run(todo, store=store, runtime=runtime, observe=observe)
+            cells.run(todo, store=store, runtime=runtime, observe=observe, note=note)
     except Exception as error:  # fail_fast
         reason = str(error) or type(error).__name__
-        record.write_failures([Failure(task, reason, record.log(task)) for task in running])
+        for task in running:
+            failures.add(Failure(task, reason, record.log(task)))
         raise
-    failed = {failure.task.key for failure in failures}
-    return [
-        failure
-        if cells.blocked(failure.task, failed)
-        else replace(failure, log=record.log(failure.task))
-        for failure in failures
-    ]
+    finally:
+        failures.write()
+    return list(failures.by_key.values())
