@@ -8,7 +8,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -40,7 +40,7 @@ from diffshortcut.errors import UserError
 from diffshortcut.launch import board, cluster, graph
 from diffshortcut.launch.announce import NotBegunError, announce
 from diffshortcut.launch.record import Record
-from diffshortcut.launch.worker import Worker
+from diffshortcut.launch.worker import Outcome, Worker
 from diffshortcut.store import MARKER, Store
 
 ATTACKS, PURIFIERS = ("random", "pid", "advdm"), ("none", "jpeg", "gaussian", "[gaussian,jpeg]")
@@ -244,6 +244,29 @@ def test_workers_note_what_they_stop_at_and_name_its_log(world: World) -> None:
         grid._fail(failure)
     assert record.failures[tasks[0].key]["log"] == "logs/a.log"
     assert shown.states[tasks[0].key] == "failed"
+
+
+def test_what_all_read_is_noted_with_them_in_one_go(tmp_path: Path) -> None:
+    """When it fails: a note is a file that is written through."""
+    from diffshortcut.launch.workers import _Run
+
+    first = cells.Task(stage="prior", config={}, seed=0)
+    reading = [
+        cells.Task(stage="prior", config={}, seed=n, inputs={"x": first}) for n in range(1, 9)
+    ]
+    writes: list[int] = []
+    record: Any = SimpleNamespace(write_failures=lambda failures: writes.append(len(failures)))
+    shown = board.Board([first, *reading], Store(tmp_path))
+    lost: Any = SimpleNamespace(
+        shapes=[({}, False)],
+        workers=[None],
+        has_light=False,
+        idle=lambda: [],
+        wait=lambda seconds: [cluster.Event(first.key, Outcome("it broke"))] if not writes else [],
+    )
+    grid = _Run([first, *reading], lost, {"fail_fast": False}, {"retries": 0}, shown, record)
+    assert len(grid.all()) == 9 and writes == [9]
+    assert set(shown.states.values()) == {"failed"}
 
 
 def test_a_job_that_cannot_be_composed_stops_no_other(world: World) -> None:
@@ -813,16 +836,24 @@ def test_a_job_of_several_cells_tells_of_them_as_a_grid_does(
     assert len([r for r in caplog.records if r.name == board.__name__]) == said
 
 
-def test_a_live_table_shows_the_states_on_a_terminal(
-    world: World, monkeypatch: pytest.MonkeyPatch, caplog: Any
-) -> None:
-    """From entering until leaving; a bar within it is no error, and nothing is said in lines."""
-    caplog.set_level(logging.INFO)
-    screen = io.StringIO()
-    terminal = Console(file=screen, force_terminal=True, width=100)
+@pytest.fixture
+def screen(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
+    """What a terminal has been sent."""
+    sent = io.StringIO()
+    terminal = Console(file=sent, force_terminal=True, width=100)
     for module in (board, progress):
         monkeypatch.setattr(module, "console", lambda: terminal)
     progress._progress.cache_clear()
+    yield sent
+    progress._progress.cache_clear()
+
+
+def test_a_live_table_shows_the_states_on_a_terminal(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: Any, screen: io.StringIO
+) -> None:
+    """From entering until leaving; a bar within it is no error, and nothing is said in lines."""
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(board, "INTERVAL", 0.02)
     tasks = command.comparison(jobs(world, ("random",))[0]).tasks
 
     def shown() -> str:
@@ -831,18 +862,40 @@ def test_a_live_table_shows_the_states_on_a_terminal(
         screen.seek(0)
         return text
 
+    def soon(said: str) -> bool:
+        shown()
+        return any(said in shown() or time.sleep(0.02) for _ in range(500))
+
     with board.Board(tasks, Store(world.root / "store")) as live:
         assert f"0 of {len(tasks)}" in shown()
         for state, ended in (("running", 0), ("done", 1)):
             live.tell(tasks[0], state)
-            assert f"{ended} of {len(tasks)}" in shown()
+            assert soon(f"{ended} of {len(tasks)}")
         assert list(progress.track([1, 2], "steps")) == [1, 2]
-        assert "steps" in shown()
+        for _ in progress.track([1], "more steps"):
+            assert soon("more steps")
     assert f"1 of {len(tasks)}" in shown()
-    terminal.print("afterwards")
+    board.console().print("afterwards")
     assert shown().strip() == "afterwards"  # nothing is drawn anew
-    progress._progress.cache_clear()
     assert not [r for r in caplog.records if r.name == board.__name__]
+
+
+def test_a_live_table_is_made_now_and_then_and_shows_how_it_ended(
+    world: World, monkeypatch: pytest.MonkeyPatch, screen: io.StringIO
+) -> None:
+    """Each one looks at every task."""
+    made: list[str] = []
+    sheet = board.sheet
+    monkeypatch.setattr(board, "sheet", lambda title, *a: made.append(title) or sheet(title, *a))
+    monkeypatch.setattr(board, "INTERVAL", 1000.0)
+    tasks = command.comparison(jobs(world, ("random",))[0]).tasks
+    with board.Board(tasks, Store(world.root / "store")) as live:
+        for task in tasks:
+            for state in ("running", "waiting", "running", "failed"):
+                live.tell(task, state)
+            list(progress.track([1], "steps"))
+    assert made == [f"0 of {len(tasks)}", f"{len(tasks)} of {len(tasks)}"]
+    assert made[-1] in screen.getvalue()
 
 
 @pytest.mark.parametrize(("stage", "part"), [("protect", "attack"), ("personalize", "trainer")])

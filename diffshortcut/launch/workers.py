@@ -21,7 +21,7 @@ from diffshortcut.disk import StoreError
 from diffshortcut.errors import UserError
 from diffshortcut.launch.board import Board
 from diffshortcut.launch.cluster import Cluster, Event, Resident, said
-from diffshortcut.launch.record import Record
+from diffshortcut.launch.record import Failures, Record
 from diffshortcut.store import Store
 
 log = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ class _Run:
             self.graph.add(task.key, *(key for key in parents if key in self.tasks))
         self.graph.prepare()
         self.ready: dict[str, None] = {}
-        self.failures: dict[str, Failure] = {}
+        self.failures = Failures(record)
         self.lost: Counter[str] = Counter()
         self.too_large: dict[str, tuple[int, ...]] = {}
 
@@ -79,6 +79,7 @@ class _Run:
         while self.graph.is_active():
             self._count_workers()
             self._collect()
+            self.failures.write()
             self._feed()
             for event in self.cluster.wait(WAIT):
                 seen = time.monotonic()
@@ -87,7 +88,8 @@ class _Run:
             if not self.cluster.workers and time.monotonic() - seen > PATIENCE:
                 seen = time.monotonic()
                 log.warning("waiting for a worker: the cluster has no room for one")
-        return list(self.failures.values())
+        self.failures.write()
+        return list(self.failures.by_key.values())
 
     def _count_workers(self) -> None:
         """How many share the work, for whoever looks: fewer once one is given up."""
@@ -99,7 +101,7 @@ class _Run:
         """What is ready now; of that, what reads a failed stage has failed."""
         while found := self.graph.get_ready():
             for key in found:
-                if failure := cells.blocked(self.tasks[key], self.failures):
+                if failure := cells.blocked(self.tasks[key], self.failures.by_key):
                     self._fail(failure)
                 else:
                     self.ready[key] = None
@@ -158,10 +160,10 @@ class _Run:
             self.ready[task.key] = None
 
     def _fail(self, failure: Failure) -> None:
-        self.failures[failure.task.key] = failure
-        self.record.write_failures(list(self.failures.values()))  # for `grid status`
+        self.failures.add(failure)
         self.board.tell(failure.task, "failed")
         if self.fail_fast:
+            self.failures.write()
             where = f" ({failure.log})" if failure.log else ""
             raise UserError(f"fail_fast: {failure.task.title}: {failure.reason}{where}")
         self.graph.done(failure.task.key)
