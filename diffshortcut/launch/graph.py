@@ -16,6 +16,7 @@ from diffshortcut.errors import UserError
 from diffshortcut.launch.announce import announce
 from diffshortcut.launch.board import Board
 from diffshortcut.launch.record import Failures, Record, said
+from diffshortcut.launch.together import Undone
 from diffshortcut.launch.worker import logging_to
 from diffshortcut.progress import track
 from diffshortcut.results import Comparison
@@ -40,6 +41,7 @@ class Grid:
         self._refused: dict[tuple[str, ...], Exception] = {}  # of these, what cannot begin
         self._judged: set[str] = set()  # keys of tasks whose values are sound
         self.failures: dict[str, Failure] = {}  # by stage key: not to be tried again by the jobs
+        self._undone = Undone()  # by jobs of a sweep that were not prepared
 
     def comparison(self, overrides: Sequence[str]) -> Comparison:
         """A job's comparison, composed now if the sweep has not done so."""
@@ -101,6 +103,7 @@ class Grid:
     def run(self, job: Sequence[str], comparison: Comparison, *, ask: bool) -> list[Failure]:
         """Do what a job lacks; one that no launcher has prepared is a grid of its own.
 
+        What a job of its sweep could not do here before it is not tried again.
         With `ask` more than an hour of work is asked for, on a terminal; of a sweep the first job
         is asked with, for as many like it.
         """
@@ -112,10 +115,15 @@ class Grid:
             execute.load(task)
         record = _noted([job], {tuple(job): comparison}, store)
         like_it = sweep.jobs() if ask else 1
-        announce(todo, store, runtime, ask=ask and runtime["confirm"], only_long=True, jobs=like_it)
+        known = self._undone.known_to(job)
+        new = [task for task in todo if task.key not in known]
+        announce(new, store, runtime, ask=ask and runtime["confirm"], only_long=True, jobs=like_it)
         if len(list(comparison)) == 1:
-            return _here(todo, store, runtime, record)
-        return _run(todo, store, runtime, {"workers": 0}, record)
+            failures = _here(todo, store, runtime, record, known=known)
+        else:
+            failures = _run(todo, store, runtime, {"workers": 0}, record, known)
+        self._undone.add(failures)
+        return failures
 
     def finish(self) -> None:
         """Say what could not be done, why, and where more is said."""
@@ -180,10 +188,11 @@ def _run(
     runtime: Mapping[str, Any],
     options: Mapping[str, Any],
     record: Record,
+    known: Mapping[str, Failure] | None = None,
 ) -> list[Failure]:
     with Board(todo, store) as board:
         if options["workers"] == 0:
-            return _here(todo, store, runtime, record, board.tell)
+            return _here(todo, store, runtime, record, board.tell, known)
         from diffshortcut.launch import workers
 
         return workers.run(
@@ -197,14 +206,19 @@ def _here(
     runtime: Mapping[str, Any],
     record: Record,
     tell: Callable[[Task, str], None] = lambda task, state: None,
+    known: Mapping[str, Failure] | None = None,
 ) -> list[Failure]:
     """All tasks in this process, each with its log; what fails is noted before the next begins.
 
-    So is the one that fail_fast stops at.
+    So is the one that fail_fast stops at. What has failed already is `known` and not tried again.
     """
     running: list[Task] = []
     failures = Failures(record)
     logs = ExitStack()
+    for task in todo:
+        if failure := (known or {}).get(task.key):
+            failures.add(failure)
+            tell(task, "failed")
 
     def observe(task: Task, state: str) -> None:
         logs.close()
@@ -221,7 +235,7 @@ def _here(
 
     try:
         with logs:
-            cells.run(todo, store=store, runtime=runtime, observe=observe, note=note)
+            cells.run(todo, store=store, runtime=runtime, known=known, observe=observe, note=note)
     except Exception as error:  # fail_fast
         reason = str(error) or type(error).__name__
         for task in running:
