@@ -161,7 +161,8 @@ def _identity(task: "Task") -> dict[str, Any]:
 
 def check_unchanged(task: "Task") -> None:
     """UserError if the key is no longer that of the pictures, weights and source on the disk."""
-    reason = "its inputs have changed while this ran: call the same command again"
+    reason = "its inputs have changed while this ran, or are others on this machine:"
+    reason += " call the same command again"
     try:
         if task.is_unchanged():
             return

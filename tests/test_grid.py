@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any, cast
@@ -28,6 +28,7 @@ from diffshortcut import (
     execute,
     grid,
     index,
+    keys,
     launch,
     parallel,
     past,
@@ -953,7 +954,7 @@ class Starved:
         return calls[:1], calls[1:]
 
     def get(self, call: Any) -> Any:
-        if call.args:
+        if call.func.__name__ == "do":
             task, too_large, _ = call.args
             self.given.append((task.stage, too_large))
             if task.stage == "protect" and self.kills:
@@ -1035,6 +1036,29 @@ def test_a_node_where_no_worker_starts_stops_no_other(
     assert Record.of(swept, Store(world.root / "store")).content.get("workers", 1) == left
     why = "a worker does not start and is given up, 1 are left: No module named 'diffshortcut'"
     assert (why in caplog.messages) is (left == 1)
+
+
+def test_a_node_with_another_version_gets_nothing_to_do(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    """Its stages would fail, and fail fast: it would draw all work to itself."""
+    ray, read = BadNode(good=99), keys.source_digest
+    killed: list[Any] = []
+    monkeypatch.setattr(ray, "kill", killed.append, raising=False)
+    monkeypatch.setattr(cluster, "PAUSE", 0.0)
+    monkeypatch.setattr(cluster, "_begin", lambda options, threads: ray)
+    ready = Worker.ready
+
+    def other(worker: Worker, modules: Sequence[str]) -> tuple[str, str]:
+        node, source = ready(worker, modules)
+        assert source == read(modules) and "diffshortcut.stages.protect" in modules
+        return node, source if ray.starts == 1 else f"other than {source}"
+
+    monkeypatch.setattr(Worker, "ready", wraps(ready)(other))
+    one = [*jobs(world, ("random",))[0], "runtime.threads=1"]
+    assert prepared([one], ON_RAY).failures == {} and len(killed) == 3
+    [said] = [line for line in caplog.messages if "is given up" in line]
+    assert said.endswith(" has another version of diffshortcut or of a plug-in")
 
 
 def test_without_any_worker_a_grid_ends(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
+from diffshortcut import keys
 from diffshortcut.cells import Task
 from diffshortcut.errors import UserError
 from diffshortcut.launch.record import Record
@@ -58,17 +59,23 @@ class _Call:
 
 @dataclass
 class Cluster:
-    """A context with workers on a local Ray, or on the cluster at `options["address"]`."""
+    """A context with workers on a local Ray, or on the cluster at `options["address"]`.
+
+    All have the source of `modules`, by dotted name, that this process has: stages' keys are made
+    of it.
+    """
 
     store: Store
     runtime: Mapping[str, Any]
     options: Mapping[str, Any]
     record: Record
+    modules: Sequence[str] = ()
     workers: list[Resident] = field(default_factory=list)  # those that have answered
     shapes: list[tuple[Shape, bool]] = field(default_factory=list)  # of all that are not given up
     later: list[tuple[float, Resident]] = field(default_factory=list)  # when to start them again
 
     def __enter__(self) -> "Cluster":
+        self._source = keys.source_digest(self.modules)
         self._ray = _begin(self.options, self.runtime["threads"])
         self._calls: dict[Any, _Call] = {}
         self.shapes = shapes(self._ray.nodes(), self.options, self.runtime["threads"])
@@ -121,11 +128,16 @@ class Cluster:
 
     def _started(self, call: _Call, reference: Any) -> Event:
         try:
-            self._ray.get(reference)
+            node, source = self._ray.get(reference)
         except self._ray.exceptions.RayError as error:
             self._did_not_start(call.worker, said(error))
-        else:
+            return Event()
+        if source == self._source:
             self.workers.append(call.worker)
+        else:
+            self._ray.kill(call.worker.actor)
+            why = f"node {node} has another version of diffshortcut or of a plug-in"
+            self._did_not_start(call.worker, why)
         return Event()
 
     def _did_not_start(self, worker: Resident, why: str) -> None:
@@ -166,7 +178,9 @@ class Cluster:
         maker = self._ray.remote(Worker).options(**shape, max_restarts=0)
         store = str(self.store.root.absolute())
         actor = maker.remote(os.getcwd(), environment, store, dict(self.runtime))
-        self._calls[actor.ready.remote()] = _Call(Resident(actor, shape, light, failed=failed))
+        self._calls[actor.ready.remote(list(self.modules))] = _Call(
+            Resident(actor, shape, light, failed=failed)
+        )
 
 
 def said(error: BaseException | None) -> str:

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from graphlib import TopologicalSorter
 from typing import Any
 
-from diffshortcut import cells, config, execute
+from diffshortcut import cells, config, execute, keys
 from diffshortcut.cells import Failure, Task
 from diffshortcut.disk import StoreError
 from diffshortcut.errors import UserError
@@ -43,7 +43,8 @@ def run(
     UserError if Ray is not installed, if no worker is left that starts, or with fail_fast for the
     first failure.
     """
-    with Cluster(store, runtime, options, record) as cluster:
+    modules = sorted({name for task in tasks for name in keys.modules(task.stage, task.config)})
+    with Cluster(store, runtime, options, record, modules) as cluster:
         return _Run(tasks, cluster, runtime, options, board, record).all()
 
 
