@@ -36,11 +36,12 @@ def run(
     runtime: Mapping[str, Any],
     known: Mapping[str, Failure] | None = None,
     observe: Callable[[Task, str], None] = lambda task, state: None,
+    note: Callable[[Failure], None] = lambda failure: None,
 ) -> list[Failure]:
     """Do what the store lacks, in order; a failed task stops only those that need it.
 
     What has failed already is `known` by its key and not tried again. `observe` is told when a task
-    is running, done or failed.
+    is running, done or failed, and before that it has failed `note` why.
     """
     todo = [task for task in tasks if not store.find(task.stage, task.key)]
     failures = {task.key: known[task.key] for task in todo if known and task.key in known}
@@ -51,6 +52,7 @@ def run(
         observe(task, "running")
         if failure := _attempt(task, failures, store, runtime):
             failures[task.key] = failure
+            note(failure)
         observe(task, "failed" if failure else "done")
     return list(failures.values())
 
@@ -218,7 +220,8 @@ def _identity(task: Task) -> dict[str, Any]:
 
 def check_unchanged(task: Task) -> None:
     """UserError if the key is no longer that of the pictures, weights and source on the disk."""
-    reason = "its inputs have changed while this ran: call the same command again"
+    reason = "its inputs have changed while this ran, or are others on this machine:"
+    reason += " call the same command again"
     try:
         if task.is_unchanged():
             return

@@ -50,17 +50,21 @@ def stage_key(
     The config counts without neutral keys, with every weight reference replaced by its digest,
     and with the source of every `_target_`.
     """
-    modules = {f"diffshortcut.stages.{stage}", *targets(config)}
     content = {
         "stage": stage,
         "config": _content(config),
-        "source": source_digest(modules),
+        "source": source_digest(modules(stage, config)),
         "person": person,
         "data": data,
         "parents": dict(parents),
         "dtype": DTYPE,
     }
     return digest(content)[:32]
+
+
+def modules(stage: str, config: Mapping[str, Any]) -> set[str]:
+    """Dotted names of the code that a stage begins with."""
+    return {f"diffshortcut.stages.{stage}", *targets(config)}
 
 
 def is_neutral(where: str) -> bool:

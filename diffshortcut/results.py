@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +24,7 @@ from diffshortcut.store import Store, digests
 if TYPE_CHECKING:
     from diffshortcut.report.facts import Facts
 
+log = logging.getLogger(__name__)
 PAPER = keys.PACKAGE / "report" / "published.yaml"  # figures that table.md sets beside ours
 
 
@@ -104,8 +106,18 @@ class Comparison:
         return logged
 
     def track(self, store: Store, folder: Path) -> bool:
-        """Tell the tracker of results that are written, unless it has them; whether it does now."""
-        return _is_untracked(self) or _track(self, _facts(self, store), store, folder)
+        """Tell the tracker of results that are written, unless it has them; whether it does now.
+
+        What it is told is read from the stages: of a store that was cleaned since it cannot be.
+        """
+        if _is_untracked(self):
+            return True
+        try:
+            return _track(self, _facts(self, store), store, folder)
+        except (OSError, ValueError) as error:
+            lacks = getattr(error, "filename", None) or f"what it was made of ({error})"
+            log.warning("W&B: not logged, the store no longer holds %s", lacks)
+            return False
 
     @staticmethod
     def show(folder: Path, *, complete: bool) -> None:

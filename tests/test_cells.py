@@ -1,6 +1,7 @@
 """The graph of stages with stand-in stages: merging, resuming, failing, reporting."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -241,6 +242,21 @@ def test_what_the_tracker_has_missed_it_is_told_again(
         assert len(told) == number
     (_, first, *_), (_, second, *_) = told
     assert first.rows == second.rows and len(first.rows) > 0
+
+
+@pytest.mark.parametrize("cleaned", ["store", "store/personalize", "store/generate"])
+def test_results_are_shown_though_the_store_holds_nothing_to_track(
+    world: World, caplog: Any, capsys: Any, cleaned: str
+) -> None:
+    world.launch()
+    shown = capsys.readouterr().out
+    shutil.rmtree(world.root / cleaned)
+    words = [word.replace("logger=none", "logger=wandb") for word in world.overrides()]
+    assert run.launch(words) == []
+    assert capsys.readouterr().out == shown
+    [said] = [r.message for r in caplog.records if r.message.startswith("W&B")]
+    lacking = "W&B: not logged, the store no longer holds"
+    assert re.match(rf"{lacking} {world.root}/store/\w+/", said)
 
 
 def test_the_record_says_what_was_read(world: World) -> None:

@@ -5,14 +5,15 @@ import json
 import logging
 import os
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
+from types import ModuleType, SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from PIL import Image
@@ -28,6 +29,7 @@ from diffshortcut import (
     execute,
     grid,
     index,
+    keys,
     launch,
     parallel,
     past,
@@ -40,7 +42,7 @@ from diffshortcut.errors import UserError
 from diffshortcut.launch import board, cluster, graph
 from diffshortcut.launch.announce import NotBegunError, announce
 from diffshortcut.launch.record import Record
-from diffshortcut.launch.worker import Worker
+from diffshortcut.launch.worker import Outcome, Worker
 from diffshortcut.store import MARKER, Store
 
 ATTACKS, PURIFIERS = ("random", "pid", "advdm"), ("none", "jpeg", "gaussian", "[gaussian,jpeg]")
@@ -175,6 +177,34 @@ def test_the_status_names_what_a_grid_stopped_at(world: World) -> None:
     assert "RuntimeError: it broke" in Path(failure["log"]).read_text()
 
 
+def test_the_status_knows_a_failure_while_others_run(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """In this process, also after an interruption; what needs the failed stage is noted with it."""
+    world.failing = {("protect", "ann")}
+    [job] = jobs(world, ("random",), ["jpeg"])
+    writes: list[int] = []
+    write = Record.write_failures
+
+    def counted(record: Record, failures: Sequence[cells.Failure]) -> None:
+        writes.append(len(failures))
+        write(record, failures)
+
+    def look() -> None:
+        assert writes == [1, 2, 3, 4]  # ann's protection to pictures, each before bob's next
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Record, "write_failures", counted)
+    monkeypatch.setattr(run, "_grid", graph.Grid(command.comparison, run._show))
+    world.during["generate"] = look
+    with pytest.raises(KeyboardInterrupt):
+        run.launch(job)
+    capsys.readouterr()
+    grid.show(grid._newest(world.root / "store"))
+    said = capsys.readouterr().out
+    assert "not done: protect ann" in said and "not done: personalize ann" in said
+
+
 def test_a_failure_in_this_process_names_its_log(
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: Any
 ) -> None:
@@ -216,6 +246,29 @@ def test_workers_note_what_they_stop_at_and_name_its_log(world: World) -> None:
         grid._fail(failure)
     assert record.failures[tasks[0].key]["log"] == "logs/a.log"
     assert shown.states[tasks[0].key] == "failed"
+
+
+def test_what_all_read_is_noted_with_them_in_one_go(tmp_path: Path) -> None:
+    """When it fails: a note is a file that is written through."""
+    from diffshortcut.launch.workers import _Run
+
+    first = cells.Task(stage="prior", config={}, seed=0)
+    reading = [
+        cells.Task(stage="prior", config={}, seed=n, inputs={"x": first}) for n in range(1, 9)
+    ]
+    writes: list[int] = []
+    record: Any = SimpleNamespace(write_failures=lambda failures: writes.append(len(failures)))
+    shown = board.Board([first, *reading], Store(tmp_path))
+    lost: Any = SimpleNamespace(
+        shapes=[({}, False)],
+        workers=[None],
+        has_light=False,
+        idle=lambda: [],
+        wait=lambda seconds: [cluster.Event(first.key, Outcome("it broke"))] if not writes else [],
+    )
+    grid = _Run([first, *reading], lost, {"fail_fast": False}, {"retries": 0}, shown, record)
+    assert len(grid.all()) == 9 and writes == [9]
+    assert set(shown.states.values()) == {"failed"}
 
 
 def test_a_job_that_cannot_be_composed_stops_no_other(world: World) -> None:
@@ -816,16 +869,24 @@ def test_a_job_of_several_cells_tells_of_them_as_a_grid_does(
     assert len([r for r in caplog.records if r.name == board.__name__]) == said
 
 
-def test_a_live_table_shows_the_states_on_a_terminal(
-    world: World, monkeypatch: pytest.MonkeyPatch, caplog: Any
-) -> None:
-    """From entering until leaving; a bar within it is no error, and nothing is said in lines."""
-    caplog.set_level(logging.INFO)
-    screen = io.StringIO()
-    terminal = Console(file=screen, force_terminal=True, width=100)
+@pytest.fixture
+def screen(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
+    """What a terminal has been sent."""
+    sent = io.StringIO()
+    terminal = Console(file=sent, force_terminal=True, width=100)
     for module in (board, progress):
         monkeypatch.setattr(module, "console", lambda: terminal)
     progress._progress.cache_clear()
+    yield sent
+    progress._progress.cache_clear()
+
+
+def test_a_live_table_shows_the_states_on_a_terminal(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: Any, screen: io.StringIO
+) -> None:
+    """From entering until leaving; a bar within it is no error, and nothing is said in lines."""
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(board, "INTERVAL", 0.02)
     tasks = command.comparison(jobs(world, ("random",))[0]).tasks
 
     def shown() -> str:
@@ -834,18 +895,40 @@ def test_a_live_table_shows_the_states_on_a_terminal(
         screen.seek(0)
         return text
 
+    def soon(said: str) -> bool:
+        shown()
+        return any(said in shown() or time.sleep(0.02) for _ in range(500))
+
     with board.Board(tasks, Store(world.root / "store")) as live:
         assert f"0 of {len(tasks)}" in shown()
         for state, ended in (("running", 0), ("done", 1)):
             live.tell(tasks[0], state)
-            assert f"{ended} of {len(tasks)}" in shown()
+            assert soon(f"{ended} of {len(tasks)}")
         assert list(progress.track([1, 2], "steps")) == [1, 2]
-        assert "steps" in shown()
+        for _ in progress.track([1], "more steps"):
+            assert soon("more steps")
     assert f"1 of {len(tasks)}" in shown()
-    terminal.print("afterwards")
+    board.console().print("afterwards")
     assert shown().strip() == "afterwards"  # nothing is drawn anew
-    progress._progress.cache_clear()
     assert not [r for r in caplog.records if r.name == board.__name__]
+
+
+def test_a_live_table_is_made_now_and_then_and_shows_how_it_ended(
+    world: World, monkeypatch: pytest.MonkeyPatch, screen: io.StringIO
+) -> None:
+    """Each one looks at every task."""
+    made: list[str] = []
+    sheet = board.sheet
+    monkeypatch.setattr(board, "sheet", lambda title, *a: made.append(title) or sheet(title, *a))
+    monkeypatch.setattr(board, "INTERVAL", 1000.0)
+    tasks = command.comparison(jobs(world, ("random",))[0]).tasks
+    with board.Board(tasks, Store(world.root / "store")) as live:
+        for task in tasks:
+            for state in ("running", "waiting", "running", "failed"):
+                live.tell(task, state)
+            list(progress.track([1], "steps"))
+    assert made == [f"0 of {len(tasks)}", f"{len(tasks)} of {len(tasks)}"]
+    assert made[-1] in screen.getvalue()
 
 
 @pytest.mark.parametrize(("stage", "part"), [("protect", "attack"), ("personalize", "trainer")])
@@ -904,7 +987,7 @@ class Starved:
         return calls[:1], calls[1:]
 
     def get(self, call: Any) -> Any:
-        if call.args:
+        if call.func.__name__ == "do":
             task, too_large, _ = call.args
             self.given.append((task.stage, too_large))
             if task.stage == "protect" and self.kills:
@@ -946,6 +1029,110 @@ def test_a_worker_that_is_killed_however_little_it_takes_is_given_up(
     options = {"workers": None, "light_gpu": 0, "address": None, "retries": 1, "confirm": False}
     reasons = [failure.reason for failure in prepared([one], options).failures.values()]
     assert reasons[0] == "its worker died 4 times, killed for want of memory"
+
+
+class BadNode(Starved):
+    """Two workers, of which all but the first `good` starts fail; these go before all else."""
+
+    def __init__(self, good: int) -> None:
+        super().__init__(kills=0)
+        self.good, self.starts = good, 0
+
+    def nodes(self) -> list[dict[str, Any]]:
+        return [{"Alive": True, "Resources": {"CPU": 1.0}}] * 2
+
+    def wait(self, calls: list[Any], **_: Any) -> tuple[list[Any], list[Any]]:
+        return sorted(calls, key=lambda call: call.func.__name__ != "ready")[:1], []
+
+    def get(self, call: Any) -> Any:
+        if call.func.__name__ == "ready":
+            self.starts += 1
+            if self.starts > self.good:
+                raise self.exceptions.RayError("a traceback\nNo module named 'diffshortcut'\n")
+        return super().get(call)
+
+
+ON_RAY = {"workers": None, "light_gpu": 0, "address": None, "retries": 1, "confirm": False}
+
+
+@pytest.mark.parametrize(("pause", "starts", "left"), [(0.0, 4, 1), (60.0, 2, 2)])
+def test_a_node_where_no_worker_starts_stops_no_other(
+    world: World,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: Any,
+    pause: float,
+    starts: int,
+    left: int,
+) -> None:
+    """It is tried a few times, not without a pause; then the others share the work."""
+    ray = BadNode(good=1)
+    monkeypatch.setattr(cluster, "PAUSE", pause)
+    monkeypatch.setattr(cluster, "_begin", lambda options, threads: ray)
+    swept = [[*jobs(world, ("random",))[0], "runtime.threads=1"]]
+    assert prepared(swept, ON_RAY).failures == {} and ray.starts == starts
+    assert Record.of(swept, Store(world.root / "store")).content.get("workers", 1) == left
+    why = "a worker does not start and is given up, 1 are left: No module named 'diffshortcut'"
+    assert (why in caplog.messages) is (left == 1)
+
+
+def test_a_node_with_another_version_gets_nothing_to_do(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    """Its stages would fail, and fail fast: it would draw all work to itself."""
+    ray, read = BadNode(good=99), keys.source_digest
+    killed: list[Any] = []
+    monkeypatch.setattr(ray, "kill", killed.append, raising=False)
+    monkeypatch.setattr(cluster, "PAUSE", 0.0)
+    monkeypatch.setattr(cluster, "_begin", lambda options, threads: ray)
+    ready = Worker.ready
+
+    def other(worker: Worker, modules: Sequence[str]) -> tuple[str, str]:
+        node, source = ready(worker, modules)
+        assert source == read(modules) and "diffshortcut.stages.protect" in modules
+        return node, source if ray.starts == 1 else f"other than {source}"
+
+    monkeypatch.setattr(Worker, "ready", wraps(ready)(other))
+    one = [*jobs(world, ("random",))[0], "runtime.threads=1"]
+    assert prepared([one], ON_RAY).failures == {} and len(killed) == 3
+    [said] = [line for line in caplog.messages if "is given up" in line]
+    assert said.endswith(" has another version of diffshortcut or of a plug-in")
+
+
+def test_without_any_worker_a_grid_ends(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "PAUSE", 0.0)
+    monkeypatch.setattr(cluster, "_begin", lambda options, threads: BadNode(good=0))
+    one = [*jobs(world, ("random",))[0], "runtime.threads=1"]
+    with pytest.raises(UserError, match="no worker starts: No module named 'diffshortcut'"):
+        prepared([one], ON_RAY)
+
+
+def test_the_signal_to_end_is_ours_beside_ray_and_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray takes it when it begins, and leaves it to nobody when it ends."""
+
+    def takes(*_: Any, **__: Any) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    ray = SimpleNamespace(init=takes, shutdown=takes, nodes=list)
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    for name in ("LOCAL", "QUIET"):
+        monkeypatch.setattr(cluster, name, {})
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        for address in (None, "auto"):
+            cluster._begin({"workers": 1, "address": address}, 1)
+            assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler
+            made = cluster.Cluster(Store(tmp_path), {}, {}, Record(tmp_path))
+            made._ray = cast(ModuleType, ray)
+            made.__exit__()
+            assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler
+        made.options, made.runtime = {"workers": 0, "address": None}, {"threads": 1}
+        with pytest.raises(UserError, match="no machine has"):
+            made.__enter__()
+        assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_workers_fit_the_cluster() -> None:

@@ -3,8 +3,10 @@
 import os
 import re
 import sys
+from types import SimpleNamespace
 
 import pytest
+from hydra.types import RunMode
 from world import World
 
 from diffshortcut import grid, run, sweep
@@ -56,6 +58,43 @@ def test_failures_of_all_jobs_are_said_at_the_end(
     with together.failures_last(found):
         pass
     assert capsys.readouterr().err == ""
+
+
+def test_a_stage_that_failed_is_not_tried_again_by_the_next_jobs(
+    world: World,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Of the sweep: whether that is given again, or jobs have none, everything may be mended."""
+    for variable in (sweep.JOBS, sweep.NAME):
+        monkeypatch.setenv(variable, "")
+    words = ["-m", *world.overrides("attack=random", "purifier=none,jpeg,gaussian", *ALONE)]
+    found = sweep.expand(words)
+    sweep.tell_jobs(found, words)
+    monkeypatch.setattr(run, "_grid", graph.Grid(run._show))
+    monkeypatch.setattr(together.HydraConfig, "initialized", staticmethod(lambda: True))
+    mode = SimpleNamespace(mode=RunMode.MULTIRUN)
+    monkeypatch.setattr(together.HydraConfig, "get", staticmethod(lambda: mode))
+    world.failing = {("protect", "bob")}
+
+    def tried() -> int:
+        return world.calls.count(("protect", "bob"))
+
+    reasons = [{failure.reason for failure in run.launch(job)} for job in found.jobs]
+    assert reasons == [{"it broke", "it needs a stage that failed"}] * 3 and tried() == 1
+    capsys.readouterr()
+    grid.show(grid._newest(world.root / "store"))
+    assert capsys.readouterr().out.count("not done: protect bob") == 1
+    for job in found.jobs:  # the same sweep once more
+        assert run.launch(job)
+    assert tried() == 2
+    mode.mode = RunMode.RUN
+    for job in found.jobs:
+        assert run.launch(job)
+    assert tried() == 5
+    mode.mode, world.failing = RunMode.MULTIRUN, set()
+    for job in found.jobs:
+        assert run.launch(job) == []
 
 
 def test_the_status_is_that_of_all_jobs_so_far(

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 STATES = ("done", "running", "failed", "waiting")
+ENDED = ("done", "failed")
+INTERVAL = 1.0  # seconds between two tables, each of which looks at every task
 HEADER = ["stage", "method", *STATES, "left"]
 
 
@@ -33,26 +35,34 @@ class Board:
         self.tasks = tasks
         self.workers = 1
         self.states = {task.key: "waiting" for task in tasks}
+        self._ended = 0
         self._expected = plan.expected_seconds(tasks, store)
         self._like = {task.key: (task.stage, past.work(task.config)) for task in tasks}
         self._begun: dict[str, float] = {}
         self._live: Live | None = None
+        self._drawn: Table | None = None
+        self._is_new = True  # there is something that the drawn table does not show
+        self._when = 0.0  # it was drawn
 
     def __enter__(self) -> "Board":
         if console().is_terminal:
             from rich.live import Live
 
-            self._live = Live(self._table(), console=console(), auto_refresh=False)
+            often = 1 / INTERVAL  # by a thread of Rich's
+            self._live = Live(
+                get_renderable=self._table, console=console(), refresh_per_second=often
+            )
             self._live.start(refresh=True)
         return self
 
     def __exit__(self, *raised: object) -> None:
         if self._live:
-            self._live.update(self._table(), refresh=True)
-            self._live.stop()
+            self._drawn = None
+            self._live.stop()  # which draws once more
 
     def tell(self, task: Task, state: str) -> None:
-        """Note and show a task's new state."""
+        """Note a task's new state, and show it: on a terminal within a second or so."""
+        self._ended += (state in ENDED) - (self.states[task.key] in ENDED)
         self.states[task.key] = state
         if state == "running":
             self._begun[task.key] = time.monotonic()
@@ -62,8 +72,7 @@ class Board:
                 self._learn(task, took)
             if not self._live:
                 log.info("%s: %s (%s, %.0f s)", self._count(), task.title, state, took)
-        if self._live:
-            self._live.update(self._table(), refresh=True)
+        self._is_new = True
 
     def _learn(self, task: Task, took: float) -> None:
         """What no stage of this store told, the first like it does."""
@@ -72,11 +81,16 @@ class Board:
                 self._expected[key] = took
 
     def _count(self) -> str:
-        ended = sum(state in ("done", "failed") for state in self.states.values())
-        return f"{ended} of {len(self.tasks)}"
+        return f"{self._ended} of {len(self.tasks)}"
 
     def _table(self) -> "Table":
-        return sheet(self._count(), self.tasks, self.states, self._expected, self.workers).rich()
+        """The last table, or a new one: Rich also asks when a bar within it begins or ends."""
+        is_due = time.monotonic() - self._when >= INTERVAL
+        if self._drawn is None or (self._is_new and is_due):
+            self._is_new, self._when = False, time.monotonic()
+            rows = sheet(self._count(), self.tasks, self.states, self._expected, self.workers)
+            self._drawn = rows.rich()
+        return self._drawn
 
 
 def sheet(

@@ -2,12 +2,16 @@
 
 import logging
 import os
+import signal
+import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
-from diffshortcut import index
+from diffshortcut import index, keys
 from diffshortcut.cells import Task
 from diffshortcut.errors import UserError
 from diffshortcut.launch.options import Options
@@ -15,6 +19,9 @@ from diffshortcut.launch.record import Record
 from diffshortcut.launch.worker import Outcome, Worker
 from diffshortcut.store import Store
 
+log = logging.getLogger(__name__)
+STARTS = 3  # failed starts, one after the other, after which a worker is given up
+PAUSE = 5.0  # seconds before it is started again
 LOCAL = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # Ray then binds 127.0.0.1, on Linux too
     "RAY_worker_niceness": "0",  # else whatever else the machine does comes before our work
@@ -33,17 +40,17 @@ class Resident:
     shape: Shape
     light: bool
     kind: tuple[str, ...] = ()
+    failed: int = 0  # starts in its place, one after the other
 
 
 @dataclass(frozen=True)
 class Event:
-    """A call that has ended. Without outcome and task a worker has started, or failed to."""
+    """A call that has ended. Without task it was the start of a worker, however it went."""
 
     task: str | None = None
     outcome: Outcome | None = None  # None: the worker is lost
     error: Exception | None = None
     out_of_memory: bool = False
-    start_failed: bool = False
 
 
 @dataclass
@@ -54,21 +61,28 @@ class _Call:
 
 @dataclass
 class Cluster:
-    """A context with workers on a local Ray, or on the cluster at `options["address"]`."""
+    """A context with workers on a local Ray, or on the cluster at `options["address"]`.
+
+    All have the source of `modules`, by dotted name, that this process has: stages' keys are made
+    of it.
+    """
 
     store: Store
     runtime: Mapping[str, Any]
     options: Options
     record: Record
+    modules: Sequence[str] = ()
     workers: list[Resident] = field(default_factory=list)  # those that have answered
-    shapes: list[tuple[Shape, bool]] = field(default_factory=list)
+    shapes: list[tuple[Shape, bool]] = field(default_factory=list)  # of all that are not given up
+    later: list[tuple[float, Resident]] = field(default_factory=list)  # when to start them again
 
     def __enter__(self) -> "Cluster":
+        self._source = keys.source_digest(self.modules)
         self._ray = _begin(self.options, self.runtime["threads"])
         self._calls: dict[Any, _Call] = {}
         self.shapes = shapes(self._ray.nodes(), self.options, self.runtime["threads"])
         if not self.shapes:
-            self._ray.shutdown()
+            self._end()
             raise UserError(
                 f"hydra/launcher=graph: no machine has the {self.runtime['threads']} cores of a"
                 " worker: lower runtime.threads, or say hydra.launcher.workers=1"
@@ -78,7 +92,11 @@ class Cluster:
         return self
 
     def __exit__(self, *raised: object) -> None:
-        self._ray.shutdown()  # of a cluster only our workers end
+        self._end()
+
+    def _end(self) -> None:
+        with _sigterm_kept():
+            self._ray.shutdown()  # of a cluster only our workers end
 
     @property
     def has_light(self) -> bool:
@@ -97,36 +115,74 @@ class Cluster:
         self._calls[call] = _Call(worker, task)
 
     def wait(self, seconds: float) -> Iterator[Event]:
-        """The calls that end within some seconds; a worker that is lost is replaced."""
+        """The calls that end within some seconds; a worker that is lost is replaced.
+
+        UserError once no worker is left that could do every stage.
+        """
+        self._start_again()
+        if not self._calls:
+            time.sleep(seconds)  # Ray would not wait for nothing
         done, _ = self._ray.wait(list(self._calls), num_returns=1, timeout=seconds)
         for reference in done:
             call = self._calls.pop(reference)
-            key = call.task.key if call.task else None
-            try:
-                outcome = self._ray.get(reference)
-            except self._ray.exceptions.RayError as error:
-                failed = isinstance(error, self._ray.exceptions.RayTaskError)
-                if call.task and failed:  # not the stage but what is around it: the worker lives
-                    yield Event(key, Outcome(last_line(error), self.record.log(call.task)))
-                    continue
-                if call.worker in self.workers:
-                    self.workers.remove(call.worker)
-                self._start(call.worker.shape, call.worker.light)
-                starved = isinstance(error, self._ray.exceptions.OutOfMemoryError)
-                yield Event(key, None, error, starved, start_failed=call.task is None)
-                continue
-            if call.task is None:
-                self.workers.append(call.worker)
-                yield Event()
-            else:
-                yield Event(key, outcome)
+            ended = self._started if call.task is None else self._did
+            yield ended(call, reference)
 
-    def _start(self, shape: Shape, light: bool) -> None:
+    def _started(self, call: _Call, reference: Any) -> Event:
+        try:
+            node, source = self._ray.get(reference)
+        except self._ray.exceptions.RayError as error:
+            self._did_not_start(call.worker, last_line(error))
+            return Event()
+        if source == self._source:
+            self.workers.append(call.worker)
+        else:
+            self._ray.kill(call.worker.actor)
+            why = f"node {node} has another version of diffshortcut or of a plug-in"
+            self._did_not_start(call.worker, why)
+        return Event()
+
+    def _did_not_start(self, worker: Resident, why: str) -> None:
+        """Again after a pause; what never starts is given up, and the other workers go on."""
+        worker.failed += 1
+        if worker.failed < STARTS:
+            self.later.append((time.monotonic() + PAUSE, worker))
+            return
+        self.shapes.remove((worker.shape, worker.light))
+        if all(light for _, light in self.shapes):
+            which = " that could load a model" if self.shapes else ""
+            raise UserError(f"hydra/launcher=graph: no worker{which} starts: {why}")
+        left = len(self.shapes)
+        log.warning("a worker does not start and is given up, %d are left: %s", left, why)
+
+    def _start_again(self) -> None:
+        now = time.monotonic()
+        due = [worker for when, worker in self.later if when <= now]
+        self.later = [(when, worker) for when, worker in self.later if when > now]
+        for worker in due:
+            self._start(worker.shape, worker.light, worker.failed)
+
+    def _did(self, call: _Call, reference: Any) -> Event:
+        assert call.task is not None
+        try:
+            return Event(call.task.key, self._ray.get(reference))
+        except self._ray.exceptions.RayTaskError as error:  # around the stage: the worker lives
+            return Event(call.task.key, Outcome(last_line(error), self.record.log(call.task)))
+        except self._ray.exceptions.RayError as error:
+            if call.worker in self.workers:
+                self.workers.remove(call.worker)
+            self._start(call.worker.shape, call.worker.light)
+            starved = isinstance(error, self._ray.exceptions.OutOfMemoryError)
+            return Event(call.task.key, None, error, starved)
+
+    def _start(self, shape: Shape, light: bool, failed: int = 0) -> None:
         environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
         maker = self._ray.remote(Worker).options(**shape, max_restarts=0)
         store = str(self.store.root.absolute())
         actor = maker.remote(os.getcwd(), environment, store, dict(self.runtime))
-        self._calls[actor.ready.remote()] = _Call(Resident(actor, shape, light))
+        self._calls[actor.ready.remote(list(self.modules))] = _Call(
+            Resident(actor, shape, light, failed=failed)
+        )
 
 
 def last_line(error: BaseException | None) -> str:
@@ -169,10 +225,25 @@ def _begin(options: Options, threads: int) -> ModuleType:
         ) from error
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if options["address"] is not None:
-        ray.init(address=options["address"], **quiet)
+        with _sigterm_kept():
+            ray.init(address=options["address"], **quiet)
         return ray
     workers = options["workers"]
     cores = None if workers is None else max(workers * threads, os.cpu_count() or 1)
-    # "local": else Ray would join whatever cluster this machine has
-    ray.init("local", num_cpus=cores, include_dashboard=False, **quiet)
+    with _sigterm_kept():  # "local": else Ray would join whatever cluster this machine has
+        ray.init("local", num_cpus=cores, include_dashboard=False, **quiet)
     return ray
+
+
+@contextmanager
+def _sigterm_kept() -> Iterator[None]:
+    """Ray takes SIGTERM for itself when it begins, and nobody has it once it ends: as before then.
+
+    A grid, and the jobs after it, end by it as by ^C.
+    """
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if before is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)

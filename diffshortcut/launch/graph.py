@@ -17,7 +17,8 @@ from diffshortcut.launch import workers
 from diffshortcut.launch.announce import announce
 from diffshortcut.launch.board import Board
 from diffshortcut.launch.options import Options
-from diffshortcut.launch.record import Record, failure_line
+from diffshortcut.launch.record import Failures, Record, failure_line
+from diffshortcut.launch.together import Undone
 from diffshortcut.launch.worker import logging_to
 from diffshortcut.progress import track
 from diffshortcut.results import Comparison
@@ -37,6 +38,7 @@ class Grid:
         self._refused: dict[tuple[str, ...], Exception] = {}  # of these, what cannot begin
         self._judged: set[str] = set()  # keys of tasks whose values are sound
         self.failures: dict[str, Failure] = {}  # by stage key: not to be tried again by the jobs
+        self._undone = Undone()  # by jobs of a sweep that were not prepared
 
     def comparison(self, overrides: Sequence[str]) -> Comparison:
         """A job's comparison, composed now if the sweep has not done so."""
@@ -94,11 +96,11 @@ class Grid:
             tried = {task.key for task in todo}
             before = {key: it for key, it in self.failures.items() if key not in tried}
             self.failures = before | {failure.task.key: failure for failure in self._failed}
-        record.write_failures(self._failed)
 
     def run(self, job: Sequence[str], comparison: Comparison, *, ask: bool) -> list[Failure]:
         """Do what a job lacks; one that no launcher has prepared is a grid of its own.
 
+        What a job of its sweep could not do here before it is not tried again.
         With `ask` more than an hour of work is asked for, on a terminal; of a sweep the first job
         is asked with, for as many like it.
         """
@@ -110,12 +112,14 @@ class Grid:
             execute.load(task)
         record = _noted([job], {tuple(job): comparison}, store)
         like_it = sweep.jobs() if ask else 1
-        announce(todo, store, runtime, ask=ask and runtime["confirm"], only_long=True, jobs=like_it)
+        known = self._undone.known_to(job)
+        new = [task for task in todo if task.key not in known]
+        announce(new, store, runtime, ask=ask and runtime["confirm"], only_long=True, jobs=like_it)
         if len(list(comparison)) == 1:
-            failures = _here(todo, store, runtime, record)
+            failures = _here(todo, store, runtime, record, known=known)
         else:
-            failures = _on_board(todo, store, runtime, record)
-        record.write_failures(failures)
+            failures = _on_board(todo, store, runtime, record, known)
+        self._undone.add(failures)
         return failures
 
     def finish(self) -> None:
@@ -192,11 +196,15 @@ def _run(
 
 
 def _on_board(
-    todo: list[Task], store: Store, runtime: Mapping[str, Any], record: Record
+    todo: list[Task],
+    store: Store,
+    runtime: Mapping[str, Any],
+    record: Record,
+    known: Mapping[str, Failure] | None = None,
 ) -> list[Failure]:
     """All tasks in this process, shown as they go."""
     with Board(todo, store) as board:
-        return _here(todo, store, runtime, record, board.tell)
+        return _here(todo, store, runtime, record, board.tell, known)
 
 
 def _here(
@@ -205,29 +213,41 @@ def _here(
     runtime: Mapping[str, Any],
     record: Record,
     tell: Callable[[Task, str], None] = lambda task, state: None,
+    known: Mapping[str, Failure] | None = None,
 ) -> list[Failure]:
-    """All tasks in this process, each with its log; the one that fail_fast stops at is noted."""
+    """All tasks in this process, each with its log; what fails is noted before the next begins.
+
+    So is the one that fail_fast stops at. What has failed already is `known` and not tried again.
+    """
     running: list[Task] = []
+    failures = Failures(record)
     logs = ExitStack()
+    for task in todo:
+        if failure := (known or {}).get(task.key):
+            failures.add(failure)
+            tell(task, "failed")
 
     def observe(task: Task, state: str) -> None:
         logs.close()
         running[:] = [task] if state == "running" else []
         if running:
+            if not execute.blocked(task, failures.by_key):
+                failures.write()
             logs.enter_context(logging_to(record.log(task)))
         tell(task, state)
 
+    def note(failure: Failure) -> None:
+        needs = execute.blocked(failure.task, failures.by_key)
+        failures.add(failure if needs else replace(failure, log=record.log(failure.task)))
+
     try:
         with logs:
-            failures = execute.run(todo, store=store, runtime=runtime, observe=observe)
+            execute.run(todo, store=store, runtime=runtime, known=known, observe=observe, note=note)
     except Exception as error:  # fail_fast
         reason = str(error) or type(error).__name__
-        record.write_failures([Failure(task, reason, record.log(task)) for task in running])
+        for task in running:
+            failures.add(Failure(task, reason, record.log(task)))
         raise
-    failed = {failure.task.key for failure in failures}
-    return [
-        failure
-        if execute.blocked(failure.task, failed)
-        else replace(failure, log=record.log(failure.task))
-        for failure in failures
-    ]
+    finally:
+        failures.write()
+    return list(failures.by_key.values())

@@ -118,6 +118,28 @@ class Record:
         return lines
 
 
+class Failures:
+    """What could not be done so far, by stage key; noted in a record many at a time.
+
+    All that reads a stage fails with it at once, and each note is a file written through.
+    """
+
+    def __init__(self, record: Record) -> None:
+        self.by_key: dict[str, Failure] = {}
+        self._record = record
+        self._written = 0
+
+    def add(self, failure: Failure) -> None:
+        """Note it at the next `write`."""
+        self.by_key[failure.task.key] = failure
+
+    def write(self) -> None:
+        """Write what is new, for `grid status`."""
+        if len(self.by_key) > self._written:
+            self._record.write_failures(list(self.by_key.values()))
+            self._written = len(self.by_key)
+
+
 def failure_line(title: str, reason: str, log: object = None) -> str:
     """A failure as it is said, and noted (`Record.failures`): which stage, why, where more is."""
     return f"not done: {title}: {reason}" + (f" ({log})" if log else "")

@@ -2,11 +2,15 @@
 
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from diffshortcut import index, parallel
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+
+from diffshortcut import index, parallel, sweep
+from diffshortcut.cells import Failure
 from diffshortcut.launch.record import FAILURES, GRID, Record, failure_line
 from diffshortcut.store import Store
 from diffshortcut.sweep import Sweep
@@ -44,6 +48,37 @@ def _changed(record: Record) -> float:
         return (record.folder / FAILURES).stat().st_mtime
     except OSError:
         return 0.0
+
+
+class Undone:
+    """What Hydra's jobs of one sweep could not do in this process, which the next try no more.
+
+    A stage may be mended, so it is forgotten with the sweep; jobs that Hydra does not launch as
+    those of a sweep have nothing in common.
+    """
+
+    def __init__(self) -> None:
+        self._sweep: str | None = None
+        self._jobs: set[tuple[str, ...]] = set()
+        self._failures: dict[str, Failure] = {}
+
+    def known_to(self, job: Sequence[str]) -> dict[str, Failure]:
+        """By stage key, for a job that begins; nothing if it has begun before: a new round."""
+        name = sweep.name() if _is_of_many() else None
+        if name is None or name != self._sweep or tuple(job) in self._jobs:
+            self._jobs, self._failures = set(), {}
+        self._sweep = name
+        self._jobs.add(tuple(job))
+        return dict(self._failures)
+
+    def add(self, failures: Sequence[Failure]) -> None:
+        """Of the job that began last."""
+        if self._sweep:
+            self._failures |= {failure.task.key: failure for failure in failures}
+
+
+def _is_of_many() -> bool:
+    return HydraConfig.initialized() and HydraConfig.get().mode is RunMode.MULTIRUN
 
 
 def records(one: Record) -> list[Record]:

@@ -2,9 +2,10 @@
 
 import logging
 import os
+import platform
 import sys
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,9 +45,11 @@ class Worker:
         logging.getLogger().setLevel(logging.INFO)
         self.store, self.runtime = Path(store), runtime
 
-    def ready(self) -> int:
-        """The process id, once it can be called."""
-        return os.getpid()
+    def ready(self, modules: Sequence[str]) -> tuple[str, str]:
+        """The node's name and a digest of the source of these modules on it. Imports none."""
+        from diffshortcut import keys
+
+        return platform.node(), keys.source_digest(modules)
 
     def do(self, task: Task, too_large: tuple[int, ...], log: Path) -> Outcome:
         """Make one artifact; everything that is said on the way, and a traceback, go to `log`."""

@@ -15,20 +15,19 @@ from collections.abc import Mapping, Sequence
 from graphlib import TopologicalSorter
 from typing import Any
 
-from diffshortcut import config, execute
+from diffshortcut import config, execute, keys
 from diffshortcut.cells import Failure, Task
 from diffshortcut.disk import StoreError
 from diffshortcut.errors import UserError
 from diffshortcut.launch.board import Board
 from diffshortcut.launch.cluster import Cluster, Event, Resident, last_line
 from diffshortcut.launch.options import Options
-from diffshortcut.launch.record import Record
+from diffshortcut.launch.record import Failures, Record
 from diffshortcut.store import Store
 
 log = logging.getLogger(__name__)
 WAIT = 1.0  # seconds between two looks at what runs
 PATIENCE = 60.0  # seconds without any worker until it is said
-STARTS = 3  # failed starts of workers, one after the other, that end the grid
 
 
 def run(
@@ -42,11 +41,11 @@ def run(
 ) -> list[Failure]:
     """Do all tasks, which have been judged, on Ray's workers; what could not be done is returned.
 
-    UserError if Ray is not installed, if no worker starts, or with fail_fast for the first failure.
+    UserError if Ray is not installed, if no worker is left that starts, or with fail_fast for the
+    first failure.
     """
-    with Cluster(store, runtime, options, record) as cluster:
-        board.workers = len(cluster.shapes)
-        record.write_workers(board.workers)
+    modules = sorted({name for task in tasks for name in keys.modules(task.stage, task.config)})
+    with Cluster(store, runtime, options, record, modules) as cluster:
         return _Run(tasks, cluster, runtime, options, board, record).all()
 
 
@@ -72,33 +71,39 @@ class _Run:
             self.graph.add(task.key, *(key for key in parents if key in self.tasks))
         self.graph.prepare()
         self.ready: dict[str, None] = {}
-        self.failures: dict[str, Failure] = {}
+        self.failures = Failures(record)
         self.lost: Counter[str] = Counter()
         self.too_large: dict[str, tuple[int, ...]] = {}
 
     def all(self) -> list[Failure]:
         """Every task's end."""
-        failed_starts, seen = 0, time.monotonic()
+        seen = time.monotonic()
         while self.graph.is_active():
+            self._count_workers()
             self._collect()
+            self.failures.write()
             self._feed()
             for event in self.cluster.wait(WAIT):
                 seen = time.monotonic()
-                failed_starts = failed_starts + 1 if event.start_failed else 0
-                if failed_starts >= STARTS:
-                    raise UserError(f"hydra/launcher=graph: no worker starts: {event.error}")
                 if event.task:
                     self._ended(self.tasks[event.task], event)
             if not self.cluster.workers and time.monotonic() - seen > PATIENCE:
                 seen = time.monotonic()
                 log.warning("waiting for a worker: the cluster has no room for one")
-        return list(self.failures.values())
+        self.failures.write()
+        return list(self.failures.by_key.values())
+
+    def _count_workers(self) -> None:
+        """How many share the work, for whoever looks: fewer once one is given up."""
+        if (count := len(self.cluster.shapes)) != self.board.workers:
+            self.board.workers = count
+            self.record.write_workers(count)
 
     def _collect(self) -> None:
         """What is ready now; of that, what reads a failed stage has failed."""
         while found := self.graph.get_ready():
             for key in found:
-                if failure := execute.blocked(self.tasks[key], self.failures):
+                if failure := execute.blocked(self.tasks[key], self.failures.by_key):
                     self._fail(failure)
                 else:
                     self.ready[key] = None
@@ -157,10 +162,10 @@ class _Run:
             self.ready[task.key] = None
 
     def _fail(self, failure: Failure) -> None:
-        self.failures[failure.task.key] = failure
-        self.record.write_failures(list(self.failures.values()))  # for `grid status`
+        self.failures.add(failure)
         self.board.tell(failure.task, "failed")
         if self.fail_fast:
+            self.failures.write()
             where = f" ({failure.log})" if failure.log else ""
             raise UserError(f"fail_fast: {failure.task.title}: {failure.reason}{where}")
         self.graph.done(failure.task.key)
