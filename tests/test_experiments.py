@@ -204,9 +204,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
 )
 def test_every_table_is_computed(name: str, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """At a size that means nothing: one person, a few steps, two draws of held-out objectives."""
-    monkeypatch.setattr(protect, "HELD_OUT", 2)
-    monkeypatch.setattr(Adaptive, "held_out_draws", 2)
+    """At a size that means nothing: one person, a few steps, one draw of held-out objectives."""
+    monkeypatch.setattr(protect, "HELD_OUT", 1)
+    monkeypatch.setattr(Adaptive, "held_out_draws", 1)
     monkeypatch.setattr(sys, "argv", ["run"])
     words = ["debug=quick", "runtime.threads=1", *places(store), *JOBS.get(name, ())]
     [job] = jobs(name, words)

@@ -195,7 +195,7 @@ def test_the_status_knows_a_failure_while_others_run(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Record, "write_failures", counted)
-    monkeypatch.setattr(run, "_grid", graph.Grid(command.comparison, run._show))
+    monkeypatch.setattr(run, "_grid", graph.Grid(run._show))
     world.during["generate"] = look
     with pytest.raises(KeyboardInterrupt):
         run.launch(job)
