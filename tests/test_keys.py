@@ -171,7 +171,7 @@ def test_a_plugin_that_is_called_as_a_module_of_ours_counts(
         cached.cache_clear()
     (tmp_path / name).mkdir()
     found = set()
-    for text in ("", "# changed\n"):
+    for text in ("", "changed = 1\n"):
         (tmp_path / name / "__init__.py").write_text(text)
         monkeypatch.setattr(keys, "_first", {})  # as a new process
         found.add(keys.source_digest([f"{name}.Attack"]))
