@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from diffshortcut import execute
+from diffshortcut import execute, keys
 from diffshortcut.cells import Task
 from diffshortcut.disk import StoreError
 from diffshortcut.errors import UserError
@@ -47,8 +47,6 @@ class Worker:
 
     def ready(self, modules: Sequence[str]) -> tuple[str, str]:
         """The node's name and a digest of the source of these modules on it. Imports none."""
-        from diffshortcut import keys
-
         return platform.node(), keys.source_digest(modules)
 
     def do(self, task: Task, too_large: tuple[int, ...], log: Path) -> Outcome:
