@@ -6,7 +6,9 @@ Rounding is not in it: device, threads, kernels and versions of libraries are re
 import ast
 import hashlib
 import importlib.util
+import io
 import json
+import tokenize
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -114,7 +116,7 @@ def method(node: Any) -> str:
 def source_digest(names: Iterable[str]) -> str:
     """sha256 of the modules of dotted `names` and of all they import from the same packages.
 
-    Of what they compute: docstrings, comments and layout do not count.
+    Of their code: docstrings, comments and empty lines do not count.
 
     UserError if one has changed since this process first asked: what is in memory is then not
     what is on the disk.
@@ -201,12 +203,34 @@ def _source(path: Path) -> tuple[str, tuple[Import, ...]]:
 
 @cache
 def _read(path: Path, size: int, changed: int) -> tuple[str, tuple[Import, ...]]:
-    tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
-    found = tuple(_imports(tree))
+    text = path.read_text(encoding="utf-8")
+    tree = ast.parse(text, str(path))
+    return hashlib.sha256(_code(text, tree).encode()).hexdigest(), tuple(_imports(tree))
+
+
+def _code(text: str, tree: ast.Module) -> str:
+    """A source without comments, docstrings and empty lines; equal whatever Python reads it."""
+    lines, said = text.split("\n"), set()
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        row, column = token.start[0] - 1, token.start[1]
+        if token.type == tokenize.COMMENT:
+            lines[row] = lines[row][:column].rstrip()
+        if token.type in (tokenize.COMMENT, tokenize.NL):  # no line of a string
+            said.add(row)
     for node in ast.walk(tree):
         if isinstance(node, DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
-            del node.body[0]
-    return hashlib.sha256(ast.unparse(tree).encode()).hexdigest(), found
+            said.update(_cut(lines, node.body[0]))
+    return "\n".join(line for row, line in enumerate(lines) if line.strip() or row not in said)
+
+
+def _cut(lines: list[str], node: ast.stmt) -> range:
+    """Take a statement out of its lines, whose number stays; its columns are of UTF-8."""
+    assert node.end_lineno is not None
+    first, last = node.lineno - 1, node.end_lineno - 1
+    before = lines[first].encode()[: node.col_offset]
+    behind = lines[last].encode()[node.end_col_offset :]
+    lines[first : last + 1] = [(before + behind).decode(), *[""] * (last - first)]
+    return range(first, last + 1)
 
 
 def _imports(tree: ast.AST) -> Iterator[Import]:

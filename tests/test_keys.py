@@ -1,5 +1,6 @@
 """Stage keys: what changes them, and what must not."""
 
+import ast
 import shutil
 from pathlib import Path
 from typing import Any
@@ -135,6 +136,24 @@ def test_the_source_of_every_import_counts(
         stream.write("changed = 1\n")
     monkeypatch.setattr(keys, "_first", {})  # as a new process
     assert (keys.source_digest(["sample_plugin.attack.Attack"]) != before) is counts
+
+
+SAID = """\
+'Of ünits.'; size = 1  # of one
+
+def f():
+    '''Größen,
+    # alle.'''; return '#'
+    # behind
+TEXT = '''a
+
+b'''
+"""
+
+
+def test_code_is_what_is_left_of_a_source_without_what_is_said() -> None:
+    left = ["; size = 1", "def f():", "    ; return '#'", "TEXT = '''a", "", "b'''", ""]
+    assert keys._code(SAID, ast.parse(SAID)) == "\n".join(left)
 
 
 def test_what_is_said_in_a_source_does_not_count(plugin: Path) -> None:
