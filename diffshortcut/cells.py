@@ -181,7 +181,17 @@ def merge(cells: Iterable[Mapping[str, Task]]) -> list[Task]:
         for task in cell.values():
             if task.key not in found:
                 found |= {each.key: each for each in task.ancestry() if each.key not in found}
-    return sorted(found.values(), key=_order)
+    return _models_are_read_at_once(sorted(found.values(), key=_order))
+
+
+def _models_are_read_at_once(tasks: Sequence[Task]) -> list[Task]:
+    """What reads a victim comes right after it, so that a large one need not be kept for long."""
+    readers: dict[str, list[Task]] = {}
+    for task in tasks:
+        if model := task.inputs.get("model"):
+            readers.setdefault(model.key, []).append(task)
+    first = (task for task in tasks if "model" not in task.inputs)
+    return [each for task in first for each in (task, *readers.get(task.key, ()))]
 
 
 def _order(task: Task) -> tuple[int, int, str, str]:

@@ -4,14 +4,14 @@ import gc
 import importlib
 import logging
 import sys
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from diffshortcut import config, parallel, provenance, weights
+from diffshortcut import config, evict, parallel, provenance, weights
 from diffshortcut.cells import Failure, Task
 from diffshortcut.disk import StoreError
 from diffshortcut.errors import UserError
@@ -30,7 +30,7 @@ _loaded: set[str] = set()  # the weights that stages have asked for since there 
 
 
 def run(
-    tasks: Iterable[Task],
+    tasks: Sequence[Task],
     *,
     store: Store,
     runtime: Mapping[str, Any],
@@ -43,16 +43,19 @@ def run(
     What has failed already is `known` by its key and not tried again. `observe` is told when a task
     is running, done or failed, and before that it has failed `note` why.
     """
-    todo = [task for task in tasks if not store.find(task.stage, task.key)]
+    todo = evict.to_do(tasks, store, runtime)
     failures = {task.key: known[task.key] for task in todo if known and task.key in known}
     todo = [task for task in todo if task.key not in failures]
     for task in todo:
         load(task)
+    readers = evict.Readers(todo, store, runtime)
     for task in track(todo, "stages") if todo else ():
         observe(task, "running")
         if failure := _attempt(task, failures, store, runtime):
             failures[task.key] = failure
             note(failure)
+        else:
+            readers.done(task)
         observe(task, "failed" if failure else "done")
     return list(failures.values())
 
@@ -96,6 +99,9 @@ def do(
     for which memory ran out before, in another process; all of them are recorded. A stage that
     other processes run as well is not tried again: they wait for its first try.
     """
+    for model in task.inputs.values():
+        if store.is_evicted(model.stage, model.key):  # by another command, since this was planned
+            do(model, store, runtime)
     while True:
         attempt = with_micro_batch(task, too_large[-1] // 2) if too_large else task
         try:
@@ -154,6 +160,7 @@ def _make(task: Task, store: Store, runtime: Mapping[str, Any], too_large: tuple
         return {
             **_identity(task),
             "facts": facts,
+            "bytes": sum(file.stat().st_size for file in out.rglob("*")),
             "device": device(runtime["device"]),
             "threads": runtime["threads"],
             "processes": parallel.team().size if task.stage in parallel.TOGETHER else 1,

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from diffshortcut.models.ldm import LatentDiffusion
 
 OVERWRITE = "--overwrite"
+KEPT = "runtime.largest_kept=null"  # how a large model is kept
 INDEX = "model_index.json"  # every pipeline folder has one
 USAGE = "usage: python -m diffshortcut.export [--overwrite] <arguments of diffshortcut.run> OUT"
 
@@ -79,7 +80,8 @@ def _personalized(cell: Mapping[str, Task], store: Store, overrides: Sequence[st
     if task is None:
         raise UserError("nobody is personalized with stages=protect or stages=purify: leave it out")
     if not store.find(task.stage, task.key):
-        command = shlex.join(["python", "-m", "diffshortcut.run", *overrides])
+        kept = [KEPT] if store.is_evicted(task.stage, task.key) else []
+        command = shlex.join(["python", "-m", "diffshortcut.run", *overrides, *kept])
         raise UserError(f"{task.title} is not in {store.root}: it is made by\n  {command}")
     return task
 

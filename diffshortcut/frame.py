@@ -35,6 +35,7 @@ TYPES = {  # as annotations; a Node has a _target_
     "runtime.outputs": "str",
     "runtime.device": "str",
     "runtime.threads": "int",
+    "runtime.largest_kept": "float | None",
     "runtime.fail_fast": "bool",
     "runtime.confirm": "bool",
 }
@@ -63,6 +64,7 @@ LEAST = {
     "checkpoint.minutes": 0,
     "logger.timeout": 1,
     "runtime.threads": 1,
+    "runtime.largest_kept": 0,
 }
 ABSENT = object()
 
@@ -106,7 +108,7 @@ def _check_value(name: str, value: Any, kind: str, groups: Mapping[str, Sequence
         meant = _node(name, value, groups) if kind.startswith("Node") else kind
         example = f" such as {EXAMPLES[name]}" if name in EXAMPLES else ""
         raise UserError(f"{name} must be {meant}{example}, not {value!r}")
-    if name in LEAST and value < LEAST[name]:
+    if name in LEAST and value is not None and value < LEAST[name]:
         raise UserError(f"{name} must be at least {LEAST[name]}, not {value}")
     if name in CHOICES and value not in (options := CHOICES[name]):
         close = suggest(value, options)

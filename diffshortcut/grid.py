@@ -14,7 +14,7 @@ from diffshortcut.launch.board import sheet
 from diffshortcut.launch.record import GRID, Record, failure_line
 from diffshortcut.lease import STALE
 from diffshortcut.progress import output
-from diffshortcut.store import MARKER, Store
+from diffshortcut.store import Store
 
 USAGE = "python -m diffshortcut.grid status [a store, a grid's folder in it, or outputs]"
 
@@ -84,7 +84,7 @@ def _newest(place: Path) -> Record:
 
 
 def _state(task: Recorded, store: Store, failures: Mapping[str, Any]) -> str:
-    if (store.path(task.stage, task.key) / MARKER).is_file():
+    if store.marker(task.stage, task.key).is_file():
         return "done"
     if task.key in failures:
         return "failed"

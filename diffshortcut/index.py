@@ -21,7 +21,7 @@ from diffshortcut import catalog, config, keys, sweep, weights
 from diffshortcut.cells import Task
 from diffshortcut.disk import read_object, replacing
 from diffshortcut.schema import PLUGINS, plugins
-from diffshortcut.store import MARKER, Store
+from diffshortcut.store import Store
 from diffshortcut.weights import registry
 
 VERIFYING = "DIFFSHORTCUT_VERIFY"  # in the environment: trust no entry, as --verify asks
@@ -180,7 +180,7 @@ def _files(tasks: Iterable[Task], store: Store, folder: Path) -> Iterator[Path]:
     """What the result consists of, then the pictures and weights it was made of."""
     yield from (path for path in folder.rglob("*") if path.is_file())
     for task in tasks:
-        yield store.path(task.stage, task.key) / MARKER
+        yield store.marker(task.stage, task.key)
         for name in task.sets if task.person else ():
             yield from getattr(task.person, name)
         for name in sorted(config.references(task.config)):

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from diffshortcut import keys
 from diffshortcut.disk import read_object
-from diffshortcut.store import MARKER
+from diffshortcut.store import EVICTED, MARKER
 
 # a stage, and the digest of its config or of what in it decides the work; in plans its method
 Like = tuple[str, str]
@@ -83,11 +83,10 @@ def _counted(node: Any, where: str = "") -> Any:
 
 
 def _records(root: Path) -> Iterator[tuple[str, dict[str, Any], Took]]:
-    for marker in root.glob(f"*/*/{MARKER}"):
+    for marker in (*root.glob(f"*/*/{MARKER}"), *root.glob(f"{EVICTED}/*/*/{MARKER}")):
         try:
             told = read_object(marker)["provenance"]
-            disk = sum(file.stat().st_size for file in marker.parent.rglob("*"))
             memory = told.get("peak_device_memory", told["peak_memory"])
-            yield told["stage"], told["config"], Took(told["seconds"], memory, disk)
+            yield told["stage"], told["config"], Took(told["seconds"], memory, told.get("bytes", 0))
         except (OSError, ValueError, KeyError, TypeError):
             continue  # broken, or being written: the store will see to it

@@ -17,7 +17,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from diffshortcut import catalog, cells, command, index, keys, launch, past, sweep, usage, weights
+from diffshortcut import (
+    catalog,
+    cells,
+    command,
+    evict,
+    index,
+    keys,
+    launch,
+    past,
+    sweep,
+    usage,
+    weights,
+)
 from diffshortcut.cells import STAGES, Task
 from diffshortcut.cost import columns
 from diffshortcut.cost.columns import StageCosts
@@ -43,6 +55,7 @@ class Line:
     there: int
     expected: list[Took | None]  # None: no stage like it has ever run in this store
     to_do: StageCosts  # the others, and what they cost
+    largest: float  # bytes above which a trained model is evicted
 
     @property
     def seconds(self) -> float:
@@ -51,8 +64,10 @@ class Line:
 
     @property
     def disk(self) -> int:
-        """Bytes on the disk, of those that can be told."""
-        return sum(took.disk for took in self.expected if took)
+        """Bytes on the disk, of those that can be told; of what is evicted there is one at once."""
+        known = [took.disk for took in self.expected if took]
+        evicted = [disk for disk in known if self.stage == "personalize" and disk > self.largest]
+        return sum(known) - sum(evicted) + max(evicted, default=0)
 
     def cells(self, *, cost: bool = True) -> list[str]:
         """As a row under HEADER; without `cost` its last two columns are left out, uncounted."""
@@ -82,7 +97,10 @@ class Planned:
 
 
 def lines(
-    tasks: Sequence[Task], store: Store, finished: Iterable[Sequence[str]] = ()
+    tasks: Sequence[Task],
+    store: Store,
+    runtime: Mapping[str, Any],
+    finished: Iterable[Sequence[str]] = (),
 ) -> list[Line]:
     """The plan, a line per stage and method in the order in which they run.
 
@@ -90,7 +108,7 @@ def lines(
     """
     known = {task.key for task in tasks}
     there = Counter((stage, name) for stage, name, key in finished if key not in known)
-    todo = [task for task in tasks if not store.path(task.stage, task.key).is_dir()]
+    todo = evict.to_do(tasks, store, runtime, verify=False)
     known_here = past.read(store.root) if todo else {}
     expected: dict[Like, list[Took | None]] = {like: [] for like in there}
     for task in tasks:
@@ -106,6 +124,7 @@ def lines(
             there[like] + of_tasks[like] - len(of_it),
             of_it,
             StageCosts(" ".join(like), needed[like]),
+            evict.limit(runtime),
         )
         for like, of_it in sorted(expected.items(), key=lambda item: STAGES.index(item[0][0]))
     ]
@@ -153,16 +172,17 @@ def summary(found: list[Line]) -> str:
     text = f"{len(expected)} of {len(expected) + sum(line.there for line in found)} stages to do"
     if never < len(expected):
         text += f", about {'~ ' if rough else ''}{duration(sum(line.seconds for line in found))}"
-        text += _room(expected)
+        text += _room(found)
     if rough:
         text += f" ({rough} of them told from their operations: none like them has run here)"
     return text + (f", and {never} like which none has run here" if never else "")
 
 
-def _room(expected: Sequence[Took | None]) -> str:
+def _room(found: Sequence[Line]) -> str:
     """Memory at the peak and the disk in all, as far as they can be told."""
-    known = [took for took in expected if took]
-    memory, disk = max(took.memory for took in known), sum(took.disk for took in known)
+    expected = [took for line in found for took in line.expected]
+    memory = max(took.memory for took in expected if took)
+    disk = sum(line.disk for line in found)
     text = f", {size(memory)} of memory" if memory else ""
     text += f", {size(disk)} on the disk" if disk else ""
     more = any(took is None or took.rough for took in expected)
@@ -242,7 +262,7 @@ def _planned(words: Sequence[str]) -> Planned:
     if len(jobs) == 1:
         names = ", ".join(arm.name for arm in comparisons[0].arms)
         title = f"arms: {names} | people: {len(comparisons[0].people)}"
-    return Planned(title, lines(tasks, Store(store), finished), store, runtime)
+    return Planned(title, lines(tasks, Store(store), runtime, finished), store, runtime)
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ from diffshortcut import launch as launch_plugin
 from diffshortcut.disk import check_writable, user_errors
 from diffshortcut.errors import UserError
 from diffshortcut.launch.announce import NotBegunError
-from diffshortcut.launch.graph import Grid
+from diffshortcut.launch.graph import Grid, is_to_do
 from diffshortcut.launch.record import failure_line
 from diffshortcut.launch.together import failures_last
 from diffshortcut.lease import guard
@@ -189,7 +189,7 @@ def _launch(
     folder, runtime = comparison.folder(overrides), comparison.runtime
     failures: list[cells.Failure] = []
     store, logged = Store(Path(runtime["store"])), True
-    if os.environ.get(index.VERIFYING) or not results.is_complete(folder):
+    if is_to_do(overrides, comparison):
         for place in (folder.parent, store.root):
             check_writable(place)
         if missing := command.lacking(comparison.tasks):

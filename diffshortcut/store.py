@@ -13,11 +13,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from diffshortcut.disk import StoreError, read_object, sha256, sync, user_errors
+from diffshortcut.disk import StoreError, read_object, replacing, sha256, sync, user_errors
 from diffshortcut.lease import Lease, LeaseLostError, guard
 
 log = logging.getLogger(__name__)
 MARKER = "complete.json"
+EVICTED = "evicted"  # the folder of the markers of what was removed
 POLL = 0.5  # seconds between two looks at an artifact another process makes
 FORGOTTEN = 30 * 24 * 3600  # seconds without a change after which a state that was left is removed
 
@@ -49,7 +50,29 @@ class Store:
 
     def provenance(self, stage: str, key: str) -> dict[str, Any]:
         """What was recorded when the artifact was made."""
-        return read_marker(self.path(stage, key))["provenance"]
+        return read_marker(self.marker(stage, key).parent)["provenance"]
+
+    def marker(self, stage: str, key: str) -> Path:
+        """Where the artifact's marker is or will be; that of an evicted one was kept elsewhere."""
+        kept = self.root / EVICTED / stage / key / MARKER
+        return kept if self.is_evicted(stage, key) else self.path(stage, key) / MARKER
+
+    def is_evicted(self, stage: str, key: str) -> bool:
+        """Whether it was made, and all but its marker was removed then."""
+        kept = self.root / EVICTED / stage / key / MARKER
+        return kept.is_file() and not self.path(stage, key).is_dir()
+
+    def evict(self, stage: str, key: str) -> None:
+        """Remove an artifact, if it is there, but for its marker, which tells what it was."""
+        name, folder = f"{stage}-{key}", self.path(stage, key)
+        with user_errors(self.root), self._wait_for(name):  # nobody makes it meanwhile
+            if not folder.is_dir():
+                return
+            with replacing(self.root / EVICTED / stage / key / MARKER) as aside:
+                shutil.copyfile(folder / MARKER, aside)
+            gone = self._aside(name)
+            folder.rename(gone)
+            shutil.rmtree(gone, ignore_errors=True)
 
     def write(self, stage: str, key: str, make: Make) -> Path:
         """The artifact's folder, made by `make` unless it is there; one writer per key."""
@@ -90,7 +113,7 @@ class Store:
         name = lease.path.name
         for left_over in (self.root / "tmp").glob(f"{name}-*"):
             shutil.rmtree(left_over, ignore_errors=True)
-        aside = self.root / "tmp" / f"{name}-{uuid.uuid4().hex[:8]}"
+        aside = self._aside(name)
         try:
             made = publish(final, make, aside=aside, committing=lease.kept)
             shutil.rmtree(self.root / "partial" / name, ignore_errors=True)
@@ -99,6 +122,10 @@ class Store:
             if not lease.held():  # then the new owner has emptied our folder: no fault of `make`
                 raise LeaseLostError(name) from error
             raise
+
+    def _aside(self, name: str) -> Path:
+        """A new place on the same disk, swept if it is left there."""
+        return self.root / "tmp" / f"{name}-{uuid.uuid4().hex[:8]}"
 
     def _sweep(self) -> None:
         """Once: remove what processes that are gone have left of any artifact.

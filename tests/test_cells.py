@@ -159,10 +159,10 @@ def test_each_stage_is_told_what_it_reads(world: World) -> None:
         "purify": {"images"},
         "personalize": {"images", "prior"},
         "generate": {"model"},
-        "score": {"generated", "model", "purified", "protected"},
+        "score": {"generated", "purified", "protected"},
     }
     scored = [{role: path.parent.name for role, path in one.items()} for one in world.seen["score"]]
-    rest = {"generated": "generate", "model": "personalize", "protected": "protect"}
+    rest = {"generated": "generate", "protected": "protect"}
     assert {"purified": "purify", **rest} in scored  # the last link
     assert {"purified": "protect", **rest} in scored  # no link
 

@@ -28,12 +28,12 @@ def record(store: Store, task: cells.Task, seconds: float, key: str = "") -> Non
     """An artifact that took so long."""
     folder = store.path(task.stage, key or task.key)
     folder.mkdir(parents=True)
-    (folder / "weights.bin").write_bytes(b"x" * 1_000_000)
     told = {
         "stage": task.stage,
         "config": task.config,
         "seconds": seconds,
         "peak_memory": 2 * 10**9,
+        "bytes": 10**6,
     }
     (folder / MARKER).write_text(json.dumps({"provenance": told}))
 
@@ -43,7 +43,7 @@ def line(found: list[plan.Line], stage: str, method: str) -> plan.Line:
 
 
 def test_of_a_new_store_nothing_is_known(tmp_path: Path) -> None:
-    found = plan.lines(tasks(), Store(tmp_path))
+    found = plan.lines(tasks(), Store(tmp_path), {})
     assert [one.stage for one in found][:2] == ["prior", "protect"]
     assert all(one.there == 0 and one.seconds == 0 for one in found)
     trained = line(found, "personalize", "DreamBooth")
@@ -67,7 +67,7 @@ def test_what_never_ran_is_told_from_its_operations(
     monkeypatch.setattr(columns, "estimate", lambda task: told.get(task.stage, Cost(flops=1e9)))
     store, planned = Store(tmp_path), tasks()
     record(store, next(task for task in planned if task.stage == "protect"), 90.0)
-    found = plan.roughly(plan.lines(planned, store), {})
+    found = plan.roughly(plan.lines(planned, store, {}), {})
     trained, made = (
         line(found, "personalize", "DreamBooth"),
         line(found, "generate", "ClassifierFree"),
@@ -83,7 +83,7 @@ def test_a_disk_that_is_too_small_is_said(tmp_path: Path, monkeypatch: pytest.Mo
     """Of a store that is not there yet, too."""
     store, planned = Store(tmp_path), tasks()
     record(store, next(task for task in planned if task.stage == "personalize"), 90.0)
-    found = plan.lines(planned, store)
+    found = plan.lines(planned, store, {})
     assert plan.crowded(found, tmp_path / "not" / "yet") == []
     monkeypatch.setattr(plan, "free", lambda folder: 3 * 10**6)
     [said] = plan.crowded(found, tmp_path / "not" / "yet")
@@ -102,7 +102,7 @@ def test_other_people_of_the_same_arm_tell_how_long_it_takes(tmp_path: Path) -> 
     store, planned = Store(tmp_path), tasks()
     trained = [task for task in planned if task.stage == "personalize"]
     record(store, trained[0], 90.0)
-    found = line(plan.lines(planned, store), "personalize", "DreamBooth")
+    found = line(plan.lines(planned, store, {}), "personalize", "DreamBooth")
     assert found.there == 1 and len(found.expected) == 5
     assert found.cells()[2:7] == ["1", "5", "8 min", "2.0 GB", "5 MB"]
 
@@ -113,9 +113,9 @@ def test_the_same_config_counts_before_one_with_as_much_to_do(tmp_path: Path) ->
     [tried, *_] = [task for task in other if task.stage == "personalize"]
     long = [task for task in tasks() if task.stage == "personalize"]
     record(store, tried, 3.0, key="a")
-    assert line(plan.lines(long, store), "personalize", "DreamBooth").seconds == 6 * 3
+    assert line(plan.lines(long, store, {}), "personalize", "DreamBooth").seconds == 6 * 3
     record(store, long[0], 90.0, key="b")
-    assert line(plan.lines(long, store), "personalize", "DreamBooth").seconds == 6 * 90
+    assert line(plan.lines(long, store, {}), "personalize", "DreamBooth").seconds == 6 * 90
 
 
 @pytest.mark.parametrize("few", ["scale.dreambooth_steps=4", "model=mini_b", "debug=tiny"])
@@ -124,7 +124,7 @@ def test_what_had_less_to_do_tells_nothing(tmp_path: Path, few: str) -> None:
     store = Store(tmp_path)
     for place, task in enumerate(tasks(few)):
         record(store, task, 3.0, key=str(place))
-    trained = line(plan.lines(tasks(), store), "personalize", "DreamBooth")
+    trained = line(plan.lines(tasks(), store, {}), "personalize", "DreamBooth")
     assert trained.expected == [None] * 6
     shown = board.Board(tasks(), store)
     [done, *others] = [t for t in shown.tasks if t.stage == "personalize"]
@@ -139,14 +139,14 @@ def test_what_had_less_to_do_tells_nothing(tmp_path: Path, few: str) -> None:
 def test_broken_records_are_passed_over(tmp_path: Path) -> None:
     (tmp_path / "protect" / "x").mkdir(parents=True)
     (tmp_path / "protect" / "x" / MARKER).write_text("{")
-    assert plan.lines(tasks(), Store(tmp_path))[0].there == 0
+    assert plan.lines(tasks(), Store(tmp_path), {})[0].there == 0
 
 
 def test_a_finished_command_has_nothing_to_do(tmp_path: Path) -> None:
     store, planned = Store(tmp_path), tasks()
     for task in planned:
         record(store, task, 1.0)
-    assert plan.summary(plan.lines(planned, store)) == "nothing to do: every stage is there"
+    assert plan.summary(plan.lines(planned, store, {})) == "nothing to do: every stage is there"
 
 
 @pytest.mark.parametrize(

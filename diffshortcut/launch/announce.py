@@ -34,7 +34,7 @@ def announce(
     What has never run here is counted, which takes seconds and rehearses the stages in this
     process: of a short job (`only_long`) for somebody at a terminal alone.
     """
-    found, asks = plan.lines(todo, store), ask and sys.stdin.isatty()
+    found, asks = plan.lines(todo, store, runtime), ask and sys.stdin.isatty()
     if asks or not only_long or len(todo) > MANY:
         found = plan.roughly(found, runtime)
     seconds = jobs * sum(line.seconds for line in found)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from diffshortcut import cells, command, execute, index, parallel, results, sweep, usage
+from diffshortcut import cells, command, evict, execute, index, parallel, results, sweep, usage
 from diffshortcut.cells import Failure, Task
 from diffshortcut.disk import check_writable
 from diffshortcut.errors import UserError
@@ -62,7 +62,8 @@ class Grid:
             runtime = found[0].runtime
             store = Store(Path(runtime["store"]))
             tasks = cells.merge(cell for comparison in found for _, _, cell in comparison)
-            announce(_to_do(tasks, store), store, runtime, ask=runtime["confirm"], only_long=True)
+            todo = evict.to_do(tasks, store, runtime)
+            announce(todo, store, runtime, ask=runtime["confirm"], only_long=True)
 
     def prepare(self, jobs: Sequence[Sequence[str]], options: Options) -> None:
         """Run all stages that the jobs lack, each once; what cannot be done is in `failures`.
@@ -82,9 +83,9 @@ class Grid:
         if not self._planned:
             return
         store, runtime = self._runtime()
-        unfinished = {job: each for job, each in self._planned.items() if _is_to_do(job, each)}
+        unfinished = {job: each for job, each in self._planned.items() if is_to_do(job, each)}
         tasks = cells.merge(cell for found in unfinished.values() for _, _, cell in found)
-        todo = _to_do(tasks, store)
+        todo = evict.to_do(tasks, store, runtime)
         counts = len(jobs), len(unfinished), len(tasks), len(todo)
         log.info("jobs: %d, to do: %d | their stages: %d, to do: %d", *counts)
         if not unfinished:
@@ -105,7 +106,9 @@ class Grid:
         is asked with, for as many like it.
         """
         store, runtime = Store(Path(comparison.runtime["store"])), comparison.runtime
-        todo = _to_do(comparison.tasks, store)
+        todo = evict.to_do(comparison.tasks, store, runtime)
+        if sweep.jobs() > 1:  # another job may read a model too
+            runtime["largest_kept"] = evict.ALL
         if tuple(job) in self._planned or not todo:
             return execute.run(todo, store=store, runtime=runtime, known=self.failures)
         for task in todo:
@@ -136,7 +139,7 @@ class Grid:
         """A job composed; an error if it cannot begin: now, as another job's work may take days."""
         found = command.comparison(job)
         command.require_weights(found)
-        if not _is_to_do(job, found):
+        if not is_to_do(job, found):
             return found
         if missing := command.lacking(found.tasks):
             raise UserError(missing)
@@ -156,14 +159,15 @@ class Grid:
         return store, found[0]
 
 
-def _to_do(tasks: Sequence[Task], store: Store) -> list[Task]:
-    """What the store does not hold yet."""
-    return [task for task in tasks if not store.find(task.stage, task.key)]
+def is_to_do(job: Sequence[str], comparison: Comparison) -> bool:
+    """Whether a job needs its stages.
 
-
-def _is_to_do(job: Sequence[str], comparison: Comparison) -> bool:
-    """Whether a job needs its stages: with its results there, only if their content is read."""
-    return bool(os.environ.get(index.VERIFYING)) or not results.is_complete(comparison.folder(job))
+    With its results there, only if their content is read or a model that was evicted is wanted.
+    """
+    if os.environ.get(index.VERIFYING) or not results.is_complete(comparison.folder(job)):
+        return True
+    store = Store(Path(comparison.runtime["store"]))
+    return evict.is_missed(comparison.tasks, store, comparison.runtime)
 
 
 def _noted(

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from graphlib import TopologicalSorter
 from typing import Any
 
-from diffshortcut import config, execute, keys
+from diffshortcut import config, evict, execute, keys
 from diffshortcut.cells import Failure, Task
 from diffshortcut.disk import StoreError
 from diffshortcut.errors import UserError
@@ -71,6 +71,7 @@ class _Run:
             self.graph.add(task.key, *(key for key in parents if key in self.tasks))
         self.graph.prepare()
         self.ready: dict[str, None] = {}
+        self.readers = evict.Readers(tasks, cluster.store, runtime)
         self.failures = Failures(record)
         self.lost: Counter[str] = Counter()
         self.too_large: dict[str, tuple[int, ...]] = {}
@@ -120,11 +121,15 @@ class _Run:
             self.board.tell(task, "running")
             self.cluster.give(worker, task, self.too_large.get(key, ()))
 
-    def _rank(self, key: str, worker: Resident) -> tuple[bool, bool, int]:
-        """What a worker had better do comes first: what others cannot, then what it is warm for."""
+    def _rank(self, key: str, worker: Resident) -> tuple[bool, bool, bool, int]:
+        """What a worker had better do comes first: what others cannot, then what it is warm for.
+
+        What reads a victim comes before that, so that a large one need not be kept for long.
+        """
         task = self.tasks[key]
         left_to_others = self.cluster.has_light and is_light(task)
-        return left_to_others, kind(task) != worker.kind, self.place[key]
+        reads_none = "model" not in task.inputs
+        return left_to_others, reads_none, kind(task) != worker.kind, self.place[key]
 
     def _ended(self, task: Task, event: Event) -> None:
         outcome = event.outcome
@@ -136,6 +141,7 @@ class _Run:
             self._fail(Failure(task, outcome.reason, outcome.log))
         else:
             self.graph.done(task.key)
+            self.readers.done(task)
             self.board.tell(task, "done")
 
     def _was_lost(self, task: Task, event: Event) -> None:
