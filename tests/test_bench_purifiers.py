@@ -9,6 +9,7 @@ import torch
 from tiny_zoo import TinyZoo
 
 from diffshortcut import catalog, config
+from diffshortcut.bench import published_diffpure as diffpure
 from diffshortcut.bench import published_purifiers as published
 from diffshortcut.bench.measured import counted, timed
 from diffshortcut.bench.purifiers import CASES, DRAWS, Case, costs, sides
@@ -43,7 +44,9 @@ def link(zoo: TinyZoo, name: str, *values: str) -> Any:
     ("name", "loop", "values"),
     [
         ("gridpure", published.gridpure, GRID),
-        ("ddspure", published.one_by_one, ("ddspure.radius=1",)),
+        ("pixel_diffpure", diffpure.pixel_diffpure, ("pixel_diffpure.t=3",)),
+        ("ddspure", diffpure.ddspure, ("ddspure.radius=1",)),
+        ("ddspure", diffpure.ddspure, ("ddspure.radius=1", "ddspure.one_shot=true")),
         ("latent_diffpure", published.latent_diffpure, ()),
         ("latent_diffpure_null", published.latent_diffpure, ()),
         ("impress", published.impress, ()),

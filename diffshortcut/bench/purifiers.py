@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from diffshortcut import config, provenance
+from diffshortcut.bench import published_diffpure as diffpure
 from diffshortcut.bench import published_purifiers as published
 from diffshortcut.bench.measured import Measured, chosen, counted, in_turn, quiet, sheets, timed
 from diffshortcut.bench.records import PUBLISHED
@@ -66,8 +67,8 @@ class Case:
 CASES = [
     Case("gridpure", published.gridpure, ("gridpure.iterations=1", "gridpure.t=3")),
     Case("pixel_diffpure/tiled", published.gridpure, ("pixel_diffpure.t=3",)),
-    Case("pixel_diffpure", published.one_by_one, ("pixel_diffpure.t=10",)),
-    Case("ddspure", published.one_by_one, ("ddspure.radius=4",)),
+    Case("pixel_diffpure", diffpure.pixel_diffpure, ("pixel_diffpure.t=10",)),
+    Case("ddspure", diffpure.ddspure, ("ddspure.radius=4",)),
     Case("latent_diffpure", published.latent_diffpure, ("latent_diffpure.steps=10",)),
     Case("latent_diffpure_null", published.latent_diffpure, ("latent_diffpure.steps=10",)),
     Case("impress", published.impress, ("impress.steps=4",)),
