@@ -13,7 +13,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from diffshortcut import catalog, frame, keys, weights
+from diffshortcut import catalog, frame, sources, weights
 from diffshortcut.errors import UserError
 from diffshortcut.schema import STAGE_REFERENCES, check_node
 
@@ -191,5 +191,5 @@ def check_values(node: Any, where: str) -> None:
 
 
 def _imported(target: str) -> Any:
-    module, _ = keys.module_file(target) or ("builtins", None)
+    module, _ = sources.module_file(target) or ("builtins", None)
     return getattr(importlib.import_module(module), target.rpartition(".")[2], None)

@@ -1,9 +1,7 @@
 """Stages made, each with its code, device and record; what is tried when memory runs out."""
 
-import gc
 import importlib
 import logging
-import sys
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -11,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from diffshortcut import config, evict, parallel, provenance, weights
+from diffshortcut import config, device, evict, parallel, provenance, weights
 from diffshortcut.cells import Failure, Task
 from diffshortcut.disk import StoreError
 from diffshortcut.errors import UserError
@@ -19,14 +17,6 @@ from diffshortcut.progress import track
 from diffshortcut.store import Store
 
 log = logging.getLogger(__name__)
-OUT_OF_MEMORY = (  # CUDA's, its libraries', PyTorch's on the CPU
-    "out of memory",
-    "CUBLAS_STATUS_ALLOC_FAILED",
-    "CUDNN_STATUS_ALLOC_FAILED",
-    "can't allocate memory",
-)
-HEAVY = {"protect", "personalize"}  # stages that may need the whole device
-_loaded: set[str] = set()  # the weights that stages have asked for since there was room
 
 
 def run(
@@ -108,12 +98,12 @@ def do(
             _make(attempt, store, runtime, too_large)
             return
         except Exception as error:
-            retried = _out_of_memory(error) and micro_batch(attempt) > 1
+            retried = device.is_out_of_memory(error) and micro_batch(attempt) > 1
             if not retried or parallel.together(task.stage):
                 raise
         too_large = (*too_large, micro_batch(attempt))
         log.warning("%s: out of memory with micro-batches of %d", task.title, too_large[-1])
-        _free()
+        device.free()
 
 
 def train_along(tasks: Iterable[Task], store: Store, runtime: Mapping[str, Any]) -> None:
@@ -140,15 +130,6 @@ def with_micro_batch(task: Task, size: int) -> Task:
     return replace(task, config=_limited(task.config, size))
 
 
-def device(wanted: str) -> str:
-    """cpu or cuda, as wanted and as there is; UserError if there is no such device."""
-    import torch
-
-    if wanted == "cuda" and not torch.cuda.is_available():
-        raise UserError("runtime.device=cuda: this machine has no such device")
-    return "cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu"
-
-
 def _make(task: Task, store: Store, runtime: Mapping[str, Any], too_large: tuple[int, ...]) -> None:
     def make(out: Path) -> dict[str, Any]:
         check_unchanged(task)  # it was planned maybe hours ago
@@ -161,7 +142,7 @@ def _make(task: Task, store: Store, runtime: Mapping[str, Any], too_large: tuple
             **_identity(task),
             "facts": facts,
             "bytes": sum(file.stat().st_size for file in out.rglob("*")),
-            "device": device(runtime["device"]),
+            "device": device.chosen(runtime["device"]),
             "threads": runtime["threads"],
             "processes": parallel.team().size if task.stage in parallel.TOGETHER else 1,
             "out_of_memory": list(too_large),  # micro-batches
@@ -180,9 +161,9 @@ def _run(task: Task, store: Store, runtime: Mapping[str, Any], out: Path) -> dic
     from diffshortcut.seeding import Draws
     from diffshortcut.stages.inputs import Inputs
 
-    found = device(runtime["device"])
+    found = device.chosen(runtime["device"])
     if found != "cpu":
-        _make_room(task)
+        device.make_room(task.stage, config.references(task.config))
     torch.set_default_device(found)
     torch.backends.cudnn.allow_tf32 = False  # float32 is that, in convolutions too
     torch.set_num_threads(runtime["threads"])
@@ -193,21 +174,6 @@ def _run(task: Task, store: Store, runtime: Mapping[str, Any], out: Path) -> dic
     inputs = Inputs(person=task.person, artifacts=artifacts, checkpoint=checkpoint)
     draws = Draws(task.seed, task.stage, task.person.name if task.person else "")
     return stage.run(config=task.config, inputs=inputs, out=out, draws=draws)
-
-
-def _make_room(task: Task) -> None:
-    """Models stay loaded until a stage needs others: then its own have the device to themselves.
-
-    So they have before a heavy stage, if it does not want them all.
-    """
-    from diffshortcut.models.remembered import forget
-
-    wanted = config.references(task.config)
-    if not wanted <= _loaded or (task.stage in HEAVY and wanted != _loaded):
-        forget()
-        _free()
-        _loaded.clear()
-        _loaded.update(wanted)
 
 
 def _identity(task: Task) -> dict[str, Any]:
@@ -237,16 +203,6 @@ def check_unchanged(task: Task) -> None:
     raise UserError(f"{task.title}: {reason}")
 
 
-def broken_device(error: Exception) -> bool:
-    """Whether the process has lost its GPU: after such an error CUDA answers nothing else."""
-    return "CUDA error" in str(error) and not _out_of_memory(error)
-
-
-def _out_of_memory(error: Exception) -> bool:
-    said = isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY)
-    return said or isinstance(error, MemoryError)
-
-
 def _images(task: Task) -> int:
     """How many images a stage works on when it is not told otherwise."""
     if trainer := task.config.get("trainer"):
@@ -264,11 +220,3 @@ def _limited(node: Any, size: int) -> Any:
         key: min(child or size, size) if key == "micro_batch" else _limited(child, size)
         for key, child in node.items()
     }
-
-
-def _free() -> None:
-    """Give back what the failed attempt held; loaded models stay."""
-    gc.collect()
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available():
-        torch.cuda.empty_cache()

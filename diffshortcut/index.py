@@ -17,7 +17,7 @@ from pathlib import Path
 import yaml
 
 import diffshortcut
-from diffshortcut import catalog, config, keys, sweep, weights
+from diffshortcut import catalog, config, keys, sources, sweep, weights
 from diffshortcut.cells import Task
 from diffshortcut.disk import read_object, replacing
 from diffshortcut.schema import PLUGINS, plugins
@@ -163,7 +163,7 @@ def _yamls(roots: Iterable[Path]) -> Iterator[Path]:
 
 def _source() -> str:
     """Of all modules that a stage may come from."""
-    found = (keys.module_file(name) for name in ("diffshortcut", *plugins()))
+    found = (sources.module_file(name) for name in ("diffshortcut", *plugins()))
     files = (file for one in found if one for file in sorted(one[1].parent.rglob("*.py")))
     return _digest(files)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from diffshortcut import flags, keys, links, results
+from diffshortcut import flags, keys, links, results, sources
 from diffshortcut.cells import Failure, Task
 from diffshortcut.data.person import Person
 from diffshortcut.disk import replacing
@@ -46,7 +46,7 @@ class OwnPhotos(Comparison):
     def key(self) -> str:
         """A digest of what the photos are made from and of how they are shown."""
         stages = [(name, task.key) for _, _, cell in self for name, task in cell.items()]
-        return keys.digest([stages, keys.source_digest([__name__])])
+        return keys.digest([stages, sources.digest([__name__])])
 
     def write(
         self,

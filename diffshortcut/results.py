@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from diffshortcut import config, execute, keys, measured
+from diffshortcut import config, execute, keys, measured, sources
 from diffshortcut.arms import Arm
 from diffshortcut.cells import Failure, Task, merge
 from diffshortcut.data.people import candidates
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from diffshortcut.report.facts import Facts
 
 log = logging.getLogger(__name__)
-PAPER = keys.PACKAGE / "report" / "published.yaml"  # figures that table.md sets beside ours
+PAPER = sources.PACKAGE / "report" / "published.yaml"  # figures that table.md sets beside ours
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Comparison:
     def key(self) -> str:
         """A digest of what the results are computed from and of how they are summarized."""
         stages = [(arm, name, task.key) for arm, _, cell in self for name, task in cell.items()]
-        source = keys.source_digest(["diffshortcut.report.summary", __name__])
+        source = sources.digest(["diffshortcut.report.summary", __name__])
         return keys.digest([stages, self.config["compare"], source, sha256(PAPER)])
 
     def without(self, failures: Sequence[Failure]) -> "Comparison":

@@ -19,6 +19,7 @@ from diffshortcut import (
     command,
     completion,
     config,
+    device,
     execute,
     index,
     parallel,
@@ -164,7 +165,7 @@ def launch(overrides: Sequence[str], *, ask: bool = False) -> list[cells.Failure
     if not parallel.launched():
         return _launch(overrides, ask=ask)
     comparison = _grid.comparison(overrides)
-    parallel.meet(execute.device(comparison.runtime["device"]))
+    parallel.meet(device.chosen(comparison.runtime["device"]))
     if not parallel.in_charge():
         store = Store(Path(comparison.runtime["store"]))
         execute.train_along(comparison.tasks, store, comparison.runtime)

@@ -9,7 +9,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-from diffshortcut import keys
+from diffshortcut import sources
 from diffshortcut.errors import UserError, suggest
 
 PLUGINS = "DIFFSHORTCUT_PLUGINS"  # in the environment: packages, between commas
@@ -85,7 +85,7 @@ def signature(target: str) -> dict[str, Parameter]:
             f"_target_ {target!r} is not in {', '.join(('diffshortcut', *plugins()))}"
             " (name its package in DIFFSHORTCUT_PLUGINS to trust it)"
         )
-    found = keys.module_file(target)
+    found = sources.module_file(target)
     names = target.removeprefix(found[0] if found else "").strip(".").split(".")
     is_private = any(part.startswith("_") for part in names)
     definition = _find(found[1], names) if found and names != [""] and not is_private else None
@@ -114,7 +114,7 @@ def _find(file: Path, names: list[str]) -> tuple[Path, Definition] | None:
         if isinstance(statement, ast.ImportFrom) and statement.module and not statement.level:
             for alias in statement.names:
                 if (alias.asname or alias.name) == names[0] and _is_allowed(statement.module):
-                    source = keys.module_file(statement.module)
+                    source = sources.module_file(statement.module)
                     return _find(source[1], [alias.name, *names[1:]]) if source else None
     return None
 

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from world import World
 
-from diffshortcut import arms, cells, command, config, execute, keys, results, run, weights
+from diffshortcut import arms, cells, command, config, execute, results, run, sources, weights
 from diffshortcut.data import folder
 from diffshortcut.errors import UserError
 from diffshortcut.store import Store
@@ -25,12 +25,12 @@ def source(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A copy of the package's source that the keys are made of."""
     ignored = shutil.ignore_patterns("mini", "__pycache__")
     monkeypatch.setattr(
-        keys, "PACKAGE", shutil.copytree(keys.PACKAGE, world.root / "package", ignore=ignored)
+        sources, "PACKAGE", shutil.copytree(sources.PACKAGE, world.root / "package", ignore=ignored)
     )
-    for cached in (keys.imports, keys.module_file, keys._package_root):
+    for cached in (sources.imports, sources.module_file, sources._package_root):
         cached.cache_clear()
     yield world.root / "package"
-    for cached in (keys.imports, keys.module_file, keys._package_root):
+    for cached in (sources.imports, sources.module_file, sources._package_root):
         cached.cache_clear()
 
 

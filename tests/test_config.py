@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from diffshortcut import arms, catalog, config, keys, run, schema, usage
+from diffshortcut import arms, catalog, config, run, schema, sources, usage
 from diffshortcut.errors import UserError
 
 ROOTED = ("folder", "antidreambooth", "wikiart")  # data that are not in the package
@@ -423,8 +423,8 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
         schema.plugins,
         catalog._of_plugins,
         schema.signature,
-        keys.module_file,
-        keys._package_root,
+        sources.module_file,
+        sources._package_root,
     )
     for cached in caches:
         cached.cache_clear()

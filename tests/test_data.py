@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from diffshortcut import images as pixels
-from diffshortcut import keys
+from diffshortcut import sources
 from diffshortcut.data import folder, people, portraits
 from diffshortcut.data.person import Person
 from diffshortcut.errors import UserError
@@ -164,7 +164,7 @@ def test_readers_of_folders_are_no_part_of_a_stages_key(stage: str) -> None:
         module = queue.pop()
         if module not in found:
             found.add(module)
-            queue.extend(name for name in keys.imports(module) if name not in keys.INERT)
+            queue.extend(name for name in sources.imports(module) if name not in sources.INERT)
     assert "diffshortcut.data.person" in found
     assert not {"diffshortcut.data.people", "diffshortcut.data.folder"} & found
 

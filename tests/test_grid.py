@@ -29,13 +29,13 @@ from diffshortcut import (
     execute,
     grid,
     index,
-    keys,
     launch,
     parallel,
     past,
     plan,
     progress,
     run,
+    sources,
     sweep,
 )
 from diffshortcut.errors import UserError
@@ -1080,7 +1080,7 @@ def test_a_node_with_another_version_gets_nothing_to_do(
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: Any
 ) -> None:
     """Its stages would fail, and fail fast: it would draw all work to itself."""
-    ray, read = BadNode(good=99), keys.source_digest
+    ray, read = BadNode(good=99), sources.digest
     killed: list[Any] = []
     monkeypatch.setattr(ray, "kill", killed.append, raising=False)
     monkeypatch.setattr(cluster, "PAUSE", 0.0)
@@ -1197,7 +1197,7 @@ def test_the_status_shares_the_time_left_among_the_workers(
 
 
 def test_light_stages_have_no_model(world: World) -> None:
-    from diffshortcut.launch.workers import is_light, kind
+    from diffshortcut.launch.ready import is_light, kind
 
     [job] = jobs(world, ("pid",), ["jpeg"])
     cell = command.comparison(job).cells["pid+jpeg"]["ann"]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from diffshortcut import keys, weights
+from diffshortcut import keys, sources, weights
 from diffshortcut.errors import UserError
 
 
@@ -109,19 +109,19 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "from diffshortcut import errors\nclass Attack:\n    pass\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    for cached in (keys.imports, keys.module_file, keys._package_root):
+    for cached in (sources.imports, sources.module_file, sources._package_root):
         cached.cache_clear()
     return root
 
 
 def test_imports_are_followed_without_importing(plugin: Path) -> None:
-    assert keys.module_file("sample_plugin.attack.Attack") == (
+    assert sources.module_file("sample_plugin.attack.Attack") == (
         "sample_plugin.attack",
         plugin / "attack.py",
     )
-    assert keys.imports("sample_plugin.attack") == ("diffshortcut.errors", "sample_plugin.inner")
-    assert keys.imports("sample_plugin.inner") == ("sample_plugin.inner.deep",)
-    assert keys.imports("sample_plugin.inner.deep") == ("sample_plugin.base",)
+    assert sources.imports("sample_plugin.attack") == ("diffshortcut.errors", "sample_plugin.inner")
+    assert sources.imports("sample_plugin.inner") == ("sample_plugin.inner.deep",)
+    assert sources.imports("sample_plugin.inner.deep") == ("sample_plugin.base",)
 
 
 @pytest.mark.parametrize(
@@ -131,11 +131,11 @@ def test_imports_are_followed_without_importing(plugin: Path) -> None:
 def test_the_source_of_every_import_counts(
     plugin: Path, name: str, counts: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = keys.source_digest(["sample_plugin.attack.Attack"])
+    before = sources.digest(["sample_plugin.attack.Attack"])
     with (plugin / name).open("a") as stream:
         stream.write("changed = 1\n")
-    monkeypatch.setattr(keys, "_first", {})  # as a new process
-    assert (keys.source_digest(["sample_plugin.attack.Attack"]) != before) is counts
+    monkeypatch.setattr(sources, "_first", {})  # as a new process
+    assert (sources.digest(["sample_plugin.attack.Attack"]) != before) is counts
 
 
 SAID = """\
@@ -153,11 +153,11 @@ b'''
 
 def test_code_is_what_is_left_of_a_source_without_what_is_said() -> None:
     left = ["; size = 1", "def f():", "    ; return '#'", "TEXT = '''a", "", "b'''", ""]
-    assert keys._code(SAID, ast.parse(SAID)) == "\n".join(left)
+    assert sources._code(SAID, ast.parse(SAID)) == "\n".join(left)
 
 
 def test_what_is_said_in_a_source_does_not_count(plugin: Path) -> None:
-    before = keys.source_digest(["sample_plugin.attack.Attack"])
+    before = sources.digest(["sample_plugin.attack.Attack"])
     base = plugin / "base.py"
     for text, counts in (
         ("'''Sizes.'''\n\n\nsize = 1  # in pixels\n", False),
@@ -167,18 +167,18 @@ def test_what_is_said_in_a_source_does_not_count(plugin: Path) -> None:
         base.write_text(text)
         if counts:
             with pytest.raises(UserError, match=r"base\.py has changed"):
-                keys.source_digest(["sample_plugin.attack.Attack"])
+                sources.digest(["sample_plugin.attack.Attack"])
         else:
-            assert keys.source_digest(["sample_plugin.attack.Attack"]) == before
+            assert sources.digest(["sample_plugin.attack.Attack"]) == before
 
 
 def test_a_source_that_changes_in_a_running_process_is_refused(plugin: Path) -> None:
-    before = keys.source_digest(["sample_plugin.attack.Attack"])
+    before = sources.digest(["sample_plugin.attack.Attack"])
     (plugin / "other.py").write_text("# read by nobody\n")
-    assert keys.source_digest(["sample_plugin.attack.Attack"]) == before
+    assert sources.digest(["sample_plugin.attack.Attack"]) == before
     (plugin / "base.py").write_text("size = 2\n")
     with pytest.raises(UserError, match=r"base\.py has changed"):
-        keys.source_digest(["sample_plugin.attack.Attack"])
+        sources.digest(["sample_plugin.attack.Attack"])
 
 
 @pytest.mark.parametrize("name", ["errors", "lease", "provenance"])
@@ -186,20 +186,20 @@ def test_a_plugin_that_is_called_as_a_module_of_ours_counts(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(tmp_path)
-    for cached in (keys.imports, keys.module_file, keys._package_root):
+    for cached in (sources.imports, sources.module_file, sources._package_root):
         cached.cache_clear()
     (tmp_path / name).mkdir()
     found = set()
     for text in ("", "changed = 1\n"):
         (tmp_path / name / "__init__.py").write_text(text)
-        monkeypatch.setattr(keys, "_first", {})  # as a new process
-        found.add(keys.source_digest([f"{name}.Attack"]))
-    assert len({*found, keys.source_digest([])}) == 3
+        monkeypatch.setattr(sources, "_first", {})  # as a new process
+        found.add(sources.digest([f"{name}.Attack"]))
+    assert len({*found, sources.digest([])}) == 3
 
 
 def test_code_that_cannot_change_a_result_does_not_count() -> None:
-    assert keys.source_digest(["diffshortcut.errors"]) == keys.source_digest([])
-    assert keys.source_digest(["diffshortcut.images"]) != keys.source_digest([])
+    assert sources.digest(["diffshortcut.errors"]) == sources.digest([])
+    assert sources.digest(["diffshortcut.images"]) != sources.digest([])
 
 
 def test_a_method_is_called_as_its_class_or_its_functions_module() -> None:

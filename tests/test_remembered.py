@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from diffshortcut import cells, config, execute, weights
+from diffshortcut import cells, config, device, weights
 from diffshortcut.data import portraits
 from diffshortcut.models import faces, perceptual, remembered
 
@@ -16,7 +16,11 @@ from diffshortcut.models import faces, perceptual, remembered
 @pytest.fixture(autouse=True)
 def nothing_loaded() -> None:
     remembered.forget()
-    execute._loaded.clear()
+    device._loaded.clear()
+
+
+def make_room(task: cells.Task) -> None:
+    device.make_room(task.stage, config.references(task.config))
 
 
 def test_equal_loads_give_one_net_on_each_device() -> None:
@@ -32,11 +36,11 @@ def test_equal_loads_give_one_net_on_each_device() -> None:
 def test_a_stage_with_other_models_has_the_device_to_itself() -> None:
     [person] = portraits.people(people=1)
     cell = cells.plan(config.resolve(config.compose(["purifier=sr"])), person)
-    execute._make_room(cell["purify.sr"])
+    make_room(cell["purify.sr"])
     upscaler = config.build(cell["purify.sr"].config["link"]).upscaler
-    execute._make_room(replace(cell["purify.sr"], seed=1))
+    make_room(replace(cell["purify.sr"], seed=1))
     assert config.build(cell["purify.sr"].config["link"]).upscaler is upscaler
-    execute._make_room(cell["personalize"])
+    make_room(cell["personalize"])
     assert config.build(cell["purify.sr"].config["link"]).upscaler is not upscaler
 
 
@@ -47,10 +51,10 @@ def test_a_heavy_stage_has_the_device_to_itself_though_all_that_it_wants_is_ther
     upscaler = config.build(cell["purify.sr"].config["link"]).upscaler
     for stage, kept in (("purify.sr", True), ("personalize", False)):
         needed = config.references(cell[stage].config)
-        execute._loaded.update(needed, config.references(cell["purify.sr"].config))
-        execute._make_room(cell[stage])
+        device._loaded.update(needed, config.references(cell["purify.sr"].config))
+        make_room(cell[stage])
         assert (config.build(cell["purify.sr"].config["link"]).upscaler is upscaler) is kept
-    assert execute._loaded == needed
+    assert device._loaded == needed
 
 
 def test_what_has_changed_on_the_disk_is_loaded_anew(tmp_path: Path) -> None:

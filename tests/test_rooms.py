@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from graphlib import TopologicalSorter
 from pathlib import Path
 
-from diffshortcut import keys
+from diffshortcut import sources
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = "diffshortcut"
@@ -49,7 +49,7 @@ def test_every_module_has_one_room_and_every_room_is_there() -> None:
     for module in modules():
         assert sum(within(module, names) for names, _ in rows) == 1, module
     named = set().union(*(names | rooms(said) for names, said in rows))
-    assert {keys.module_file(name) and keys.module_file(name)[0] for name in named} == named
+    assert {sources.module_file(name) and sources.module_file(name)[0] for name in named} == named
 
 
 def test_no_row_is_allowed_what_stands_above_it() -> None:
@@ -66,7 +66,7 @@ def test_a_room_imports_only_what_the_table_allows() -> None:
         for number, (names, _) in enumerate(rows)
         for module in modules()
         if within(module, names)
-        for name in keys.imports(module)
+        for name in sources.imports(module)
         if name != PACKAGE and not within(name, may_import(rows, number))
     ]
     assert not wrong
@@ -74,5 +74,5 @@ def test_a_room_imports_only_what_the_table_allows() -> None:
 
 def test_no_module_imports_itself_through_others() -> None:
     """Within functions, and for types alone, neither."""
-    imported = {module: set(keys.imports(module)) - {PACKAGE} for module in modules()}
+    imported = {module: set(sources.imports(module)) - {PACKAGE} for module in modules()}
     TopologicalSorter(imported).prepare()  # CycleError says which

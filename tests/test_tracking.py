@@ -256,6 +256,7 @@ def test_worst_of_arms_are_in_the_matrix():
 
 
 TOLD = {"seconds": 1.5, "peak_memory": 9, "device": "cpu", "git": "abc", "facts": {}}
+TOLD |= {"out_of_memory": [8, 4]}
 
 
 @pytest.fixture
@@ -346,6 +347,7 @@ def test_what_is_read_back_is_what_the_local_files_hold(result):
     assert summary["aspl+jpeg/ims"] == pytest.approx(mean)
     stages = table_of(runs["protect"], "stages")["data"]
     assert [line[1:4:2] for line in stages] == [["none", "clean"], ["aspl", "aspl, aspl+jpeg"]]
+    assert {line[tracked.STAGES.index("too_large")] for line in stages} == {"8, 4"}
     for run in runs.values():
         [told] = read(run, "run")
         assert (told["run_group"], told["project"], told["resume"]) == ("table1", "p", True)

@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
+from diffshortcut.device import chosen
 from diffshortcut.errors import UserError
-from diffshortcut.execute import device
 
 # Of what a product of large matrices reaches. A DreamBooth step on the mini model: 8.2 GFLOP in
 # 0.175 s of a core that multiplies matrices at 94 GFLOP/s. Many small operations reach less.
@@ -22,7 +22,7 @@ def pace(runtime: Mapping[str, Any]) -> float | None:
     Measured on the spot in well under a second, in 32 bits, with as many threads as stages have.
     """
     try:
-        where = device(runtime["device"])
+        where = chosen(runtime["device"])
     except UserError:
         return None
     threads = torch.get_num_threads()

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
-from diffshortcut import index, keys
+from diffshortcut import index, sources
 from diffshortcut.cells import Task
 from diffshortcut.errors import UserError
 from diffshortcut.launch.options import Options
@@ -77,7 +77,7 @@ class Cluster:
     later: list[tuple[float, Resident]] = field(default_factory=list)  # when to start them again
 
     def __enter__(self) -> "Cluster":
-        self._source = keys.source_digest(self.modules)
+        self._source = sources.digest(self.modules)
         self._ray = _begin(self.options, self.runtime["threads"])
         self._calls: dict[Any, _Call] = {}
         self.shapes = shapes(self._ray.nodes(), self.options, self.runtime["threads"])

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from diffshortcut import execute, keys
+from diffshortcut import device, execute, sources
 from diffshortcut.cells import Task
 from diffshortcut.disk import StoreError
 from diffshortcut.errors import UserError
@@ -47,7 +47,7 @@ class Worker:
 
     def ready(self, modules: Sequence[str]) -> tuple[str, str]:
         """The node's name and a digest of the source of these modules on it. Imports none."""
-        return platform.node(), keys.source_digest(modules)
+        return platform.node(), sources.digest(modules)
 
     def do(self, task: Task, too_large: tuple[int, ...], log: Path) -> Outcome:
         """Make one artifact; everything that is said on the way, and a traceback, go to `log`."""
@@ -63,7 +63,7 @@ class Worker:
                 return Outcome(str(error), log)
             except Exception as error:
                 logging.error("%s", traceback.format_exc())
-                if execute.broken_device(error):
+                if device.is_lost(error):
                     logging.error("this worker has lost its GPU and ends: another one takes over")
                     os._exit(1)
                 return Outcome(str(error) or type(error).__name__, log)

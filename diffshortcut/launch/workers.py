@@ -15,13 +15,14 @@ from collections.abc import Mapping, Sequence
 from graphlib import TopologicalSorter
 from typing import Any
 
-from diffshortcut import config, evict, execute, keys
+from diffshortcut import evict, execute, keys
 from diffshortcut.cells import Failure, Task
 from diffshortcut.disk import StoreError
 from diffshortcut.errors import UserError
 from diffshortcut.launch.board import Board
-from diffshortcut.launch.cluster import Cluster, Event, Resident, last_line
+from diffshortcut.launch.cluster import Cluster, Event, last_line
 from diffshortcut.launch.options import Options
+from diffshortcut.launch.ready import Ready, kind
 from diffshortcut.launch.record import Failures, Record
 from diffshortcut.store import Store
 
@@ -62,7 +63,6 @@ class _Run:
         record: Record,
     ) -> None:
         self.tasks = {task.key: task for task in tasks}
-        self.place = {key: place for place, key in enumerate(self.tasks)}
         self.cluster, self.board, self.record = cluster, board, record
         self.fail_fast, self.retries = runtime["fail_fast"], options["retries"]
         self.graph: TopologicalSorter[str] = TopologicalSorter()
@@ -70,7 +70,7 @@ class _Run:
             parents = (parent.key for parent in task.inputs.values())
             self.graph.add(task.key, *(key for key in parents if key in self.tasks))
         self.graph.prepare()
-        self.ready: dict[str, None] = {}
+        self.ready = Ready(tasks)
         self.readers = evict.Readers(tasks, cluster.store, runtime)
         self.failures = Failures(record)
         self.lost: Counter[str] = Counter()
@@ -107,29 +107,17 @@ class _Run:
                 if failure := execute.blocked(self.tasks[key], self.failures.by_key):
                     self._fail(failure)
                 else:
-                    self.ready[key] = None
+                    self.ready.add(self.tasks[key])
 
     def _feed(self) -> None:
         for worker in self.cluster.idle():
-            fitting = [key for key in self.ready if not worker.light or is_light(self.tasks[key])]
-            if not fitting:
+            left = self.cluster.has_light
+            task = self.ready.take(worker.kind, light=worker.light, light_left_to_others=left)
+            if task is None:
                 continue
-            key = min(fitting, key=lambda key: self._rank(key, worker))
-            del self.ready[key]
-            task = self.tasks[key]
             worker.kind = kind(task)
             self.board.tell(task, "running")
-            self.cluster.give(worker, task, self.too_large.get(key, ()))
-
-    def _rank(self, key: str, worker: Resident) -> tuple[bool, bool, bool, int]:
-        """What a worker had better do comes first: what others cannot, then what it is warm for.
-
-        What reads a victim comes before that, so that a large one need not be kept for long.
-        """
-        task = self.tasks[key]
-        left_to_others = self.cluster.has_light and is_light(task)
-        reads_none = "model" not in task.inputs
-        return left_to_others, reads_none, kind(task) != worker.kind, self.place[key]
+            self.cluster.give(worker, task, self.too_large.get(task.key, ()))
 
     def _ended(self, task: Task, event: Event) -> None:
         outcome = event.outcome
@@ -165,7 +153,7 @@ class _Run:
         else:
             log.warning("%s: its worker died; it is tried again", task.title)
             self.board.tell(task, "waiting")
-            self.ready[task.key] = None
+            self.ready.add(task)
 
     def _fail(self, failure: Failure) -> None:
         self.failures.add(failure)
@@ -175,14 +163,3 @@ class _Run:
             where = f" ({failure.log})" if failure.log else ""
             raise UserError(f"fail_fast: {failure.task.title}: {failure.reason}{where}")
         self.graph.done(failure.task.key)
-
-
-def is_light(task: Task) -> bool:
-    """Whether a part of a GPU is enough: scores of what is made, and methods without a model."""
-    scores = task.stage == "score" and "sampler" not in task.config["metric"]
-    return scores or not config.references(task.config)
-
-
-def kind(task: Task) -> tuple[str, ...]:
-    """Tasks of one kind use the same models in the same way."""
-    return (task.stage, *sorted(config.references(task.config)))

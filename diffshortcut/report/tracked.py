@@ -27,7 +27,8 @@ TESTS = ["arm", "against", "metric", "difference", "low", "high", "effect", "peo
 TESTS += ["p", "method", "least_p", "p_images"]
 CLAIMS = ["arm", "metric", "hardest", "p", "holm", "family", "method", "least_p", "people", "star"]
 FILES = (ROWS, COMPARISON, TABLE)
-STAGES = ["stage", "key", "person", "arms", "seconds", "peak_memory", "device", "git", "flags"]
+STAGES = ["stage", "key", "person", "arms", "seconds", "peak_memory", "too_large", "device", "git"]
+STAGES += ["flags"]  # before it, too_large: the micro-batches for which memory ran out
 
 
 def log(
@@ -123,7 +124,8 @@ def stages(told: Iterable[Told]) -> dict[str, Table]:
         place = made["stage"], made["key"]
         arms.setdefault(place, {})[arm] = None
         flags = ", ".join(made["facts"].get("flags", {}))
-        cost = [made["seconds"], made["peak_memory"], made["device"], made["git"]]
+        halved = ", ".join(map(str, made.get("out_of_memory", ())))
+        cost = [made["seconds"], made["peak_memory"], halved, made["device"], made["git"]]
         lines[place] = [name, made["key"], made["person"], ", ".join(arms[place]), *cost, flags]
     found: dict[str, Table] = {}
     for (stage, _), line in lines.items():
