@@ -60,6 +60,11 @@ class Task:
         """For people: stage, person and the start of the key."""
         return " ".join([self.stage, *([self.person.name] if self.person else []), self.key[:8]])
 
+    @property
+    def model(self) -> "Task | None":
+        """The trained model that it reads: a victim or an attack's surrogate."""
+        return next((task for task in self.inputs.values() if task.stage == "personalize"), None)
+
     def ancestry(self) -> Iterator["Task"]:
         """All that has to be done before, in order, then the task itself."""
         for task in self.inputs.values():
@@ -185,12 +190,12 @@ def merge(cells: Iterable[Mapping[str, Task]]) -> list[Task]:
 
 
 def _models_are_read_at_once(tasks: Sequence[Task]) -> list[Task]:
-    """What reads a victim comes right after it, so that a large one need not be kept for long."""
+    """What reads a model comes right after it, so that a large one need not be kept for long."""
     readers: dict[str, list[Task]] = {}
     for task in tasks:
-        if model := task.inputs.get("model"):
-            readers.setdefault(model.key, []).append(task)
-    first = (task for task in tasks if "model" not in task.inputs)
+        if task.model:
+            readers.setdefault(task.model.key, []).append(task)
+    first = (task for task in tasks if not task.model)
     return [each for task in first for each in (task, *readers.get(task.key, ()))]
 
 

@@ -21,6 +21,7 @@ def tasks() -> list[Task]:
         ("purify", {"link": {"quality": 75}}, {}),
         ("personalize", {"trainer": {"weights": "mini:mini_a"}}, {}),
         ("generate", {"sampler": {"weights": "mini:mini_a"}}, {"model": MODEL}),
+        ("protect", {"attack": {"weights": "mini:mini_a"}}, {"personalized": MODEL}),
         ("score", SCORE, {}),
     ]
     found = [
@@ -38,7 +39,7 @@ def best(waiting: list[Task], warm_for: Kind, *, light: bool, left: bool) -> Tas
     return min(
         fitting,
         default=None,
-        key=lambda t: (left and is_light(t), "model" not in t.inputs, kind(t) != warm_for),
+        key=lambda t: (left and is_light(t), t.model is None, kind(t) != warm_for),
     )
 
 
@@ -63,7 +64,7 @@ def test_a_model_that_is_there_is_read_before_another_is_trained() -> None:
     for task in graph:
         ready.add(task)
     taken = ready.take(kind(MODEL), light=False, light_left_to_others=False)
-    assert taken is not None and taken.stage == "generate"
+    assert taken is not None and taken.model is MODEL
 
 
 def test_what_was_lost_is_given_again() -> None:

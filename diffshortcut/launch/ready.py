@@ -27,14 +27,15 @@ class Ready:
 
     def add(self, task: Task) -> None:
         """It can begin."""
-        group = _Group(kind(task), is_light(task), "model" in task.inputs)
+        group = _Group(kind(task), is_light(task), task.model is not None)
         heappush(self._waiting.setdefault(group, []), self._place[task.key])
 
     def take(self, warm_for: Kind, *, light: bool, light_left_to_others: bool) -> Task | None:
         """The next for a worker, which is `warm_for` what it has done last; None if there is none.
 
         A `light` one does light stages only. What others cannot do comes first; then what reads a
-        victim, so that a large one need not be kept for long; then what the worker is warm for.
+        model of a training, so that a large one need not be kept for long; then what the worker is
+        warm for.
         """
 
         def rank(group: _Group) -> tuple[bool, bool, bool, int]:
