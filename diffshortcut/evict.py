@@ -3,6 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from diffshortcut.cells import Task
@@ -47,30 +48,38 @@ class Readers:
     """Those of some tasks that are still to read a model."""
 
     def __init__(self, tasks: Sequence[Task], store: Store, runtime: Mapping[str, Any]) -> None:
-        self._store, self._limit = store, limit(runtime)
-        self._of: dict[str, set[str]] = defaultdict(set)
+        self._store, self._runtime = store, runtime
+        self._of: dict[str, dict[str, Task]] = defaultdict(dict)
         for task in tasks:
-            for model in _models(task):
-                self._of[model.key].add(task.key)
+            if task.model:
+                self._of[task.model.key][task.key] = task
+
+    def are_done(self, model: Task) -> bool:
+        """Whether another command has done them all, and evicted the model, since it was planned.
+
+        False for what is no model.
+        """
+        if not self._store.is_evicted(model.stage, model.key):
+            return False
+        wanted = [model, *self._of[model.key].values()]
+        return model not in to_do(wanted, self._store, self._runtime, verify=False)
 
     def done(self, task: Task) -> None:
         """Evict what it was the last to read; what has failed still reads, to be tried again."""
-        for model in _models(task):
-            self._of[model.key].discard(task.key)
-            if not self._of[model.key] and self._size(model) > self._limit:
+        if model := task.model:
+            self._of[model.key].pop(task.key, None)
+            if not self._of[model.key] and self._size(model) > limit(self._runtime):
                 self._store.evict(model.stage, model.key)
 
     def _size(self, model: Task) -> int:
+        """Bytes; none once another command has evicted it, maybe at this moment."""
         folder = self._store.path(model.stage, model.key)
-        return sum(file.stat().st_size for file in folder.rglob("*"))
+        with suppress(FileNotFoundError):
+            return sum(file.stat().st_size for file in folder.rglob("*"))
+        return 0
 
 
 def _is_there(task: Task, store: Store, verify: bool) -> bool:
     if verify:
         return store.find(task.stage, task.key) is not None
     return store.path(task.stage, task.key).is_dir()
-
-
-def _models(task: Task) -> list[Task]:
-    """The trained models that a task reads."""
-    return [parent for parent in task.inputs.values() if parent.stage == "personalize"]

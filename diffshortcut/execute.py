@@ -35,18 +35,19 @@ def run(
     """
     todo = evict.to_do(tasks, store, runtime)
     failures = {task.key: known[task.key] for task in todo if known and task.key in known}
+    readers = evict.Readers(todo, store, runtime)  # those that have failed too
     todo = [task for task in todo if task.key not in failures]
     for task in todo:
         load(task)
-    readers = evict.Readers(todo, store, runtime)
     for task in track(todo, "stages") if todo else ():
         observe(task, "running")
-        if failure := _attempt(task, failures, store, runtime):
+        done = readers.are_done(task)
+        if not done and (failure := _attempt(task, failures, store, runtime)):
             failures[task.key] = failure
             note(failure)
         else:
             readers.done(task)
-        observe(task, "failed" if failure else "done")
+        observe(task, "failed" if task.key in failures else "done")
     return list(failures.values())
 
 
@@ -89,21 +90,31 @@ def do(
     for which memory ran out before, in another process; all of them are recorded. A stage that
     other processes run as well is not tried again: they wait for its first try.
     """
-    for model in task.inputs.values():
-        if store.is_evicted(model.stage, model.key):  # by another command, since this was planned
-            do(model, store, runtime)
     while True:
+        if model := _evicted(task, store):
+            do(model, store, runtime)
         attempt = with_micro_batch(task, too_large[-1] // 2) if too_large else task
         try:
             _make(attempt, store, runtime, too_large)
             return
         except Exception as error:
+            if _evicted(task, store):  # while it was read
+                log.warning("%s: another command has evicted its model: again", task.title)
+                continue
             retried = device.is_out_of_memory(error) and micro_batch(attempt) > 1
             if not retried or parallel.together(task.stage):
                 raise
         too_large = (*too_large, micro_batch(attempt))
         log.warning("%s: out of memory with micro-batches of %d", task.title, too_large[-1])
         device.free()
+
+
+def _evicted(task: Task, store: Store) -> Task | None:
+    """The model that is to be read, if another command has evicted it since this was planned."""
+    model = task.model
+    if model is None or not store.is_evicted(model.stage, model.key):
+        return None
+    return None if store.find(task.stage, task.key) else model
 
 
 def train_along(tasks: Iterable[Task], store: Store, runtime: Mapping[str, Any]) -> None:

@@ -50,7 +50,10 @@ class Store:
 
     def provenance(self, stage: str, key: str) -> dict[str, Any]:
         """What was recorded when the artifact was made."""
-        return read_marker(self.marker(stage, key).parent)["provenance"]
+        try:
+            return read_marker(self.path(stage, key))["provenance"]
+        except FileNotFoundError:  # evicted, maybe just now
+            return read_marker(self.marker(stage, key).parent)["provenance"]
 
     def marker(self, stage: str, key: str) -> Path:
         """Where the artifact's marker is or will be; that of an evicted one was kept elsewhere."""
@@ -58,9 +61,13 @@ class Store:
         return kept if self.is_evicted(stage, key) else self.path(stage, key) / MARKER
 
     def is_evicted(self, stage: str, key: str) -> bool:
-        """Whether it was made, and all but its marker was removed then."""
-        kept = self.root / EVICTED / stage / key / MARKER
-        return kept.is_file() and not self.path(stage, key).is_dir()
+        """Whether it was made, and all but its marker was removed then; a broken one is none."""
+        if self.path(stage, key).is_dir():
+            return False
+        try:
+            return bool(read_marker(self.root / EVICTED / stage / key))
+        except (FileNotFoundError, ValueError):
+            return False
 
     def evict(self, stage: str, key: str) -> None:
         """Remove an artifact, if it is there, but for its marker, which tells what it was."""

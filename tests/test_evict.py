@@ -1,14 +1,21 @@
 """A trained model larger than runtime.largest_kept goes once all that reads it is done."""
 
 import json
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from world import World
 
-from diffshortcut import command, evict, execute, grid, index, plan, run, sweep
-from diffshortcut.launch import graph
+from diffshortcut import cells, command, evict, execute, grid, index, plan, run, sweep
+from diffshortcut import store as artifacts
+from diffshortcut.cells import Task
+from diffshortcut.launch import board, graph, workers
+from diffshortcut.launch.record import Record
+from diffshortcut.results import Comparison
 from diffshortcut.store import EVICTED, MARKER, Store
 
 SMALL = "runtime.largest_kept=0"  # what the stand-ins write is larger
@@ -92,6 +99,122 @@ def test_a_model_that_another_command_has_evicted_is_made_again(world: World) ->
     world.calls.clear()
     execute.do(generate, store, runtime)
     assert [stage for stage, _ in world.calls] == ["personalize", "generate"]
+
+
+def planned(world: World, *words: str) -> tuple[Comparison, Store]:
+    found = command.comparison(world.overrides("attack=none", *ALONE, SMALL, *words))
+    return found, Store(world.root / "store")
+
+
+def reader_of(tasks: Sequence[Task]) -> tuple[Task, Task]:
+    """The first that generates, and its model."""
+    generate = next(task for task in tasks if task.stage == "generate")
+    return generate, generate.inputs["model"]
+
+
+def test_a_model_is_not_trained_for_what_another_command_has_done(world: World) -> None:
+    found, store = planned(world)
+
+    def other_command(task: Task, state: str) -> None:
+        if (task.stage, state) == ("protect", "done"):
+            execute.run(found.tasks, store=store, runtime=found.runtime)
+
+    execute.run(found.tasks, store=store, runtime=found.runtime, observe=other_command)
+    assert trainings(world) == 2 and models(world) == []
+
+
+def test_workers_train_no_model_for_what_another_command_has_done(world: World) -> None:
+    found, store = planned(world)
+    _, model = reader_of(found.tasks)
+    given: list[Task] = []
+    cluster: Any = SimpleNamespace(
+        store=store,
+        has_light=False,
+        idle=lambda: [SimpleNamespace(light=False, kind=())],
+        give=lambda worker, task, too_large: given.append(task),
+    )
+    shown, record = board.Board(found.tasks, store), Record.of([], store)
+    made = workers._Run(found.tasks, cluster, found.runtime, {"retries": 0}, shown, record)
+    execute.run(found.tasks, store=store, runtime=found.runtime)
+    made.ready.add(model)
+    made.graph = SimpleNamespace(done=lambda key: None)  # type: ignore[assignment]
+    made._feed()
+    assert given == [] and shown.states[model.key] == "done"
+
+
+def test_no_model_is_trained_for_an_artifact_that_is_there(world: World) -> None:
+    """Another command has made it, and evicted the model, since this one looked."""
+    found, store = planned(world)
+    execute.run(found.tasks, store=store, runtime=found.runtime)
+    world.calls.clear()
+    execute.do(reader_of(found.tasks)[0], store, found.runtime)
+    assert world.calls == []
+
+
+def test_a_model_that_is_evicted_while_it_is_read_is_made_again(world: World) -> None:
+    found, store = planned(world)
+    generate, model = reader_of(found.tasks)
+    execute.run([*model.ancestry()], store=store, runtime=found.runtime)
+
+    def by_another_command() -> None:
+        store.evict(model.stage, model.key)
+        raise FileNotFoundError(store.path(model.stage, model.key))
+
+    world.calls.clear()
+    world.during = {"generate": by_another_command}
+    execute.do(generate, store, found.runtime)
+    assert [stage for stage, _ in world.calls] == ["generate", "personalize", "generate"]
+
+
+def test_two_commands_evict_a_model_at_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(folder: Path, pattern: str) -> list[Path]:
+        files = [*listed(folder, pattern)]
+        if folder.parent.name == "personalize":
+            shutil.rmtree(folder)
+        return files
+
+    found, store = planned(world)
+    generate, model = reader_of(found.tasks)
+    execute.run(
+        [*generate.ancestry()], store=store, runtime={**found.runtime, "largest_kept": None}
+    )
+    readers = evict.Readers([generate], store, found.runtime)
+    listed = Path.rglob
+    monkeypatch.setattr(Path, "rglob", gone)
+    readers.done(generate)
+    assert not store.path(model.stage, model.key).is_dir()
+
+
+def test_a_model_waits_for_a_reader_that_is_known_to_fail(world: World) -> None:
+    found, store = planned(world, "data.people=1")
+    other, _ = planned(world, "data.people=1", "sampler.steps=7")
+    (one, model), (failed, same) = reader_of(found.tasks), reader_of(other.tasks)
+    assert model.key == same.key
+    known = {failed.key: cells.Failure(failed, "it broke")}
+    tasks = [*one.ancestry(), failed]
+    execute.run(tasks, store=store, runtime=found.runtime, known=known)
+    assert len(models(world)) == 1
+
+
+def test_a_broken_marker_of_an_evicted_model_is_made_again(world: World) -> None:
+    world.launch("attack=none", *ALONE, SMALL)
+    [first, _] = (world.root / "store" / EVICTED).rglob(MARKER)
+    first.write_text("{}")
+    assert world.launch("attack=none", *ALONE, SMALL, "metric=ims") == []
+    assert trainings(world) == 1
+
+
+def test_what_is_evicted_while_its_record_is_read_has_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def evicted_now(folder: Path) -> dict[str, Any]:
+        store.evict("personalize", "k")
+        return read(folder)
+
+    store, read = Store(tmp_path), artifacts.read_marker
+    store.write("personalize", "k", lambda out: {"key": "k", "seconds": 3})
+    monkeypatch.setattr(artifacts, "read_marker", evicted_now)
+    assert store.provenance("personalize", "k")["seconds"] == 3
 
 
 def test_jobs_of_a_graph_share_a_model(world: World) -> None:

@@ -20,7 +20,7 @@ from diffshortcut.cells import Failure, Task
 from diffshortcut.disk import StoreError
 from diffshortcut.errors import UserError
 from diffshortcut.launch.board import Board
-from diffshortcut.launch.cluster import Cluster, Event, last_line
+from diffshortcut.launch.cluster import Cluster, Event, Resident, last_line
 from diffshortcut.launch.options import Options
 from diffshortcut.launch.ready import Ready, kind
 from diffshortcut.launch.record import Failures, Record
@@ -111,13 +111,19 @@ class _Run:
 
     def _feed(self) -> None:
         for worker in self.cluster.idle():
-            left = self.cluster.has_light
-            task = self.ready.take(worker.kind, light=worker.light, light_left_to_others=left)
-            if task is None:
-                continue
-            worker.kind = kind(task)
-            self.board.tell(task, "running")
-            self.cluster.give(worker, task, self.too_large.get(task.key, ()))
+            if task := self._next(worker):
+                worker.kind = kind(task)
+                self.board.tell(task, "running")
+                self.cluster.give(worker, task, self.too_large.get(task.key, ()))
+
+    def _next(self, worker: Resident) -> Task | None:
+        """The best for a worker, past models that nothing reads any more."""
+        left = self.cluster.has_light
+        while task := self.ready.take(worker.kind, light=worker.light, light_left_to_others=left):
+            if not self.readers.are_done(task):
+                return task
+            self._done(task)
+        return None
 
     def _ended(self, task: Task, event: Event) -> None:
         outcome = event.outcome
@@ -128,9 +134,12 @@ class _Run:
         elif outcome.reason:
             self._fail(Failure(task, outcome.reason, outcome.log))
         else:
-            self.graph.done(task.key)
-            self.readers.done(task)
-            self.board.tell(task, "done")
+            self._done(task)
+
+    def _done(self, task: Task) -> None:
+        self.graph.done(task.key)
+        self.readers.done(task)
+        self.board.tell(task, "done")
 
     def _was_lost(self, task: Task, event: Event) -> None:
         """Its worker died: again elsewhere, and smaller if it was for want of memory.
