@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+from diffshortcut import sweep
 from diffshortcut.cells import Task
 from diffshortcut.store import Store
 
@@ -17,6 +18,15 @@ def limit(runtime: Mapping[str, Any]) -> float:
     """Bytes above which a model is evicted."""
     asked = runtime.get("largest_kept")
     return ALL if asked is None else asked * GIGABYTE
+
+
+def of_a_job(runtime: Mapping[str, Any]) -> dict[str, Any]:
+    """The runtime of a job that no graph merges with the others of its sweep.
+
+    They may read its models too, so all of them stay.
+    """
+    left = sweep.jobs() > 1 and runtime.get("largest_kept") is not None
+    return {**runtime, "largest_kept": ALL} if left else {**runtime}
 
 
 def to_do(

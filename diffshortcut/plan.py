@@ -257,6 +257,7 @@ def _planned(words: Sequence[str]) -> Planned:
     comparisons = [command.comparison(job) for job in track(todo, "composing")]
     tasks = cells.merge(cell for each in comparisons for _, _, cell in each)
     runtime = comparisons[0].runtime if comparisons else {}
+    runtime = runtime if expanded.merged else evict.of_a_job(runtime)
     store = Path(runtime["store"]) if comparisons else index.store(jobs[0])
     title = f"jobs: {len(jobs)} | finished: {len(entries)}"
     if len(jobs) == 1:

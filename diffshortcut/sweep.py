@@ -19,7 +19,8 @@ from diffshortcut.errors import UserError
 FLAGS = {"-m", "--multirun"}
 JOBS = "DIFFSHORTCUT_JOBS"  # in the environment of a sweep's jobs: how many they are
 NAME = "DIFFSHORTCUT_SWEEP"  # in their environment: what they are called together
-ASKING = {"BasicLauncher", "GraphLauncher"}  # launchers that can ask whoever sits at the terminal
+MERGING = "GraphLauncher"
+ASKING = {"BasicLauncher", MERGING}  # launchers that can ask whoever sits at the terminal
 MOST = 100_000  # jobs, which are all listed before the first
 
 
@@ -27,12 +28,14 @@ MOST = 100_000  # jobs, which are all listed before the first
 class Sweep:
     """The overrides of each job, without Hydra's own; `many` if it is a sweep, even of one job.
 
-    `away` if its launcher hands them to other processes, where nobody can be asked.
+    `away` if its launcher hands them to other processes, where nobody can be asked; `merged` if it
+    makes one graph of them.
     """
 
     jobs: list[list[str]]
     many: bool
     away: bool = False
+    merged: bool = False
 
 
 def expand(words: Sequence[str]) -> Sweep:
@@ -55,7 +58,7 @@ def expand(words: Sequence[str]) -> Sweep:
     wanted = [one for one in [*swept, *overrides] if not _is_hydras(one)]
     [jobs] = BasicSweeper.split_arguments(wanted, None)
     launcher = str(hydra.launcher.get("_target_")).rpartition(".")[2]
-    return Sweep(jobs, True, away=launcher not in ASKING)
+    return Sweep(jobs, True, away=launcher not in ASKING, merged=launcher == MERGING)
 
 
 def tell_jobs(found: Sweep | None, words: Sequence[str] = ()) -> None:

@@ -232,6 +232,15 @@ def test_a_job_of_a_sweep_leaves_its_models_to_the_next(
     assert len(models(world)) == 2
 
 
+def test_a_job_of_a_sweep_trains_again_what_is_to_be_kept(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.launch("attack=aspl", *ALONE, SMALL)
+    monkeypatch.setattr(sweep, "jobs", lambda: 2)
+    world.launch("attack=aspl", *ALONE, ALL)
+    assert len(models(world)) == 2
+
+
 def test_a_finished_command_is_answered_whatever_was_evicted(world: World) -> None:
     words = world.overrides("attack=aspl", SMALL)
     world.launch("attack=aspl", SMALL)
@@ -245,6 +254,20 @@ def test_the_status_of_what_was_evicted_is_done(
     monkeypatch.setattr("sys.argv", ["grid", "status", str(world.root / "store")])
     grid.main()
     assert ": 9 of 9 stages" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(("launcher", "at_once"), [("basic", 4), ("joblib", 4), ("graph", 1)])
+def test_the_plan_of_a_sweep_has_room_for_all_that_its_jobs_leave(
+    world: World, monkeypatch: pytest.MonkeyPatch, launcher: str, at_once: int
+) -> None:
+    monkeypatch.setenv(sweep.JOBS, "1")  # are put back
+    monkeypatch.setenv(sweep.NAME, "none")
+    world.launch("attack=none", *ALONE, SMALL)
+    words = world.overrides("attack=none", *ALONE, SMALL, "trainer.learning_rate=1e-4,1e-3")
+    found = plan._planned(["-m", f"hydra/launcher={launcher}", *words])
+    lines = {line.stage: line for line in found.lines}
+    sizes = [took.disk for took in lines["personalize"].expected if took]
+    assert len(sizes) == 4 and lines["personalize"].disk == at_once * sizes[0] > 0
 
 
 def test_the_plan_has_room_for_one_at_once(world: World) -> None:

@@ -59,7 +59,7 @@ class Grid:
             with suppress(Exception):  # the job itself will say it
                 found.append(command.comparison(job))
         if found:
-            runtime = found[0].runtime
+            runtime = evict.of_a_job(found[0].runtime)
             store = Store(Path(runtime["store"]))
             tasks = cells.merge(cell for comparison in found for _, _, cell in comparison)
             todo = evict.to_do(tasks, store, runtime)
@@ -105,10 +105,9 @@ class Grid:
         With `ask` more than an hour of work is asked for, on a terminal; of a sweep the first job
         is asked with, for as many like it.
         """
-        store, runtime = Store(Path(comparison.runtime["store"])), comparison.runtime
+        runtime = evict.of_a_job(comparison.runtime)
+        store = Store(Path(runtime["store"]))
         todo = evict.to_do(comparison.tasks, store, runtime)
-        if sweep.jobs() > 1:  # another job may read a model too
-            runtime["largest_kept"] = evict.ALL
         if tuple(job) in self._planned or not todo:
             return execute.run(todo, store=store, runtime=runtime, known=self.failures)
         for task in todo:
