@@ -87,6 +87,12 @@ def _records(root: Path) -> Iterator[tuple[str, dict[str, Any], Took]]:
         try:
             told = read_object(marker)["provenance"]
             memory = told.get("peak_device_memory", told["peak_memory"])
-            yield told["stage"], told["config"], Took(told["seconds"], memory, told.get("bytes", 0))
+            disk = told["bytes"] if "bytes" in told else _bytes(marker.parent)
+            yield told["stage"], told["config"], Took(told["seconds"], memory, disk)
         except (OSError, ValueError, KeyError, TypeError):
             continue  # broken, or being written: the store will see to it
+
+
+def _bytes(folder: Path) -> int:
+    """Of a record of before, which does not tell them."""
+    return sum(file.stat().st_size for file in folder.rglob("*"))

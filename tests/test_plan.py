@@ -136,6 +136,17 @@ def test_what_had_less_to_do_tells_nothing(tmp_path: Path, few: str) -> None:
     assert all(both._expected[task.key] is None for task in short)
 
 
+def test_the_disk_of_a_record_without_bytes_is_that_of_its_files(tmp_path: Path) -> None:
+    """As stores of before have them."""
+    store, planned = Store(tmp_path), tasks()
+    [first, *_] = [task for task in planned if task.stage == "personalize"]
+    record(store, first, 90.0)
+    marker = store.marker(first.stage, first.key)
+    marker.write_text(marker.read_text().replace('"bytes"', '"size"'))
+    (marker.parent / "model").write_bytes(bytes(10**5))
+    assert line(plan.lines(planned, store, {}), "personalize", "DreamBooth").disk > 5 * 10**5
+
+
 def test_broken_records_are_passed_over(tmp_path: Path) -> None:
     (tmp_path / "protect" / "x").mkdir(parents=True)
     (tmp_path / "protect" / "x" / MARKER).write_text("{")
