@@ -80,8 +80,7 @@ def _personalized(cell: Mapping[str, Task], store: Store, overrides: Sequence[st
     if task is None:
         raise UserError("nobody is personalized with stages=protect or stages=purify: leave it out")
     if not store.find(task.stage, task.key):
-        kept = [KEPT] if store.is_evicted(task.stage, task.key) else []
-        command = shlex.join(["python", "-m", "diffshortcut.run", *overrides, *kept])
+        command = shlex.join(["python", "-m", "diffshortcut.run", *overrides, KEPT])
         raise UserError(f"{task.title} is not in {store.root}: it is made by\n  {command}")
     return task
 

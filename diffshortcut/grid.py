@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from diffshortcut.launch.board import sheet
 from diffshortcut.launch.record import GRID, Record, failure_line
 from diffshortcut.lease import STALE
 from diffshortcut.progress import output
-from diffshortcut.store import Store
+from diffshortcut.store import MARKER, Store
 
 USAGE = "python -m diffshortcut.grid status [a store, a grid's folder in it, or outputs]"
 
@@ -84,15 +85,15 @@ def _newest(place: Path) -> Record:
 
 
 def _state(task: Recorded, store: Store, failures: Mapping[str, Any]) -> str:
-    if store.marker(task.stage, task.key).is_file():
+    if (store.path(task.stage, task.key) / MARKER).is_file():
         return "done"
     if task.key in failures:
         return "failed"
     lease = store.root / "leases" / f"{task.stage}-{task.key}"
-    try:
-        return "running" if time.time() - lease.stat().st_mtime < STALE else "waiting"
-    except OSError:
-        return "waiting"
+    with suppress(OSError):
+        if time.time() - lease.stat().st_mtime < STALE:
+            return "running"
+    return "done" if store.is_evicted(task.stage, task.key) else "waiting"
 
 
 if __name__ == "__main__":

@@ -189,7 +189,7 @@ def _launch(
     command.require_weights(comparison)
     folder, runtime = comparison.folder(overrides), comparison.runtime
     failures: list[cells.Failure] = []
-    store, logged = Store(Path(runtime["store"])), True
+    store = Store(Path(runtime["store"]))
     if is_to_do(overrides, comparison):
         for place in (folder.parent, store.root):
             check_writable(place)
@@ -201,7 +201,9 @@ def _launch(
             log.error("%s", failure_line(failure.task.title, failure.reason, failure.log))
         written_by_one = guard(store.root / "leases" / "results" / folder.name)
         with user_errors(folder), written_by_one:  # others may write the same results
-            if not results.is_complete(folder):
+            if results.is_complete(folder):
+                logged = comparison.track(store, folder)
+            else:
                 logged = comparison.write(failures, store, folder, overrides)
     else:
         logged = comparison.track(store, folder)

@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 from world import World
 
-from diffshortcut import cells, command, evict, execute, grid, index, plan, run, sweep
+from diffshortcut import cells, command, evict, execute, export, grid, index, plan, run, sweep
 from diffshortcut import store as artifacts
 from diffshortcut.cells import Task
+from diffshortcut.errors import UserError
 from diffshortcut.launch import board, graph, workers
 from diffshortcut.launch.record import Record
+from diffshortcut.report import tracked
 from diffshortcut.results import Comparison
 from diffshortcut.store import EVICTED, MARKER, Store
 
@@ -254,6 +256,34 @@ def test_the_status_of_what_was_evicted_is_done(
     monkeypatch.setattr("sys.argv", ["grid", "status", str(world.root / "store")])
     grid.main()
     assert ": 9 of 9 stages" in " ".join(capsys.readouterr().out.split())
+
+
+def test_the_status_says_why_an_evicted_model_is_not_made_again(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    world.launch("attack=none", *ALONE, SMALL)
+    world.failing = {("personalize", "ann")}
+    world.launch("attack=none", *ALONE, "sampler.steps=7", SMALL)
+    monkeypatch.setattr("sys.argv", ["grid", "status", str(world.root / "store")])
+    capsys.readouterr()
+    grid.main()
+    assert "it broke" in capsys.readouterr().out
+
+
+def test_the_tracker_is_told_what_it_has_missed_when_a_model_is_made_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[object] = []
+    monkeypatch.setattr(tracked, "log", lambda *what: told.append(what) or True)
+    world.launch("attack=none", *ALONE, SMALL)
+    words = world.overrides("attack=none", *ALONE, ALL)
+    run.launch([word.replace("logger=none", "logger=wandb") for word in words])
+    assert len(models(world)) == 2 and len(told) == 1
+
+
+def test_an_export_says_how_its_model_is_kept(world: World) -> None:
+    with pytest.raises(UserError, match=r"is made by\n.*runtime.largest_kept=null$"):
+        export.export(world.overrides("attack=none", *ALONE), world.root / "out")
 
 
 @pytest.mark.parametrize(("launcher", "at_once"), [("basic", 4), ("joblib", 4), ("graph", 1)])
