@@ -67,7 +67,8 @@ def _attempt(
     except StoreError:
         raise
     except Exception as error:
-        if runtime["fail_fast"] or parallel.together(task.stage):
+        begun = (task, _evicted(task, store))  # the model too, if it was to be made again
+        if runtime["fail_fast"] or any(parallel.together(each.stage) for each in begun if each):
             raise
         log.error("%s failed: %s", task.title, error, exc_info=not isinstance(error, UserError))
         return Failure(task, str(error) or type(error).__name__)

@@ -75,7 +75,7 @@ class Store:
         with user_errors(self.root), self._wait_for(name):  # nobody makes it meanwhile
             if not folder.is_dir():
                 return
-            with replacing(self.root / EVICTED / stage / key / MARKER) as aside:
+            with replacing(self.root / EVICTED / stage / key / MARKER, alone=True) as aside:
                 shutil.copyfile(folder / MARKER, aside)
             gone = self._aside(name)
             folder.rename(gone)

@@ -1,6 +1,7 @@
 """A trained model larger than runtime.largest_kept goes once all that reads it is done."""
 
 import json
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,19 @@ from typing import Any
 import pytest
 from world import World
 
-from diffshortcut import cells, command, evict, execute, export, grid, index, plan, run, sweep
+from diffshortcut import (
+    cells,
+    command,
+    evict,
+    execute,
+    export,
+    grid,
+    index,
+    parallel,
+    plan,
+    run,
+    sweep,
+)
 from diffshortcut import store as artifacts
 from diffshortcut.cells import Task
 from diffshortcut.errors import UserError
@@ -166,6 +179,23 @@ def test_a_model_that_is_evicted_while_it_is_read_is_made_again(world: World) ->
     world.during = {"generate": by_another_command}
     execute.do(generate, store, found.runtime)
     assert [stage for stage, _ in world.calls] == ["generate", "personalize", "generate"]
+
+
+def test_a_model_that_processes_train_again_together_ends_all_if_it_fails(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others wait for the one in charge in the middle of it."""
+    found, store = planned(world)
+    generate, model = reader_of(found.tasks)
+    execute.run([*model.ancestry()], store=store, runtime=found.runtime)
+    monkeypatch.setattr(parallel, "together", lambda stage: stage == "personalize")
+    world.failing = {("personalize", "ann")}
+
+    def other_command(task: Task, state: str) -> None:
+        store.evict(model.stage, model.key)
+
+    with pytest.raises(RuntimeError, match="it broke"):
+        execute.run([generate], store=store, runtime=found.runtime, observe=other_command)
 
 
 def test_two_commands_evict_a_model_at_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -328,6 +358,21 @@ def test_evicting_twice_is_evicting_once(tmp_path: Path) -> None:
     store.write("personalize", "k", make)
     assert store.find("personalize", "k") and not store.is_evicted("personalize", "k")
     assert not list((tmp_path / "tmp").iterdir())
+
+
+def test_an_eviction_that_was_killed_leaves_nothing_beside_the_marker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path)
+    store.write("personalize", "k", lambda out: {"key": "k"})
+    kept = tmp_path / EVICTED / "personalize" / "k"
+    if (process := os.fork()) == 0:
+        Path.replace = lambda *_: os._exit(9)  # type: ignore[method-assign]
+        store.evict("personalize", "k")
+    os.waitpid(process, 0)
+    assert len([*kept.iterdir()]) == 1 and not store.is_evicted("personalize", "k")
+    store.evict("personalize", "k")
+    assert [file.name for file in kept.iterdir()] == [MARKER]
 
 
 def test_a_limit_is_in_gigabytes() -> None:
