@@ -11,13 +11,13 @@ from diffshortcut.cells import Task
 from diffshortcut.store import Store
 
 GIGABYTE = 1e9
-ALL = math.inf  # largest_kept of who removes nothing, and misses nothing that was removed
+UNLIMITED = math.inf  # largest_kept of who removes nothing, and misses nothing that was removed
 
 
 def limit(runtime: Mapping[str, Any]) -> float:
     """Bytes above which a model is evicted."""
     asked = runtime.get("largest_kept")
-    return ALL if asked is None else asked * GIGABYTE
+    return UNLIMITED if asked is None else asked * GIGABYTE
 
 
 def of_a_job(runtime: Mapping[str, Any]) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def of_a_job(runtime: Mapping[str, Any]) -> dict[str, Any]:
     They may read its models too, so all of them stay.
     """
     left = sweep.jobs() > 1 and runtime.get("largest_kept") is not None
-    return {**runtime, "largest_kept": ALL} if left else {**runtime}
+    return {**runtime, "largest_kept": UNLIMITED} if left else {**runtime}
 
 
 def to_do(
