@@ -11,6 +11,8 @@ import torch
 from tiny_zoo import tokenizer as _tokenizer
 from world import world  # noqa: F401  # a fixture
 
+from diffshortcut import sweep
+
 if TYPE_CHECKING:
     from diffshortcut.models.ldm import LatentDiffusion
 
@@ -19,11 +21,13 @@ os.environ["DIFFSHORTCUT_WEIGHTS"] = "/nonexistent/weights"  # whatever this mac
 
 
 @pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """A cell that a test runs sets its process's threads and device: not those of the next test."""
+def nothing_left_set() -> Iterator[None]:
+    """What a test tells its process, threads, device and sweep, is not told to the next test."""
     yield
     torch.set_num_threads(1)
     torch.set_default_device(None)
+    for variable in (sweep.JOBS, sweep.NAME):
+        os.environ.pop(variable, None)
 
 
 @pytest.fixture(autouse=True)

@@ -19,6 +19,7 @@ from diffshortcut.dreambooth import Posterior, Settings, Training
 from diffshortcut.images import quantize, read_files, write_folder
 from diffshortcut.models.ldm import LatentDiffusion
 from diffshortcut.samplers.classifier_free import ClassifierFree
+from diffshortcut.schema import own
 from diffshortcut.seeding import Draws
 from diffshortcut.stages import score
 from diffshortcut.stages.inputs import Inputs
@@ -126,7 +127,8 @@ def test_scores_picture_by_picture_are_those_of_the_stage(person: Person, tmp_pa
         place.parent.mkdir(parents=True, exist_ok=True)
         Image.open(original).resize((128, 128)).save(place)
     roles = {"generated": folder, "protected": tmp_path / "seen", "purified": tmp_path / "seen"}
-    nodes = config.resolve(config.compose([]))["metric"]
+    found = config.resolve(config.compose([]))["metric"]
+    nodes = {name: own(node) for name, node in found.items()}
     files = {
         prompt: sorted((folder / "images").glob(f"{index}-*.png"))
         for index, prompt in enumerate((PERSON, CLASS))

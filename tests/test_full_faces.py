@@ -16,6 +16,7 @@ from diffshortcut.models import faces, insight
 from diffshortcut.models import parsenet as parsing
 from diffshortcut.models import retinaface as detection
 from diffshortcut.models import vgg_face as recognition
+from diffshortcut.schema import own
 from diffshortcut.weights import registry
 
 pytestmark = pytest.mark.full
@@ -217,7 +218,7 @@ def test_the_zoo_builds_these(
     assert built["recognizer_a"].size == 112
     assert built["recognizer_b"].net.descriptor == 4096
     assert built["recognizer_b_legacy"].net.descriptor == 2622
-    ims = resolved["metric"]["ims"] | {
+    ims = own(resolved["metric"]["ims"]) | {
         "detector": nodes["detector"],
         "recognizer_a": nodes["recognizer_a"],
         "recognizer_b": nodes["recognizer_b_legacy"],
