@@ -40,6 +40,11 @@ def free(folder: Path) -> int:
     return shutil.disk_usage(next(p for p in (place, *place.parents) if p.is_dir())).free
 
 
+def bytes_in(folder: Path) -> int:
+    """Of all files in a folder and below."""
+    return sum(path.stat().st_size for path in folder.rglob("*"))
+
+
 def sha256(path: Path) -> str:
     """Of a file's bytes, in hex."""
     with path.open("rb") as stream:

@@ -8,6 +8,7 @@ from typing import Any
 
 from diffshortcut import sweep
 from diffshortcut.cells import Task
+from diffshortcut.disk import bytes_in
 from diffshortcut.store import Store
 
 GIGABYTE = 1e9
@@ -16,8 +17,7 @@ UNLIMITED = math.inf  # largest_kept of who removes nothing, and misses nothing 
 
 def limit(runtime: Mapping[str, Any]) -> float:
     """Bytes above which a model is evicted."""
-    asked = runtime.get("largest_kept")
-    return UNLIMITED if asked is None else asked * GIGABYTE
+    return UNLIMITED if _keeps_all(runtime) else runtime["largest_kept"] * GIGABYTE
 
 
 def of_a_job(runtime: Mapping[str, Any]) -> dict[str, Any]:
@@ -25,7 +25,7 @@ def of_a_job(runtime: Mapping[str, Any]) -> dict[str, Any]:
 
     They may read its models too, so all of them stay.
     """
-    left = sweep.jobs() > 1 and runtime.get("largest_kept") is not None
+    left = sweep.jobs() > 1 and not _keeps_all(runtime)
     return {**runtime, "largest_kept": UNLIMITED} if left else {**runtime}
 
 
@@ -37,7 +37,7 @@ def to_do(
     A model that was evicted is missed by what is to read it, and by a command that keeps all.
     Without `verify` what is there is believed to be whole.
     """
-    keeps_all = runtime.get("largest_kept") is None
+    keeps_all = _keeps_all(runtime)
     found: list[Task] = []
     read: set[str] = set()
     for task in reversed(tasks):
@@ -50,8 +50,7 @@ def to_do(
 
 def is_missed(tasks: Sequence[Task], store: Store, runtime: Mapping[str, Any]) -> bool:
     """Whether a command that keeps all models finds that one of its own was evicted."""
-    keeps_all = runtime.get("largest_kept") is None
-    return keeps_all and any(store.is_evicted(task.stage, task.key) for task in tasks)
+    return _keeps_all(runtime) and any(store.is_evicted(task.stage, task.key) for task in tasks)
 
 
 class Readers:
@@ -85,8 +84,12 @@ class Readers:
         """Bytes; none once another command has evicted it, maybe at this moment."""
         folder = self._store.path(model.stage, model.key)
         with suppress(FileNotFoundError):
-            return sum(file.stat().st_size for file in folder.rglob("*"))
+            return bytes_in(folder)
         return 0
+
+
+def _keeps_all(runtime: Mapping[str, Any]) -> bool:
+    return runtime.get("largest_kept") is None
 
 
 def _is_there(task: Task, store: Store, verify: bool) -> bool:

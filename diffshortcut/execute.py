@@ -11,7 +11,7 @@ from typing import Any
 
 from diffshortcut import config, device, evict, parallel, provenance, weights
 from diffshortcut.cells import Failure, Task
-from diffshortcut.disk import StoreError
+from diffshortcut.disk import StoreError, bytes_in
 from diffshortcut.errors import UserError
 from diffshortcut.progress import track
 from diffshortcut.store import Store
@@ -153,7 +153,7 @@ def _make(task: Task, store: Store, runtime: Mapping[str, Any], too_large: tuple
         return {
             **_identity(task),
             "facts": facts,
-            "bytes": sum(file.stat().st_size for file in out.rglob("*")),
+            "bytes": bytes_in(out),
             "device": device.chosen(runtime["device"]),
             "threads": runtime["threads"],
             "processes": parallel.team().size if task.stage in parallel.TOGETHER else 1,

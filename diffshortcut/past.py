@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any, Protocol
 
 from diffshortcut import keys
-from diffshortcut.disk import read_object
+from diffshortcut.disk import bytes_in, read_object
 from diffshortcut.store import EVICTED, MARKER
 
 # a stage, and the digest of its config or of what in it decides the work; in plans its method
@@ -87,12 +87,8 @@ def _records(root: Path) -> Iterator[tuple[str, dict[str, Any], Took]]:
         try:
             told = read_object(marker)["provenance"]
             memory = told.get("peak_device_memory", told["peak_memory"])
-            disk = told["bytes"] if "bytes" in told else _bytes(marker.parent)
+            # a record of before does not tell them
+            disk = told["bytes"] if "bytes" in told else bytes_in(marker.parent)
             yield told["stage"], told["config"], Took(told["seconds"], memory, disk)
         except (OSError, ValueError, KeyError, TypeError):
             continue  # broken, or being written: the store will see to it
-
-
-def _bytes(folder: Path) -> int:
-    """Of a record of before, which does not tell them."""
-    return sum(file.stat().st_size for file in folder.rglob("*"))

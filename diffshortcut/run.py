@@ -190,7 +190,7 @@ def _launch(
     folder, runtime = comparison.folder(overrides), comparison.runtime
     failures: list[cells.Failure] = []
     store = Store(Path(runtime["store"]))
-    if is_to_do(overrides, comparison):
+    if is_to_do(comparison, folder):
         for place in (folder.parent, store.root):
             check_writable(place)
         if missing := command.lacking(comparison.tasks):

@@ -57,15 +57,15 @@ class Store:
 
     def marker(self, stage: str, key: str) -> Path:
         """Where the artifact's marker is or will be; that of an evicted one was kept elsewhere."""
-        kept = self.root / EVICTED / stage / key / MARKER
-        return kept if self.is_evicted(stage, key) else self.path(stage, key) / MARKER
+        evicted = self.is_evicted(stage, key)
+        return (self._kept if evicted else self.path)(stage, key) / MARKER
 
     def is_evicted(self, stage: str, key: str) -> bool:
         """Whether it was made, and all but its marker was removed then; a broken one is none."""
         if self.path(stage, key).is_dir():
             return False
         try:
-            return bool(read_marker(self.root / EVICTED / stage / key))
+            return bool(read_marker(self._kept(stage, key)))
         except (FileNotFoundError, ValueError):
             return False
 
@@ -75,7 +75,7 @@ class Store:
         with user_errors(self.root), self._wait_for(name):  # nobody makes it meanwhile
             if not folder.is_dir():
                 return
-            with replacing(self.root / EVICTED / stage / key / MARKER, alone=True) as aside:
+            with replacing(self._kept(stage, key) / MARKER, alone=True) as aside:
                 shutil.copyfile(folder / MARKER, aside)
             gone = self._aside(name)
             folder.rename(gone)
@@ -129,6 +129,10 @@ class Store:
             if not lease.held():  # then the new owner has emptied our folder: no fault of `make`
                 raise LeaseLostError(name) from error
             raise
+
+    def _kept(self, stage: str, key: str) -> Path:
+        """Where the marker of an evicted artifact is or will be."""
+        return self.root / EVICTED / stage / key
 
     def _aside(self, name: str) -> Path:
         """A new place on the same disk, swept if it is left there."""

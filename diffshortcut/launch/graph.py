@@ -83,7 +83,8 @@ class Grid:
         if not self._planned:
             return
         store, runtime = self._runtime()
-        unfinished = {job: each for job, each in self._planned.items() if is_to_do(job, each)}
+        found = self._planned.items()
+        unfinished = {job: each for job, each in found if is_to_do(each, each.folder(job))}
         tasks = cells.merge(cell for found in unfinished.values() for _, _, cell in found)
         todo = evict.to_do(tasks, store, runtime)
         counts = len(jobs), len(unfinished), len(tasks), len(todo)
@@ -138,7 +139,7 @@ class Grid:
         """A job composed; an error if it cannot begin: now, as another job's work may take days."""
         found = command.comparison(job)
         command.require_weights(found)
-        if not is_to_do(job, found):
+        if not is_to_do(found, found.folder(job)):
             return found
         if missing := command.lacking(found.tasks):
             raise UserError(missing)
@@ -158,12 +159,12 @@ class Grid:
         return store, found[0]
 
 
-def is_to_do(job: Sequence[str], comparison: Comparison) -> bool:
-    """Whether a job needs its stages.
+def is_to_do(comparison: Comparison, folder: Path) -> bool:
+    """Whether a job, whose results belong into `folder`, needs its stages.
 
     With its results there, only if their content is read or a model that was evicted is wanted.
     """
-    if os.environ.get(index.VERIFYING) or not results.is_complete(comparison.folder(job)):
+    if os.environ.get(index.VERIFYING) or not results.is_complete(folder):
         return True
     store = Store(Path(comparison.runtime["store"]))
     return evict.is_missed(comparison.tasks, store, comparison.runtime)
