@@ -316,7 +316,10 @@ def test_an_export_says_how_its_model_is_kept(world: World) -> None:
         export.export(world.overrides("attack=none", *ALONE), world.root / "out")
 
 
-@pytest.mark.parametrize(("launcher", "at_once"), [("basic", 4), ("joblib", 4), ("graph", 1)])
+@pytest.mark.parametrize(
+    ("launcher", "at_once"),
+    [("basic", 4), pytest.param("joblib", 4, marks=pytest.mark.slow), ("graph", 1)],
+)
 def test_the_plan_of_a_sweep_has_room_for_all_that_its_jobs_leave(
     world: World, monkeypatch: pytest.MonkeyPatch, launcher: str, at_once: int
 ) -> None:
