@@ -16,10 +16,11 @@ from shutil import rmtree
 from typing import TYPE_CHECKING, Any
 
 from diffshortcut import catalog, command, config, usage
+from diffshortcut.artifact import publish
 from diffshortcut.cells import Task
 from diffshortcut.disk import check_writable, user_errors
 from diffshortcut.errors import UserError
-from diffshortcut.store import Store, publish
+from diffshortcut.store import Store
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline

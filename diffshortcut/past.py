@@ -8,8 +8,9 @@ from statistics import median
 from typing import Any, Protocol
 
 from diffshortcut import keys
+from diffshortcut.artifact import MARKER
 from diffshortcut.disk import bytes_in, read_object
-from diffshortcut.store import EVICTED, MARKER
+from diffshortcut.store import EVICTED
 
 # a stage, and the digest of its config or of what in it decides the work; in plans its method
 Like = tuple[str, str]

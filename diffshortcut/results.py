@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from diffshortcut import config, execute, keys, measured, sources
 from diffshortcut.arms import Arm
+from diffshortcut.artifact import digests
 from diffshortcut.cells import Failure, Task, merge
 from diffshortcut.data.people import candidates
 from diffshortcut.data.person import Person
@@ -19,7 +20,7 @@ from diffshortcut.disk import read_object, replacing, sha256
 from diffshortcut.errors import UserError
 from diffshortcut.measured import Cell
 from diffshortcut.result_files import COMPARISON, GALLERY, PRINTED, RECORD, ROWS, TABLE
-from diffshortcut.store import Store, digests
+from diffshortcut.store import Store
 
 if TYPE_CHECKING:
     from diffshortcut.report.facts import Facts

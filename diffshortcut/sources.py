@@ -17,7 +17,7 @@ from diffshortcut.errors import UserError
 
 PACKAGE = Path(__file__).parent
 # modules that say nothing of what a stage computes; by their full names, as a plug-in may have one
-STORING = ("disk", "store", "lease", "keys", "sources", "provenance")
+STORING = ("disk", "artifact", "store", "lease", "keys", "sources", "provenance")
 INERT = {f"diffshortcut.{name}" for name in ("errors", "progress", "config", "weights", *STORING)}
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 _first: dict[Path, str] = {}  # source files as this process has read, and maybe imported, them

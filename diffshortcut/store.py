@@ -1,28 +1,21 @@
-"""The artifact store: one folder per artifact, complete only if its marker verifies."""
+"""The artifact store: every artifact at its place, written once by whoever asks first."""
 
-import hashlib
 import itertools
-import json
 import logging
 import shutil
 import time
 import uuid
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from diffshortcut.disk import StoreError, read_object, replacing, sha256, sync, user_errors
+from diffshortcut.artifact import MARKER, Make, defect, publish, read_marker
+from diffshortcut.disk import StoreError, replacing, user_errors
 from diffshortcut.lease import Lease, LeaseLostError, guard
 
 log = logging.getLogger(__name__)
-MARKER = "complete.json"
 EVICTED = "evicted"  # the folder of the markers of what was removed
 POLL = 0.5  # seconds between two looks at an artifact another process makes
 FORGOTTEN = 30 * 24 * 3600  # seconds without a change after which a state that was left is removed
-
-Make = Callable[[Path], dict[str, Any]]  # fills a folder, returns facts for the record
 
 
 class Store:
@@ -44,7 +37,7 @@ class Store:
         """The artifact's folder if it verifies; a broken one is put into quarantine."""
         folder = self.path(stage, key)
         with user_errors(self.root):
-            if folder.is_dir() and _defect(folder):
+            if folder.is_dir() and defect(folder):
                 self._quarantine(folder)
             return folder if folder.is_dir() else None
 
@@ -168,110 +161,14 @@ class Store:
         """Move a broken folder away, unless another process has done so and maybe remade it."""
         quarantine = self.root / "quarantine"
         with guard(self.root / "leases"):  # nothing is committed meanwhile
-            if folder.is_dir() and (reason := _defect(folder)):
+            if folder.is_dir() and (reason := defect(folder)):
                 quarantine.mkdir(parents=True, exist_ok=True)
                 place = quarantine / f"{folder.parent.name}-{folder.name}-{uuid.uuid4().hex[:8]}"
                 log.warning("%s is broken (%s): moved to %s", folder, reason, place)
                 folder.rename(place)
 
 
-def publish(
-    final: Path,
-    make: Make,
-    *,
-    aside: Path,
-    committing: Callable[[], AbstractContextManager[None]] = nullcontext,
-) -> Path:
-    """Make a folder aside, sync it, seal it with the marker, then rename it to `final`.
-
-    The rename is the only commit: whatever is killed before it leaves nothing at `final`. It is
-    done inside `committing()`, which may refuse it by an error.
-    """
-    aside.mkdir(parents=True)
-    try:
-        provenance = make(aside)
-        _write_marker(aside, {"files": digests(aside), "provenance": provenance})
-        for folder in [p for p in aside.rglob("*") if p.is_dir()] + [aside]:
-            sync(folder)
-        final.parent.mkdir(parents=True, exist_ok=True)
-        with committing():
-            _commit(aside, final)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-    return final
-
-
-def read_marker(folder: Path) -> dict[str, Any]:
-    """The marker's content; ValueError or OSError if it cannot be trusted."""
-    marker = read_object(folder / MARKER)
-    if marker.pop("sha256", None) != _seal(marker):
-        raise ValueError("its marker does not match itself")
-    return marker
-
-
-def digests(folder: Path) -> dict[str, str]:
-    """Write every file of a folder through to the disk; their sha256 by relative name."""
-    files = _files(folder)
-    for path in files.values():
-        sync(path)
-    return {name: sha256(path) for name, path in files.items()}
-
-
 def _forgotten(folder: Path) -> bool:
     """Whether nothing in it was written for a month."""
     written = [path.stat().st_mtime for path in (folder, *folder.rglob("*"))]
     return time.time() - max(written) > FORGOTTEN
-
-
-def _commit(aside: Path, final: Path) -> None:
-    try:
-        aside.rename(final)
-    except OSError:
-        if not final.is_dir() or _defect(final):  # else a second writer: keep the first copy
-            raise
-    sync(final.parent)
-
-
-def _defect(folder: Path) -> str | None:
-    """What is broken, or None; an OSError that says nothing about the files is raised."""
-    try:
-        marker = read_marker(folder)
-        recorded, made_as = marker["files"], marker["provenance"].get("key", folder.name)
-        if made_as != folder.name:
-            return f"it is the artifact {made_as}"
-        present = {name: path for name, path in _files(folder).items() if path.name != MARKER}
-        if difference := sorted(present.keys() ^ recorded.keys()):
-            return f"unexpected or missing: {difference[0]}"
-        wrong = (name for name, path in present.items() if _sha256(path) != recorded[name])
-        changed = next(wrong, None)
-    except (FileNotFoundError, ValueError, KeyError, AttributeError) as error:
-        return f"marker: {error}"
-    return f"changed: {changed}" if changed else None
-
-
-def _sha256(path: Path) -> str:
-    """Read once per process and state of the file: jobs of a grid ask for the same ones."""
-    state = path.stat()
-    return _read(path, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
-
-
-@cache
-def _read(path: Path, *_state: int) -> str:
-    return sha256(path)
-
-
-def _write_marker(folder: Path, marker: dict[str, Any]) -> None:
-    text = json.dumps({**marker, "sha256": _seal(marker)}, allow_nan=False, indent=1)
-    (folder / MARKER).write_text(text)
-    sync(folder / MARKER)
-
-
-def _seal(marker: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(marker, sort_keys=True, allow_nan=False).encode()).hexdigest()
-
-
-def _files(folder: Path) -> dict[str, Path]:
-    """A folder's files by relative name, but for what systems hide in it, such as .DS_Store."""
-    files = {p.relative_to(folder): p for p in sorted(folder.rglob("*")) if p.is_file()}
-    hidden = {name for name in files if any(part.startswith(".") for part in name.parts)}
-    return {name.as_posix(): path for name, path in files.items() if name not in hidden}

@@ -25,13 +25,14 @@ from diffshortcut import (
     sweep,
 )
 from diffshortcut import store as artifacts
+from diffshortcut.artifact import MARKER
 from diffshortcut.cells import Task
 from diffshortcut.errors import UserError
 from diffshortcut.launch import board, graph, workers
 from diffshortcut.launch.record import Record
 from diffshortcut.report import tracked
 from diffshortcut.results import Comparison
-from diffshortcut.store import EVICTED, MARKER, Store
+from diffshortcut.store import EVICTED, Store
 
 SMALL = "runtime.largest_kept=0"  # what the stand-ins write is larger
 ALONE = ("data.people=2", "compare.arms=[]", "compare.clean=null")

@@ -38,12 +38,13 @@ from diffshortcut import (
     sources,
     sweep,
 )
+from diffshortcut.artifact import MARKER
 from diffshortcut.errors import UserError
 from diffshortcut.launch import board, cluster, graph
 from diffshortcut.launch.announce import NotBegunError, announce
 from diffshortcut.launch.record import Record
 from diffshortcut.launch.worker import Outcome, Worker
-from diffshortcut.store import MARKER, Store
+from diffshortcut.store import Store
 
 ATTACKS, PURIFIERS = ("random", "pid", "advdm"), ("none", "jpeg", "gaussian", "[gaussian,jpeg]")
 HERE = {"workers": 0, "confirm": False}

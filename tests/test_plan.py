@@ -10,11 +10,12 @@ import pytest
 import torch
 
 from diffshortcut import cells, command, grid, keys, plan, weights
+from diffshortcut.artifact import MARKER
 from diffshortcut.cost import columns, pace
 from diffshortcut.cost.estimate import Cost
 from diffshortcut.errors import UserError
 from diffshortcut.launch import board
-from diffshortcut.store import MARKER, Store
+from diffshortcut.store import Store
 
 COMMAND = ["attack=random", "purifier=jpeg", "data.people=2"]
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from diffshortcut.store import MARKER
+from diffshortcut.artifact import MARKER
 
 pytestmark = pytest.mark.alone
 ROOT = Path(__file__).parents[1]

@@ -17,10 +17,11 @@ from typing import Any
 
 import pytest
 
-from diffshortcut import lease, store
+from diffshortcut import artifact, lease, store
+from diffshortcut.artifact import MARKER, publish
 from diffshortcut.disk import StoreError, replacing
 from diffshortcut.lease import Lease
-from diffshortcut.store import MARKER, Store, publish
+from diffshortcut.store import Store
 
 PAYLOAD = {"a.bin": bytes(range(256)), "images/00.png": b"picture", "images/01.png": b"other"}
 
@@ -152,7 +153,7 @@ def test_what_cannot_be_read_is_not_broken(
         error.filename = str(folder / MARKER)
         raise error
 
-    monkeypatch.setattr(store, "read_marker", refuse)
+    monkeypatch.setattr(artifact, "read_marker", refuse)
     with pytest.raises(seen_as):
         Store(tmp_path).find("protect", "k")
     monkeypatch.undo()
@@ -165,17 +166,17 @@ def test_a_broken_folder_that_another_process_has_moved_is_looked_at_again(
 ) -> None:
     folder = Store(tmp_path).write("protect", "k", make)
     (folder / "a.bin").write_bytes(b"broken")
-    look = store._defect
+    look = store.defect
 
     def look_then_lose(found: Path) -> str | None:
-        monkeypatch.setattr(store, "_defect", look)
+        monkeypatch.setattr(store, "defect", look)
         reason = look(found)
         shutil.rmtree(found)
         if remade:
             publish(found, make, aside=tmp_path / "aside")
         return reason
 
-    monkeypatch.setattr(store, "_defect", look_then_lose)
+    monkeypatch.setattr(store, "defect", look_then_lose)
     assert Store(tmp_path).find("protect", "k") == (folder if remade else None)
     assert not (tmp_path / "quarantine").exists()
 
@@ -323,9 +324,9 @@ def test_a_file_is_hashed_once_until_it_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hashed: list[str] = []
-    whole = store.sha256
+    whole = artifact.sha256
     Store(tmp_path).write("protect", "k", make)
-    monkeypatch.setattr(store, "sha256", lambda path: [hashed.append(path.name), whole(path)][1])
+    monkeypatch.setattr(artifact, "sha256", lambda path: [hashed.append(path.name), whole(path)][1])
     folder = [Store(tmp_path).find("protect", "k") for _ in range(3)][0]
     assert sorted(hashed) == sorted(Path(name).name for name in PAYLOAD)
     assert folder is not None
@@ -483,10 +484,10 @@ def test_a_marker_that_was_changed_says_so(tmp_path: Path) -> None:
     folder = Store(tmp_path).write("protect", "k", make)
     marker = folder / MARKER
     marker.write_text(json.dumps(json.loads(marker.read_text()), sort_keys=True))  # means the same
-    assert store.read_marker(folder)["provenance"] == {"loss": 1.5}
+    assert artifact.read_marker(folder)["provenance"] == {"loss": 1.5}
     marker.write_text(marker.read_text().replace("1.5", "1.6"))
     with pytest.raises(ValueError, match="its marker does not match itself"):
-        store.read_marker(folder)
+        artifact.read_marker(folder)
 
 
 def test_an_artifact_in_the_place_of_another_is_broken(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from diffshortcut import results, store
+from diffshortcut import artifact, results
 from diffshortcut.result_files import GALLERY, PRINTED, RECORD, ROWS, TABLE
 
 HERE = Path(__file__).parent
@@ -119,7 +119,7 @@ class World:
             path.relative_to(self.store).as_posix(): path.read_bytes()
             for folder in self.stages()
             for path in sorted(folder.rglob("*"))
-            if path.is_file() and path.name != store.MARKER
+            if path.is_file() and path.name != artifact.MARKER
         }
 
     def results(self) -> Payload:
@@ -138,7 +138,7 @@ class World:
     def check_nothing_false(self, truth: Payload) -> None:
         """What is at the place of an artifact verifies and holds the true bytes."""
         for folder in self.stages():
-            assert store._defect(folder) is None, folder
+            assert artifact.defect(folder) is None, folder
         payload = self.payload()
         assert payload == {name: truth[name] for name in payload}
         for folder in self.outputs.glob("*-*"):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from broken_world import World
 
-from diffshortcut import store
+from diffshortcut import artifact
 
 pytestmark = pytest.mark.faults
 Tried = Callable[[str], None]
@@ -105,7 +105,7 @@ def test_a_person_whose_memory_does_not_suffice_stops_nobody_else(
     assert world.run("data.people=2", nothing_to_halve, error=error) == 1
     done: dict[str, list[str | None]] = {}
     for folder in world.stages():
-        told = store.read_marker(folder)["provenance"]
+        told = artifact.read_marker(folder)["provenance"]
         done.setdefault(told["stage"], []).append(told["person"])
     assert set(done["protect"]) == {"person_000", "person_001"}
     assert done["personalize"] == done["generate"] == ["person_001"]

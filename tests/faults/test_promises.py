@@ -12,7 +12,7 @@ import torch
 from broken_world import TINY, World
 from PIL import Image
 
-from diffshortcut import result_files, store
+from diffshortcut import artifact, result_files
 from diffshortcut.images import read
 from diffshortcut.seeding import Draws
 
@@ -135,7 +135,7 @@ def test_promise_9_a_protection_is_checked_on_the_files_it_wrote(
     [folder] = reference.store.glob("protect/*")
     facts = json.loads((folder / "facts.json").read_text())
     paths = sorted((folder / "images").iterdir())
-    person = store.read_marker(folder)["provenance"]["person"]
+    person = artifact.read_marker(folder)["provenance"]["person"]
     originals = sorted(Path("diffshortcut/mini/portraits_data", person, "set_B").iterdir())
     moved = [
         (read(a) * 255 - read(b, 128) * 255).round().abs().max()
