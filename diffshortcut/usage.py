@@ -177,6 +177,8 @@ def _unreadable(error: OverrideParseException) -> str:
 
 
 def _wrong_option(group: str, option: str, known: Sequence[str]) -> str:
+    if group == "hydra/launcher" and option in dict(LAUNCHERS):
+        return f"{group}={option} is not installed: pip install 'diffshortcut[grid]'"
     options = catalog.groups().get(group, known)  # Hydra knows its own
     return f"no {group} '{option}'.{listed(option, options)}"
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 import yaml
-from hydra.errors import HydraException
+from hydra.errors import HydraException, MissingConfigException
 
 from diffshortcut import catalog, completion, config, launch, plan, run, usage
 from diffshortcut.errors import UserError, exit_on_mistake
@@ -142,6 +142,12 @@ def test_every_command_says_an_error_alike(error, said):
     assert str(stopped.value) == f"error: {said}"
     with pytest.raises(type(error)), usage.one_line([], traced=True):
         raise error
+
+
+def test_a_launcher_of_an_extra_names_it():
+    missing = MissingConfigException("Could not find 'hydra/launcher/joblib'")
+    said = usage.explain(missing, [])
+    assert said == "hydra/launcher=joblib is not installed: pip install 'diffshortcut[grid]'"
 
 
 @pytest.mark.parametrize("ended", [usage.one_line([]), exit_on_mistake()])
