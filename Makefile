@@ -7,8 +7,9 @@ SLOW_EXTRAS := test,mini,grid,optim8,browser,dashboard
 FULL   := .venv-full
 FAST   := not slow and not faults and not gpu and not large and not long
 # every process computes with one thread
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
-COVERED = $(if $(COVERAGE),--cov=diffshortcut --cov-branch --cov-report=term:skip-covered)
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python $(COVERED) -m pytest --numprocesses 2 --dist loadfile
+COVERED = $(if $(COVERAGE),-m slipcover --branch --source diffshortcut --omit '$(RECIPES)' --skip-covered --missing-width 40)
+RECIPES := diffshortcut/mini/train/*,diffshortcut/mini/portraits/*
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,7 +41,7 @@ test: $(VENV)/.core ## lint, types and the fast tests; COVERAGE=1 prints the bra
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(PYTEST) -m "$(FAST)" $(COVERED)
+	$(PYTEST) -m "$(FAST)"
 
 test-slow: $(VENV)/.slow ## the slow tests, with everything that they need
 	$(PYTEST) -m "slow and not alone"
