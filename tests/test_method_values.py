@@ -106,8 +106,7 @@ def link_values(node: dict[str, Any]) -> dict[str, Any]:
         ("metacloak", METACLOAK),
         (
             "metacloak/official",
-            METACLOAK
-            | {"normalize_surrogate": False, "weights_dtype": "bfloat16", "restart_order": "prior"},
+            METACLOAK | AS_RELEASED | {"normalize_surrogate": False, "restart_order": "prior"},
         ),
         ("fsmg", FSMG),
         ("fsmg/official", FSMG | HALF),

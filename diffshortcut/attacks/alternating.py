@@ -1,4 +1,4 @@
-"""The rounds that ASPL, its ensemble and SimAC share: learn clean, ascend, learn perturbed."""
+"""The rounds that ASPL, its ensemble and SimAC share (Eq. 3): learn clean, ascend, learn again."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -81,6 +81,6 @@ class Alternating(WithSurrogates):
         self.fine_tune(pair.clone, pair.clean, self.clean_steps)
 
     def learn_perturbed(self, pair: Pair, x: Tensor, scene: Scene) -> None:
-        """The surrogate learns the perturbed images."""
+        """The surrogate learns the perturbed images (left half of Eq. 3)."""
         perturbed = Posterior.of(pair.surrogate.model, scene.seen(x))
         self.fine_tune(pair.surrogate, perturbed, self.adversarial_steps)

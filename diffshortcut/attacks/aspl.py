@@ -1,4 +1,4 @@
-"""ASPL, alternating surrogate and perturbation learning (Anti-DreamBooth, Van Le et al. 2023)."""
+"""ASPL, alternating surrogate and perturbation learning (Van Le et al. 2023; Eq. 3 and 4)."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""E-ASPL: ASPL against an ensemble of models (Anti-DreamBooth, Van Le et al. 2023)."""
+"""E-ASPL: ASPL against an ensemble of models (Van Le et al. 2023; Eq. 3 with several theta')."""
 
 from dataclasses import dataclass
 from typing import Literal

@@ -1,4 +1,4 @@
-"""MetaCloak: a meta-learned pool of surrogates, transformed images (Liu et al. 2024)."""
+"""MetaCloak: a meta-learned pool of surrogates, transformed images (Liu et al. 2024; Eq. 3)."""
 
 from dataclasses import dataclass
 

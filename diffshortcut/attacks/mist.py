@@ -31,7 +31,7 @@ class Mist(FixedObjective):
     rate: float = 1e4
 
     def objective(self, scene: Scene, draws: Draws) -> Loss:
-        """rate * L_denoise - sum (z - z_target)^2."""
+        """rate * L_denoise (Eq. 1) - sum (z - z_target)^2."""
         model, context = self.surrogate, embedded(self.surrogate, self.prompt)
         timesteps = uniform(model, draws)
         target = latent_of(self.target_picture, model, scene.clean.shape[-1])

@@ -1,4 +1,4 @@
-"""SimAC: ASPL at the timesteps where the image matters most (Wang et al. 2024)."""
+"""SimAC: ASPL (Eq. 3) at the timesteps where the image matters most (Wang et al. 2024)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

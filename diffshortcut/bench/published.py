@@ -3,8 +3,9 @@
 A function per method: the same attack object, scene, draws, steps and images as ours and float32,
 so that the images are equal but for rounding. Only what is on record about a release is wasted, and
 each docstring says what (in brackets the section of the notes on the releases that it was written
-from; they are not in this repository). Where no waste is on record there is none here. This file
-was written before anything was optimized against it; it follows corrections of a method alone.
+from; they are not in this repository). Where no waste is on record there is none here. It was
+committed before anything was measured with it (what ours saved was there already, but for what
+experiments/bench/README.md names) and has followed corrections of a method alone.
 """
 
 import copy
