@@ -4,6 +4,9 @@ from statistics import fmean
 from typing import Any
 
 import pytest
+import torch
+from course import Course, rounding
+from torch import Tensor
 
 from diffshortcut import arms, catalog, config, images
 from diffshortcut.attacks.scene import Scene
@@ -43,6 +46,11 @@ SHORT = [  # enough steps to be better than noise, few enough to try them all
     "scale.adaptive_steps=12",
     "scale.sr_steps=5",
 ]
+FEWEST = {
+    **dict.fromkeys(["pgd_steps", "rounds", "trails", "clean_steps", "adversarial_steps"], 1),
+    **dict.fromkeys(["lora_steps", "surrogate_steps", "advance_steps", "greedy_steps"], 1),
+    **dict.fromkeys(["steps", "snapshots", "candidates", "unrolled_steps"], 2),
+}
 DRAWS = Draws(0, "protect", "person_013")
 
 
@@ -56,6 +64,31 @@ def scene() -> dict[str, Any]:
         "names": ("0.png", "1.png"),
         "personalized": MINI / "mini_a",
     }
+
+
+@pytest.mark.parametrize("name", [name for name in catalog.groups()["attack"] if name != "none"])
+@pytest.mark.slow
+def test_ball_range_draws_and_batch(name: str, scene: dict[str, Any]) -> None:
+    """What test_attacks.py asks of all steps, here of a step or two on the trained models."""
+    overrides = [f"attack={name}", "purifier=codeformer_sr", "compare.arms=[]", *SHORT]
+    node = own(arms.compose(overrides)[-1].config["attack"])
+    node = {k: min(v, FEWEST[k]) if k in FEWEST else v for k, v in node.items()}
+
+    def run(**changes: Any) -> tuple[Tensor, Course]:
+        record = Course()
+        attack = config.build({**node, **changes}, "attack")
+        return images.quantize(attack(Scene(**scene, record=record), DRAWS)), record
+
+    protected, whole = run()
+    again, _ = run()
+    assert torch.equal(protected, again)
+    largest = ((protected - scene["images"]) * 255).abs().flatten(1).amax(1)
+    assert protected.min() >= 0 and protected.max() <= 1
+    assert (largest > 0).all() and (largest <= node["radius"] + 1e-3).all()
+    if name != "random":
+        _, parts = run(micro_batch=1)
+        apart = (parts.directions[0] - whole.directions[0]).abs().max()
+        assert apart <= rounding(name, node) * whole.directions[0].abs().max()
 
 
 @pytest.mark.parametrize("name", ATTACKS)
