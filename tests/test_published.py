@@ -35,10 +35,10 @@ def test_every_arm_that_the_paper_has_is_an_arm_of_the_experiment(name: str) -> 
     arms = {arm["name"] for arm in cfg.compare.arms} | set(cfg.compare.worst)
     table = published.tables()[name]
     attacks = {word.partition("=")[2] for job in listed for word in job if "attack=" in word}
-    assert set(table) - {"metrics", "any"} <= (
+    assert set(table) - {"metrics", "radius", "any"} <= (
         attacks or {config.compose([f"experiment={name}"], hydra=True).hydra.runtime.choices.attack}
     )
-    for key in set(table) - {"metrics"}:
+    for key in set(table) - {"metrics", "radius"}:
         assert set(table[key]) <= arms
         assert {len(values) for values in table[key].values()} == {len(table["metrics"])}
         if table["metrics"] == ["ims", "q", "overall"]:  # as printed: rounded, and one slip
@@ -47,10 +47,14 @@ def test_every_arm_that_the_paper_has_is_an_arm_of_the_experiment(name: str) -> 
 
 
 def test_the_table_is_found_by_experiment_and_attack() -> None:
-    arm = SimpleNamespace(name="ours", choices={"experiment": "table1", "attack": "glaze"})
-    found = published.of([arm])
+    def arm(radius: float = 11, **choices: str) -> SimpleNamespace:
+        return SimpleNamespace(name="x", choices=choices, config={"attack": {"radius": radius}})
+
+    found = published.of([arm(experiment="table1", attack="glaze")])
     assert found is not None and found.arms["ours"] == [0.23, 0.48]
-    assert published.of([SimpleNamespace(name="x", choices={"attack": "glaze"})]) is None
+    assert published.of([arm(attack="glaze")]) is None
+    assert published.of([arm(4, experiment="table1", attack="glaze")]) is None
+    assert published.of([arm(experiment="figure5", attack="metacloak")]) is not None
 
 
 def test_seconds_are_of_a_picture_and_of_all_links() -> None:

@@ -17,16 +17,21 @@ TITLE = "Here, and in the paper (Stable Diffusion 2.1, other people: compare ord
 
 
 def of(arms: Sequence[Arm]) -> Published | None:
-    """Those of the experiment and attack of which the last arm was composed, if any."""
-    choices = arms[-1].choices
+    """Those of the experiment and attack of which the last arm was composed, if any.
+
+    None of another radius than the paper's.
+    """
+    choices, radius = arms[-1].choices, arms[-1].config["attack"].get("radius")
     table = tables().get(choices.get("experiment"), {})
+    if radius != table.get("radius", radius):
+        return None
     found = table.get(choices.get("attack"), table.get(ANY))
     return Published(table["metrics"], found) if found else None
 
 
 @cache
 def tables() -> dict[Any, Any]:
-    """Experiment -> attack -> arm -> figures, and the `metrics` that these are of."""
+    """Experiment -> attack -> arm -> figures, the `metrics` that these are of, and the `radius`."""
     return yaml.safe_load(TABLES.read_text())
 
 
