@@ -36,6 +36,7 @@ Values: change any with key=value
 --cfg job shows the whole config, --multirun runs a grid (attack=aspl,metacloak), on all GPUs with
 the option hydra/launcher=graph. --verify reads the content of what is finished. HYDRA_FULL_ERROR=1
 shows where an error comes from, --hydra-help shows the rest.
+eval "$(diffshortcut -sc install=bash)" (or zsh, fish) completes words.
 """
 LAUNCHERS = (
     ("basic", "one job after the other; the default"),
