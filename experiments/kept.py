@@ -183,6 +183,7 @@ def _paper(name: str, attack: str, arm: str) -> dict[str, str]:
     """Metric -> what the paper reports of the arm; without an attack, beside any of them."""
     reported: dict[Any, Any] = dict(published.tables().get(name, {}))
     metrics: Sequence[str] = reported.pop("metrics", ())
+    reported.pop("radius", None)
     of = reported.values() if attack == "none" else [reported.get(attack, reported.get(ANY, {}))]
     found: Sequence[float] = next((arms[arm] for arms in of if arm in arms), ())
     return {m: f"{v:g}" for m, v in zip(metrics, found, strict=False)}
