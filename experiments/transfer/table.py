@@ -21,9 +21,8 @@ def main() -> None:
     found = read_kept("transfer")
     for metric, name in METRICS.items():
         print(f"\nLost of the {name}:\n\n{markdown([*_losses(found, metric)])}")
-    print(
-        f"\nOverall score without an attack, and under random noise:\n\n{markdown([*_levels(found)])}"
-    )
+    levels = markdown([*_levels(found)])
+    print(f"\nOverall score without an attack, and under random noise:\n\n{levels}")
 
 
 def _losses(found: Kept, metric: str) -> Iterator[list[str]]:
