@@ -15,7 +15,7 @@ from result_folders import Arm, Folder
 
 from diffshortcut.comparison import people_means
 from diffshortcut.errors import UserError
-from diffshortcut.report import figures, loaded, matrix, pictures, plots
+from diffshortcut.report import figures, loaded, matrix, paper, pictures, plots
 from diffshortcut.report.__main__ import main, write
 from diffshortcut.report.labels import Described, places
 
@@ -74,6 +74,29 @@ def test_figures_and_tables_are_written(page):
     [best] = [r for r in lines if r["metric"] == "ims" and r["rank"] == "1"]
     assert (best["defense"], best["people"], best["star"]) == ("ours", "8", "*")
     assert float(best["low"]) < float(best["mean"]) < float(best["high"])
+
+
+def test_negative_figures_of_the_latex_matrix_have_a_minus(tmp_path):
+    results = loaded.load([Folder(tmp_path, "table", ARMS).write()])
+    means = {
+        key: {person: value - 1 for person, value in people.items()}
+        for key, people in people_means(results.rows).items()
+    }
+    paper.write(matrix.matrices(results, means), tmp_path)
+    tex, markdown = ((tmp_path / f"matrix.{kind}").read_text() for kind in ("tex", "md"))
+    assert r"\textbf{$-$0.69}$\pm$0.01" in tex and "**-0.69** ± 0.01" in markdown
+    assert "-0." not in tex.replace("$-$", "")
+
+
+def test_a_p_value_that_is_none_is_told_in_one_line(tmp_path):
+    claim = {"metric": "ims", "arm": "aspl+ours", "rivals": ["aspl"]}
+    folder = Folder(tmp_path, "table", ARMS, claims=[claim]).write()
+    file = folder / "comparison.json"
+    compared = json.loads(file.read_text())
+    compared["verdicts"][0]["p_value"] = float("nan")
+    file.write_text(json.dumps(compared))
+    with pytest.raises(UserError, match=r"comparison.json: the p-value .* is nan"):
+        loaded.load([folder])
 
 
 def test_cells_carry_means_flags_and_provenance(page):

@@ -1,6 +1,7 @@
 """Statistics against scipy and values worked by hand."""
 
 import html
+import math
 import re
 import warnings
 from itertools import product
@@ -20,7 +21,7 @@ from diffshortcut.comparison import (
     people_means,
     recovery,
 )
-from diffshortcut.report.sheet import Sheet, as_markdown
+from diffshortcut.report.sheet import Sheet, as_markdown, as_tex
 from diffshortcut.statistics import (
     bootstrap,
     deviation,
@@ -149,6 +150,17 @@ def test_not_finite_is_refused():
         wilcoxon([1.0, float("nan")])
     with pytest.raises(ValueError, match="NaN"):
         mean_difference([1.0, float("inf")], [0.0, 0.0])
+
+
+def test_another_alternative_is_refused():
+    with pytest.raises(ValueError, match="'two_sided' is none of two-sided, greater, less"):
+        wilcoxon([1.0, 2.0], "two_sided")
+
+
+@pytest.mark.parametrize("p", [math.nan, -0.1, 1.1])
+def test_holm_takes_p_values_only(p):
+    with pytest.raises(ValueError, match="the p-value of b is .*not between 0 and 1"):
+        holm({"a": 0.01, "b": p})
 
 
 def test_holm_by_hand():
@@ -349,15 +361,27 @@ def test_tables_for_papers_are_escaped():
     assert sheet.csv() == 'a_b,c\nx & y,1 ± 2\n"q,r",#\n'
 
 
+def test_latex_sets_a_minus_and_leaves_hyphens():
+    told = {
+        "-0.154 ± 0.095": r"$-$0.154 $\pm$ 0.095",
+        "+0.140 [-0.100, +0.200]": "+0.140 [$-$0.100, +0.200]",
+        "1.2e-05 (exact, n 9)": "1.2e$-$05 (exact, n 9)",
+        "a-1 of 2026-11-28, x--2": "a-1 of 2026-11-28, x--2",
+        "-": "-",
+    }
+    assert {text: as_tex(text) for text in told} == told
+
+
 def test_names_cannot_break_out_of_a_table():
     evil = "a|b\n<img src=x onerror=alert(1)>"
     sheet = Sheet(evil, ["name", "figure"], [[evil, "-"], ["=1+1", "+0.140 [+0.100, -0.200]"]])
     title, _, header, _, line, _, _ = sheet.markdown().split("\n")
     assert title == r"## a\|b &lt;img src=x onerror=alert(1)&gt;" and header == "| name | figure |"
     assert line == f"| {title[3:]} | - |"
-    texts = ["=1+1", "@SUM(A1)", "-2+3+cmd|' /C calc'!A0", "+x", "-", "-0.5", "+1.2e-05", "a-b"]
+    texts = ["=1+1", "@SUM(A1)", "-2+3+cmd|' /C calc'!A0", "+x", "-1 ± =1", "-", "-0.5", "+1.2e-05"]
+    texts += ["a-b", "-0.154 ± 0.095"]
     csv = Sheet("t", ["h"], [[text] for text in texts]).csv().split("\n")
-    assert csv[1:5] == [f"'{text}" for text in texts[:4]] and csv[5:9] == texts[4:]
+    assert csv[1:6] == [f"'{text}" for text in texts[:5]] and csv[6:11] == texts[5:]
     assert sheet.csv().endswith("""'=1+1,"+0.140 [+0.100, -0.200]"\n""")
 
 

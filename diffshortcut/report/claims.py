@@ -6,7 +6,9 @@ from typing import Any
 
 from diffshortcut import keys
 from diffshortcut.comparison import STAR
+from diffshortcut.errors import UserError
 from diffshortcut.report.labels import Described
+from diffshortcut.result_files import COMPARISON
 from diffshortcut.statistics import MIN_PEOPLE, holm
 
 Key = tuple[str, ...]  # of a claim
@@ -71,11 +73,14 @@ def judged_together(made: Sequence[Made], family: int) -> list[list[Mapping[str,
 
     A claim that is tested on other people is another test, for else it would have as many chances
     of a star. Tested on some of the people of another folder it is one with that test: corrected as
-    if it were it, and without a star.
+    if it were it, and without a star. UserError for a p-value that is none.
     """
     tested = _tested(made)
     counted = {(key, people): p for key, of in tested.items() for people, p in of.items()}
-    return [[_corrected(v, of, tested, counted, family) for v in of.verdicts] for of in made]
+    try:
+        return [[_corrected(v, of, tested, counted, family) for v in of.verdicts] for of in made]
+    except ValueError as error:  # a record may be anybody's
+        raise UserError(f"{COMPARISON}: {error}") from error
 
 
 def _tested(made: Sequence[Made]) -> dict[Key, dict[People, float]]:

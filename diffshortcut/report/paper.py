@@ -56,7 +56,9 @@ def _cell(cell: Cell | None, mark: Mark) -> str:
         return "-"
     plus, star = (" ± ", r"\*") if mark is in_markdown else (r"$\pm$", "*")
     spread = "" if cell.deviation is None else f"{plus}{cell.deviation:.2f}"
-    return mark(number(cell.value, 2), cell.rank) + star * cell.star + spread
+    figure = number(cell.value, 2)
+    shown = as_tex(figure) if mark is in_latex else figure
+    return mark(shown, cell.rank) + star * cell.star + spread
 
 
 def in_markdown(figure: str, rank: int) -> str:

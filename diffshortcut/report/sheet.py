@@ -26,7 +26,9 @@ TITLES = {
     "identity_purified": "identity kept",
 }
 ARROWS = {"higher": " ↑", "lower": " ↓", None: ""}
-FIGURE = re.compile(r"-|[+-][\d.]+(e[+-]?\d+)?( \[[+-]?[\d.]+, [+-]?[\d.]+\])?")  # what tables hold
+FIGURE = re.compile(  # what tables hold
+    r"-|[+-][\d.]+(e[+-]?\d+)?( ± [\d.]+| \[[+-]?[\d.]+, [+-]?[\d.]+\])?"
+)
 NAME = 22  # letters of an arm that stay on one line of a narrow console
 
 
@@ -123,9 +125,15 @@ def significance(p: float | None) -> str:
     return "-" if p is None else f"{p:.2g}"
 
 
+MINUS = re.compile(r"(?<![\w.)}-])-(?=\d)|(?<=\de)-(?=\d)")  # of a number, of its exponent
+
+
 def as_tex(text: str) -> str:
-    """The text in one line, with everything escaped that LaTeX would take for a command."""
-    return " ".join(text.split()).translate(TEX)
+    """The text in one line, with everything escaped that LaTeX would take for a command.
+
+    The sign of a negative number is a minus, for LaTeX makes a short hyphen of it.
+    """
+    return MINUS.sub("$-$", " ".join(text.split()).translate(TEX))
 
 
 MARKUP = re.compile(

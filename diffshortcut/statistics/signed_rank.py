@@ -3,7 +3,7 @@
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from itertools import count
-from typing import Literal, TypeVar
+from typing import Literal, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -44,8 +44,11 @@ def wilcoxon(
 
     "greater" asks whether the differences lie above 0. `scale` is the largest magnitude of what
     was subtracted: subtraction leaves rounding errors of that size, by which 3/12 - 2/12 and
-    2/12 - 1/12 would be no tie. ValueError if a difference is not finite.
+    2/12 - 1/12 would be no tie. ValueError if a difference is not finite, or for another
+    alternative.
     """
+    if alternative not in get_args(Alternative):
+        raise ValueError(f"{alternative!r} is none of {', '.join(get_args(Alternative))}")
     values = finite(differences)
     levels = _levels(np.abs(values), ROUNDING * max(scale, float(np.abs(values).max())))
     ranked = (np.sign(values) * levels)[levels > 0]
@@ -115,7 +118,11 @@ def holm(p_values: Mapping[Key, float], family: int = 0) -> dict[Key, float]:
     """Holm's (1979) adjusted p-values of a family of tests, by the same names.
 
     A `family` that is larger counts declared tests too that could not be made, as if they failed.
+    ValueError if a p-value is NaN or does not lie between 0 and 1: in an order it has no place.
     """
+    for name, p in p_values.items():
+        if not 0 <= p <= 1:
+            raise ValueError(f"the p-value of {name} is {p}, and not between 0 and 1")
     size = max(family, len(p_values))
     adjusted: dict[Key, float] = {}
     running = 0.0
