@@ -4,7 +4,7 @@ A row is a dict with arm, person, metric, value, better, prompt, sample (and tra
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
@@ -58,8 +58,9 @@ class Claim:
 class Verdict:
     """A claim's outcome: the largest one-sided person-level p over its rivals, Holm-adjusted.
 
-    `tests` are those of the rivals by name, `people` the fewest that any of them had. No star below
-    8 people, whatever p.
+    `tests` are those of the rivals by name, `people` the fewest that any of them had. `unlike` are
+    the rivals measured on other images, with how many people. No star below 8 people nor with an
+    unlike rival, whatever p.
     """
 
     claim: Claim
@@ -69,6 +70,7 @@ class Verdict:
     people: int
     star: bool
     tests: dict[str, Wilcoxon]
+    unlike: dict[str, int] = field(default_factory=dict)
 
 
 def compare(rows: Sequence[Row], metric: str, arm: str, against: str) -> Compared:
@@ -101,7 +103,9 @@ def judge(rows: Sequence[Row], claims: Iterable[Claim], declared: int = 0) -> li
     }
     largest = {claim: family[claim][rival].p_value for claim, rival in hardest.items()}
     adjusted = holm(largest, declared)
-    return [_verdict(c, hardest[c], tests, adjusted[c]) for c, tests in family.items()]
+    return [
+        _verdict(c, hardest[c], tests, adjusted[c], _unlike(rows, c)) for c, tests in family.items()
+    ]
 
 
 def grouped(rows: Iterable[Row]) -> dict[tuple[str, str], list[Row]]:
@@ -120,7 +124,33 @@ def against_all(arms: Sequence[str], metric: str, arm: str) -> Claim:
     return Claim(metric, arm, tuple(name for name in arms if name != arm))
 
 
-def _verdict(claim: Claim, hardest: str, tests: dict[str, Wilcoxon], adjusted: float) -> Verdict:
+def unlike(rows: Iterable[Row], metric: str, arm: str, against: str) -> list[str]:
+    """Which people that both arms have were not measured on the same images (prompt, sample).
+
+    Where no row says what it is of, nobody.
+    """
+    images: dict[str, dict[str, set[tuple]]] = {arm: {}, against: {}}
+    for row in rows:
+        if row["metric"] == metric and row["arm"] in images:
+            image = (row.get("prompt"), row.get("sample"))
+            images[row["arm"]].setdefault(row["person"], set()).add(image)
+    ours, theirs = images[arm], images[against]
+    return [person for person in ours if person in theirs and ours[person] != theirs[person]]
+
+
+def _unlike(rows: Sequence[Row], claim: Claim) -> dict[str, int]:
+    """The claim's rivals that were measured on other images, with how many people."""
+    found = {rival: len(unlike(rows, claim.metric, claim.arm, rival)) for rival in claim.rivals}
+    return {rival: people for rival, people in found.items() if people}
+
+
+def _verdict(
+    claim: Claim,
+    hardest: str,
+    tests: dict[str, Wilcoxon],
+    adjusted: float,
+    others: dict[str, int],
+) -> Verdict:
     people = min(test.n + test.zeros for test in tests.values())
     return Verdict(
         claim=claim,
@@ -128,8 +158,9 @@ def _verdict(claim: Claim, hardest: str, tests: dict[str, Wilcoxon], adjusted: f
         p_value=tests[hardest].p_value,
         adjusted=adjusted,
         people=people,
-        star=people >= MIN_PEOPLE and adjusted <= STAR,
+        star=people >= MIN_PEOPLE and adjusted <= STAR and not others,
         tests=tests,
+        unlike=others,
     )
 
 

@@ -1,10 +1,9 @@
 """Files of rows: reading one, and joining several into one comparison. No torch.
 
 A row is an object with arm, person, metric and value; prompt, sample, training_seed and better may
-be missing. One file holds one row per line.
+be missing. How a file holds them: row_files.py.
 """
 
-import json
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,14 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from diffshortcut.comparison import check
-from diffshortcut.errors import UserError
+from diffshortcut.errors import UserError, listed
 from diffshortcut.result_files import ROWS
+from diffshortcut.row_files import Columns, parsed
 
 Row = Mapping[str, Any]
 NEEDED = ("arm", "person", "metric", "value")
 TEXTS = ("arm", "person", "metric")
 PLAIN = ("prompt", "sample", "training_seed")
-BETTER = ("higher", "lower", None)
+SIDES = ("higher", "lower")
+BETTER = (*SIDES, None)
 COSTS = ("seconds.", "peak_memory")  # metrics that differ from run to run
 UNIT = ("person", "training_seed", "metric", "prompt", "sample")
 
@@ -38,15 +39,18 @@ class Part:
     content: Mapping[str, Hashable] = field(default_factory=dict)
 
 
-def read(place: Path) -> list[dict[str, Any]]:
-    """The rows of a file, or of `rows.jsonl` in a folder; UserError naming the wrong line."""
+def read(place: Path, columns: Columns | None = None) -> list[dict[str, Any]]:
+    """The rows of a file, or of `rows.jsonl` in a folder; UserError naming the wrong line.
+
+    `columns` says what the fields of a row are called in the file.
+    """
     file = place / ROWS if place.is_dir() else place
     try:
-        lines = file.read_text(encoding="utf-8").split("\n")  # a text may hold other line ends
+        text = file.read_bytes().decode()  # as it is: CSV has line ends within a cell
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "is no text"
         raise UserError(f"{file}: {reason}; results of a run hold {ROWS}") from error
-    rows = [_row(line, f"{file}, line {n}") for n, line in enumerate(lines, 1) if line.strip()]
+    rows = [_checked(row, where) for where, row in parsed(text, file, columns or {})]
     if not rows:
         raise UserError(f"{file} holds no rows")
     _check_once(rows, file)
@@ -63,16 +67,12 @@ def _check_once(rows: Iterable[Row], file: Path) -> None:
             raise UserError(f"{file}: {which} has two values, {seen[unit]} and {row['value']}")
 
 
-def _row(line: str, where: str) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
-        line.encode()
-        json.dumps(row, ensure_ascii=False).encode()  # no half of a character
-    except (ValueError, RecursionError):
-        raise UserError(f"{where}: not a JSON object") from None
-    absent = [key for key in NEEDED if not isinstance(row, dict) or key not in row]
+def _checked(row: dict[str, Any], where: str) -> dict[str, Any]:
+    absent = [key for key in NEEDED if key not in row]
     if absent:
-        raise UserError(f"{where}: no {', '.join(absent)}")
+        others = [key for key in row if key not in NEEDED]
+        hint = f".{listed(absent[0], others)}; --columns says which is which" if others else ""
+        raise UserError(f"{where}: no {', '.join(absent)}{hint}")
     wrong = [key for key in TEXTS if not isinstance(row[key], str)]
     wrong += [k for k in PLAIN if not isinstance(row.get(k), str | int | float | None)]
     if wrong:
@@ -113,6 +113,28 @@ def join(parts: Iterable[Part]) -> tuple[list[dict[str, Any]], dict[tuple[str, s
             joined += [{**row, "arm": name} for row in kind.rows.values()]
     _check_directions(joined)
     return joined, names
+
+
+def directed(rows: Sequence[Row], better: Mapping[str, str]) -> list[Row]:
+    """The rows, with what is `better` (metric -> higher or lower) where they leave it out.
+
+    UserError for an unknown metric or word, and where rows say the contrary.
+    """
+    known = list(dict.fromkeys(row["metric"] for row in rows))
+    for metric, word in better.items():
+        if metric not in known:
+            raise UserError(f"--better: no metric is called '{metric}'.{listed(metric, known)}")
+        if word not in SIDES:
+            raise UserError(f"--better {metric}: '{word}' is no side.{listed(word, SIDES)}")
+    said = [
+        {**row, "better": better[row["metric"]]} if _is_open(row, better) else row for row in rows
+    ]
+    _check_directions([*said, *({"metric": m, "better": word} for m, word in better.items())])
+    return said
+
+
+def _is_open(row: Row, better: Mapping[str, str]) -> bool:
+    return row["metric"] in better and row.get("better") is None
 
 
 def _equal(

@@ -3,14 +3,16 @@
 import csv
 import json
 import sys
+from pathlib import Path
 
 import pytest
 from result_folders import Arm, Folder
 
 from diffshortcut.comparison import direction
 from diffshortcut.errors import UserError
-from diffshortcut.report.any_rows import best, tables
-from diffshortcut.rows import Part, join, named, read
+from diffshortcut.report.any_rows import best, cautions, tables
+from diffshortcut.row_files import columns_of
+from diffshortcut.rows import Part, directed, join, named, read
 from diffshortcut.statistics.__main__ import main, notes
 
 
@@ -45,14 +47,17 @@ def test_a_folder_is_read_as_its_file(file):
     [
         ("{}", "line 1: no arm, person, metric, value"),
         ('{"arm": 1', "line 1: not a JSON object"),
-        ("[1]", "line 1: no arm"),
+        ("[1]", "line 1: not a JSON object"),
+        (json.dumps({"subject": "p", "q": 1}), "line 1: no arm, person.* There are: subject;"),
+        (json.dumps({"arm": "a", "person": "p", "note": "x"}), "line 1: no metric, value.*note"),
+        ("\n".join(map(json.dumps, [row("a", "p", 1), {"arm": "a", "q": 1}])), "line 2: no person"),
         (json.dumps(row("a", "p", None)), "line 1: q of a is None"),
         (json.dumps(row("a", "p", 1, better="more")), "higher, lower or null, not 'more'"),
         ("\n", "holds no rows"),
         (json.dumps(row("a", "p", 10**400)), "line 1: q of a is 1000"),
         (json.dumps(row("a", "p", 1e300)), "line 1: q of a is 1e[+]300"),
         (json.dumps(row(None, "p", 1)), "line 1: arm cannot be None"),
-        (json.dumps(row("a", 3, 1)), "line 1: person cannot be 3"),
+        (json.dumps(row("a", True, 1)), "line 1: person cannot be True"),
         (json.dumps(row("a", "p", 1, prompt=["x"])), "line 1: prompt cannot be"),
         (json.dumps(row("a", "p\ud800", 1)), "line 1: not a JSON object"),
         ("[" * 100_000, "line 1: not a JSON object"),
@@ -67,6 +72,116 @@ def test_a_wrong_line_is_named(tmp_path, text, said):
     (tmp_path / "rows.jsonl").write_text(text)
     with pytest.raises(UserError, match=said):
         read(tmp_path)
+
+
+def test_ids_that_are_numbers_are_texts(tmp_path):
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row(11, 0, 1.5)))
+    assert read(tmp_path) == [row("11", "0", 1.5)]
+
+
+WIDE = """\ufeff,subject,method,file,sample,ims,q
+0,007,clean,"a,
+b",0,0.5,-0.25
+1,007,ours,c,0,,1e-1
+"""
+
+
+def test_wide_csv_is_a_row_per_number(tmp_path):
+    """An empty cell was not measured, a column without a name is an index, an id is a text."""
+    file = tmp_path / "mine.CSV"
+    file.write_text(WIDE, encoding="utf-8")
+    others = {"person": "007", "sample": 0}
+    assert read(file, {"person": "subject", "arm": "method"}) == [
+        {"arm": "clean", "metric": "ims", "value": 0.5, "file": "a,\nb", **others},
+        {"arm": "clean", "metric": "q", "value": -0.25, "file": "a,\nb", **others},
+        {"arm": "ours", "metric": "q", "value": 0.1, "file": "c", **others},
+    ]
+    one = {"person": "subject", "arm": "method+file", "value": "q"}
+    [first, second] = read(file, one)
+    assert (first["arm"], first["metric"], first["value"]) == ("clean a,\nb", "q", -0.25)
+    assert second["arm"] == "ours c" and second["person"] == "007"
+
+
+def test_long_csv_is_read_as_json_is(tmp_path):
+    (tmp_path / "a.csv").write_text("arm,person,metric,value,better,sample\na,1,q,2,higher,0\n")
+    assert read(tmp_path / "a.csv") == [row("a", "1", 2.0, better="higher", sample=0)]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("arm,person,q\na,p,1\na,r,2\na,s,none\n", "line 4: q cannot be 'none'"),
+        ("arm,person,q,q\n", "several columns are called 'q'"),
+        ("arm,person,q\na,p\n", "line 2: 2 cells under 3 columns"),
+        ("arm,person,q\na,p,nan\n", "line 2: q of a is nan"),
+        ("arm;person;q\na;p;1\n", "line 2: no arm, person, metric, value.*There are: arm;person;q"),
+        ("arm,person,metric,value\na,p,q,x\n", "line 2: value cannot be 'x'"),
+        ("arm,person,q\n", "holds no rows"),
+        ("", "holds no rows"),
+    ],
+)
+def test_a_wrong_line_of_csv_is_named(tmp_path, text, said):
+    (tmp_path / "rows.csv").write_text(text)
+    with pytest.raises(UserError, match=said):
+        read(tmp_path / "rows.csv")
+
+
+def test_what_is_better_can_be_said_and_not_gainsaid():
+    rows = directed(lines(better=None), {"q": "lower"})
+    assert {line["better"] for line in rows} == {"lower"}
+    with pytest.raises(UserError, match="no metric is called 'p'"):
+        directed(rows, {"p": "lower"})
+    with pytest.raises(UserError, match="'highr' is no side. Did you mean 'higher'"):
+        directed(rows, {"q": "highr"})
+    with pytest.raises(UserError, match="some rows say that higher is better"):
+        directed(lines(), {"q": "lower"})
+
+
+def test_options_are_answered_with_the_closest(tmp_path):
+    assert columns_of(["person=subject,arm=a+b", "value=q"]) == {
+        "person": "subject",
+        "arm": "a+b",
+        "value": "q",
+    }
+    with pytest.raises(UserError, match="no field is called 'persn'. Did you mean 'person'"):
+        columns_of(["persn=subject"])
+    with pytest.raises(UserError, match="'subject' is not NAME=VALUE"):
+        columns_of(["subject"])
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row("a", "p", 1)))
+    with pytest.raises(UserError, match="no column is called 'persn'. Did you mean 'person'"):
+        read(tmp_path, {"person": "persn"})
+
+
+def test_the_kept_means_can_be_compared(monkeypatch, capsys):
+    """A name that two attacks share is told; --columns makes two arms of it."""
+    kept = str(Path(__file__).parent.parent / "experiments" / "table1" / "means.jsonl")
+    given = ["statistics", kept, "--metric", "q", "--format", "csv"]
+    monkeypatch.setattr(sys, "argv", given)
+    main()
+    said = capsys.readouterr().out
+    assert "attack is not read, and" in said and "write --columns arm=attack+arm" in said
+    named = ["--columns", "arm=attack+arm", "--better", "q=higher", "--claim", "aspl ours"]
+    monkeypatch.setattr(sys, "argv", [*given, *named])
+    main()
+    said = capsys.readouterr().out
+    assert "aspl ours,4," in said and "is not read" not in said
+    found = [line for line in csv.DictReader(said.splitlines()) if line["claim"]]
+    assert [line["claim"] for line in found] == ["aspl ours"]
+
+
+def test_other_images_are_told_and_earn_no_star(tmp_path, monkeypatch, capsys):
+    rows = [line | {"prompt": "x", "sample": 0} for line in lines()]
+    alike = tables(rows, claims=["ours"])
+    assert [*alike][2].rows[0][-1] == "*" and cautions(rows, claims=["ours"]) == []
+    for line in rows[9:11]:  # two people of b
+        line["sample"] = 1
+    assert [*tables(rows, claims=["ours"])][2].rows[0][-1] == ""
+    [told] = cautions(rows, claims=["ours"])
+    assert "no star is given: b and a (2 people); ours and b (2 people)." in told
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    monkeypatch.setattr(sys, "argv", ["statistics", str(tmp_path), "--format", "csv"])
+    main()
+    assert "Measured on other images" in capsys.readouterr().out
 
 
 def test_a_text_may_hold_any_end_of_a_line(tmp_path):

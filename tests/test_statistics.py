@@ -20,6 +20,7 @@ from diffshortcut.comparison import (
     judge,
     people_means,
     recovery,
+    unlike,
 )
 from diffshortcut.report.sheet import Sheet, as_markdown, as_tex
 from diffshortcut.statistics import (
@@ -267,6 +268,20 @@ def test_no_star_below_eight_people_nor_after_too_many_claims():
     many = rows(8) + [{**row, "metric": f"m{i}"} for row in rows(8) for i in range(3)]
     verdicts = judge(many, [claim, *(Claim(f"m{i}", "ours", ("jpeg",)) for i in range(3))])
     assert not verdicts[0].star and verdicts[0].adjusted == pytest.approx(4 * 0.5**8)
+
+
+def test_no_star_beside_an_arm_of_other_images():
+    """Rows that say nothing of their images are taken as they are."""
+    ours, other = [[1.0 + p / 10] * 2 for p in range(8)], [[0.0, 0.0]] * 7 + [[0.0]]
+    rows = rows_of({"ours": ours, "jpeg": other})
+    claim = Claim("ims", "ours", ("jpeg",))
+    [verdict] = judge(rows, [claim])
+    assert not verdict.star and verdict.unlike == {"jpeg": 1}
+    assert unlike(rows, "ims", "ours", "jpeg") == ["p7"]
+    for row in rows:
+        del row["prompt"], row["sample"]
+    [verdict] = judge(rows, [claim])
+    assert verdict.star and verdict.unlike == {}
 
 
 def test_a_comparison_and_a_verdict_say_what_was_tested():

@@ -15,10 +15,12 @@ from diffshortcut.comparison import (
     grouped,
     judge,
     person_means,
+    unlike,
 )
 from diffshortcut.errors import UserError, listed
 from diffshortcut.report.matrix import ranks
 from diffshortcut.report.sheet import Sheet, interval, number, significance
+from diffshortcut.row_files import FIELDS
 from diffshortcut.statistics import deviation, holm
 
 PAIRS = [
@@ -50,12 +52,11 @@ def tables(
     groups = grouped(rows)
     arms = list(dict.fromkeys(arm for arm, _ in groups))
     known = list(dict.fromkeys(metric for _, metric in groups))
-    headline = [metric for metric in PRIMARY if metric in known]
     for name in (*claims, *([against] if against else ())):
         _check(name, arms, "arm")
     for name in metrics or ():
         _check(name, known, "metric")
-    chosen = list(metrics or headline or known)
+    chosen = list(metrics or _headline(groups))
     yield _means(groups, arms, chosen)
     base = against or arms[0]
     pairs = [(m, arm) for arm in arms if arm != base for m in chosen]
@@ -78,7 +79,62 @@ def _check_family(family: int | None, own: int) -> None:
         )
 
 
+def cautions(
+    rows: Sequence[Row],
+    metrics: Sequence[str] | None = None,
+    against: str | None = None,
+    claims: Sequence[str] = (),
+) -> list[str]:
+    """What `tables` of the same does not compare like with like, in sentences.
+
+    A pair of arms that was measured on other images, and columns that may tell arms apart.
+    """
+    groups = grouped(rows)
+    arms = list(dict.fromkeys(arm for arm, _ in groups))
+    base = against or arms[0]
+    pairs = [(arm, base) for arm in arms if arm != base]
+    pairs += [(arm, rival) for arm in claims for rival in arms if rival not in (arm, base)]
+    known = metrics or _headline(groups)
+    found = [(pair, _other_images(groups, known, *pair)) for pair in dict.fromkeys(pairs)]
+    told = [f"{arm} and {other} ({n} people)" for (arm, other), n in found if n]
+    said = (
+        "Measured on other images (prompt, sample), so that the images may make the difference, and"
+        f" no star is given: {'; '.join(told)}."
+    )
+    return [*([said] if told else ()), *_mixed(rows)]
+
+
+def _other_images(groups: "Groups", metrics: Sequence[str], arm: str, against: str) -> int:
+    """How many people of two arms were measured on other images, in any of the metrics."""
+    people = (
+        unlike([*groups.get((arm, m), ()), *groups.get((against, m), ())], m, arm, against)
+        for m in metrics
+    )
+    return len(set().union(*people))
+
+
+def _mixed(rows: Sequence[Row]) -> list[str]:
+    """Of each column of texts that is not read and varies within an arm's person, a sentence."""
+    values: dict[tuple[str, str, str], set[str]] = {}
+    for row in rows:
+        for name in row.keys() - set(FIELDS):
+            if isinstance(row[name], str):
+                values.setdefault((name, row["arm"], row["person"]), set()).add(row[name])
+    mixed = {name: arm for (name, arm, _), found in values.items() if len(found) > 1}
+    return [
+        f"{name} is not read, and {arm} holds several of it for one person: if it tells arms apart,"
+        f" write --columns arm={name}+arm."
+        for name, arm in sorted(mixed.items())
+    ]
+
+
 Groups = dict[tuple[str, str], list[Row]]
+
+
+def _headline(groups: Groups) -> list[str]:
+    """The metrics that are shown unless others are asked for."""
+    known = list(dict.fromkeys(metric for _, metric in groups))
+    return [metric for metric in PRIMARY if metric in known] or known
 
 
 def _means(groups: Groups, arms: Sequence[str], metrics: Sequence[str]) -> Sheet:

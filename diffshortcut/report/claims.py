@@ -121,5 +121,5 @@ def _corrected(
     adjusted = holm({**counted, test: verdict["p_value"]}, family)[test]
     chosen = of.compared.get("worst", {}).keys() & verdict["claim"]["rivals"]
     full = of.people == everybody and verdict["people"] >= MIN_PEOPLE
-    star = adjusted <= STAR and full and not chosen
+    star = adjusted <= STAR and full and not chosen and not verdict.get("unlike")
     return {**verdict, "adjusted": adjusted, "star": star}

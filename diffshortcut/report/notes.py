@@ -97,8 +97,16 @@ def _about_claim(verdict: Verdict, family: int) -> str:
     reach = significance(min(1.0, family * test.smallest_p))
     return (
         f"{said}, p {p}, after Holm {holm} ({test.method}, one-sided, n {test.n}: least p {least},"
-        f" after Holm {reach})."
+        f" after Holm {reach}).{_about_images(verdict)}"
     )
+
+
+def _about_images(verdict: Verdict) -> str:
+    """Which rivals were measured on other images, in a sentence; empty if none."""
+    if not verdict.unlike:
+        return ""
+    rivals = ", ".join(f"{rival} ({people} people)" for rival, people in verdict.unlike.items())
+    return f" No star: it was measured on other images (prompt, sample) than {rivals}."
 
 
 def _about_knowledge(facts: Facts) -> list[str]:

@@ -3,6 +3,7 @@
 python -m diffshortcut.statistics outputs/RUN/rows.jsonl             every arm beside the first
 python -m diffshortcut.statistics A B --against protected            two results, beside that arm
 python -m diffshortcut.statistics A --claim aspl+ours --metric q     better than every other arm?
+python -m diffshortcut.statistics mine.csv --columns person=subject,arm=method --better score=higher
 """
 
 import argparse
@@ -16,11 +17,12 @@ from diffshortcut.comparison import (
 )
 from diffshortcut.errors import exit_on_mistake
 from diffshortcut.progress import output
-from diffshortcut.report.any_rows import CLAIMS, MEANS, best, tables
+from diffshortcut.report.any_rows import CLAIMS, MEANS, best, cautions, tables
 from diffshortcut.report.loaded import as_part, described
 from diffshortcut.report.paper import in_latex, in_markdown
 from diffshortcut.report.sheet import Sheet, as_markdown, as_tex
-from diffshortcut.rows import Part, join, named, read
+from diffshortcut.row_files import Columns, columns_of, pairs_of
+from diffshortcut.rows import Part, directed, join, named, read
 from diffshortcut.statistics import MIN_PEOPLE, fewest
 
 MEANS_ARE = "Mean ± standard deviation over people, of each person's mean over images."
@@ -36,12 +38,16 @@ def main() -> None:
     asked = _parser().parse_args()
     with exit_on_mistake():
         places = [Path(place) for place in asked.files]
-        rows, names = join(_part(*each) for each in zip(named(places), places, strict=True))
+        columns = columns_of(asked.columns)
+        parts = [_part(*each, columns) for each in zip(named(places), places, strict=True)]
+        joined, names = join(parts)
+        rows = directed(joined, pairs_of(asked.better, "--better"))
         against, *claims = _joined_names(names, [asked.against, *asked.claim])
         sheets = list(tables(rows, asked.metric, against, claims, asked.family))
     base = against or rows[0]["arm"]
     sheets = [sheet for sheet in sheets if sheet.rows]
-    _print(sheets, asked.format, notes(sheets, asked.family), best(rows, base), base)
+    said = notes(sheets, asked.family, cautions(rows, asked.metric, against, claims))
+    _print(sheets, asked.format, said, best(rows, base), base)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -50,7 +56,12 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("files", nargs="+", help="rows.jsonl, or folders that hold one; joined")
+    files = "JSON lines, .csv, or folders that hold rows.jsonl; joined"
+    columns = "what the files call a field: person=subject,arm=attack+method"
+    better = "of metrics whose rows do not say it: ims=higher,distance=lower"
+    parser.add_argument("files", nargs="+", help=files)
+    parser.add_argument("--columns", action="append", default=[], help=columns)
+    parser.add_argument("--better", action="append", default=[], help=better)
     parser.add_argument("--metric", action="append", help="default: ims, q, overall, else all")
     parser.add_argument("--against", help="the arm beside which the others are set; default: first")
     parser.add_argument("--claim", action="append", default=[], help="arm: better than all others")
@@ -60,9 +71,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _part(title: str, place: Path) -> Part:
+def _part(title: str, place: Path, columns: Columns) -> Part:
     """A folder's arms are what its record says; those of a file are taken at their word."""
-    rows = read(place)
+    rows = read(place, columns)
     return as_part(title, rows, described(place).values()) if place.is_dir() else Part(title, rows)
 
 
@@ -73,8 +84,10 @@ def _joined_names(names: Mapping[tuple[str, str], str], asked: Sequence[Any]) ->
     return [name if name in joined else own.get(name, name) for name in asked]
 
 
-def notes(sheets: Sequence[Sheet], family: int | None = None) -> list[str]:
-    """What the figures are, in sentences: of the means, of the differences, of the claims."""
+def notes(
+    sheets: Sequence[Sheet], family: int | None = None, warned: Sequence[str] = ()
+) -> list[str]:
+    """What the figures are, in sentences: intervals, tests, claims; then what is `warned` of."""
     claims = max(sum(len(s.rows) for s in sheets if s.header == CLAIMS), family or 1)
     return [
         "The unit is the person; intervals: 95 %, cluster bootstrap over people,"
@@ -85,14 +98,16 @@ def notes(sheets: Sequence[Sheet], family: int | None = None) -> list[str]:
         f"A star needs p ≤ {STAR} after Holm, for which {claims} claim(s) need"
         f" {fewest(STAR, 'greater', claims)} people, and at least {MIN_PEOPLE} people. A claim that"
         " was made after looking at the rows proves nothing.",
+        *warned,
     ]
 
 
 def _legend(sheet: Sheet, said: Sequence[str], base: str) -> str:
-    """The notes of one sheet: a paper may take any of them alone."""
+    """The notes of one sheet, with all warnings: a paper may take any of them alone."""
+    intervals, tests, claims, *warned = said
     if sheet.title == MEANS:
-        return MEANS_ARE + MARKS.format(base)
-    return said[2] if sheet.header == CLAIMS else " ".join(said[:2])
+        return " ".join([MEANS_ARE + MARKS.format(base), *warned])
+    return " ".join([claims, *warned] if sheet.header == CLAIMS else [intervals, tests, *warned])
 
 
 def _marked(sheet: Sheet, ranked: Best, kind: str) -> Sheet:
