@@ -35,7 +35,7 @@ class NoOp:
 
     resolution = 16
 
-    def __call__(self, images: Tensor, t: int, noise: object, *, one_shot: bool = False) -> Tensor:
+    def __call__(self, images: Tensor, t: int, noise: object, **options: bool) -> Tensor:
         return images
 
 
@@ -54,6 +54,14 @@ def test_around_a_no_op_gridpure_returns_its_input(
     images = torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(0))
     purifier = grid(NoOp(), gamma=gamma, iterations=iterations, corner_window=corner_window)
     torch.testing.assert_close(purifier(images, DRAWS), images, atol=1e-6, rtol=0)
+
+
+def one_window(diffpure: DiffPure, storage: str) -> GridPure:
+    return grid(diffpure, iterations=1, gamma=0, corner_window=False, storage=storage)
+
+
+def dds(diffpure: DiffPure, storage: str) -> DDSPure:
+    return DDSPure(diffpure=diffpure, radius=1, one_shot=False, storage=storage)
 
 
 def test_windows_are_the_papers() -> None:
@@ -221,7 +229,7 @@ def test_one_shot_is_the_first_guess(model: PixelDiffusion) -> None:
 class Overshoot(NoOp):
     """DiffPure that leaves the range on both sides, as with pictures of the wrong range."""
 
-    def __call__(self, images: Tensor, t: int, noise: object, *, one_shot: bool = False) -> Tensor:
+    def __call__(self, images: Tensor, t: int, noise: object, **options: bool) -> Tensor:
         return images * 1.04 - 0.02
 
 
@@ -248,6 +256,23 @@ def test_the_iterate_stays_float_where_only_what_is_seen_is_stored(float_iterate
     # a float iterate: 100.9, then (100.3 + 100.9) / 2 = 100.6, then (100.3 + 100.6) / 2 = 100.45
     assert seen == pytest.approx([100, 100] if float_iterate else [100.9, 101], abs=1e-3)
     assert found == pytest.approx(100 if float_iterate else 101, abs=1e-3)
+
+
+@pytest.mark.parametrize("make", [one_window, dds])
+@pytest.mark.parametrize("skip_last", [False, True])
+def test_without_the_last_step_bytes_wrap_in_the_right_range_too(
+    model: PixelDiffusion, make: Any, skip_last: bool
+) -> None:
+    """With it the result is the denoiser's clean image, which is clipped: nothing can wrap."""
+    diffpure = DiffPure(model=model, skip_last=skip_last)
+    images = (IMAGES[..., :16, :16] > 0.5).float()
+    kept, wrapped = (make(diffpure, kind)(images, DRAWS) for kind in ("truncated", "wrapped"))
+    if not skip_last:
+        assert torch.equal(kept, wrapped)
+        return
+    ends = (kept == 0) | (kept == 1)
+    assert torch.equal(kept[~ends], wrapped[~ends])
+    assert (kept != wrapped)[ends].any()
 
 
 def test_ddspure_stores_its_small_picture(model: PixelDiffusion) -> None:

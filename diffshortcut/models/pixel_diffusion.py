@@ -62,9 +62,10 @@ class PixelDiffusion:
         """[0, 1] to [-1, 1]."""
         return images * 2 - 1
 
-    def to_images(self, x: Tensor) -> Tensor:
-        """[-1, 1] to [0, 1], clipped."""
-        return (x / 2 + 0.5).clamp(0, 1)
+    def to_images(self, x: Tensor, *, clip: bool = True) -> Tensor:
+        """[-1, 1] to [0, 1], clipped unless told not to."""
+        images = x / 2 + 0.5
+        return images.clamp(0, 1) if clip else images
 
     def q_sample(self, x: Tensor, t: Tensor | int, noise: Tensor) -> Tensor:
         """x_t = sqrt(alpha_bar_t) x + sqrt(1 - alpha_bar_t) noise, with t (n,) or one for all."""

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from diffshortcut.images import LEVELS, resize
 from diffshortcut.purifiers.diffpure import DiffPure, normal
-from diffshortcut.purifiers.storage import check_storage, stored
+from diffshortcut.purifiers.storage import check_storage, clips, stored
 from diffshortcut.seeding import Draws
 
 
@@ -51,8 +51,8 @@ class DDSPure:
     def __call__(self, images: Tensor, draws: Draws) -> Tensor:
         """(n, 3, h, w) in [0, 1], at the model's resolution and back to the same size."""
         small = resize(images, self.diffpure.resolution)
-        noise = normal(draws, small)
-        purified = self.diffpure(small, self.t_star + 1, noise, one_shot=self.one_shot)
+        how = {"one_shot": self.one_shot, "clip": clips(self.storage)}
+        purified = self.diffpure(small, self.t_star + 1, normal(draws, small), **how)
         return resize(
             stored(purified, self.storage).clamp(0, 1), (images.shape[-2], images.shape[-1])
         )

@@ -54,11 +54,14 @@ class DiffPure:
         return self.model if self.respacing is None else self.model.respaced(self.respacing)
 
     @torch.no_grad()
-    def __call__(self, images: Tensor, t: int, noise: Noise, *, one_shot: bool = False) -> Tensor:
+    def __call__(
+        self, images: Tensor, t: int, noise: Noise, *, one_shot: bool = False, clip: bool = True
+    ) -> Tensor:
         """(m, 3, r, r) in [0, 1], diffused t steps and denoised as many.
 
         With `one_shot` what the denoiser takes the noised images for at once. Only with
-        `unit_range` can the result lie outside of [0, 1].
+        `unit_range`, or with `skip_last` and without `clip`, can the result lie outside of [0, 1]:
+        the mean of the last step is the denoiser's clean image, which is clipped always.
         """
         model = self._schedule
         if not 1 <= t <= self.most:
@@ -75,7 +78,7 @@ class DiffPure:
                 pairs = zip(parts, drawn, strict=True)
                 parts = [model.p_sample(part, i, fresh) for part, fresh in pairs]
             x = torch.cat(parts)
-        return (x if self.unit_range else model.to_images(x)).to(images)
+        return (x if self.unit_range else model.to_images(x, clip=clip)).to(images)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from torch import Tensor
 from diffshortcut.images import cropped, grown
 from diffshortcut.progress import track
 from diffshortcut.purifiers.diffpure import DiffPure, Noise, check_steps
-from diffshortcut.purifiers.storage import check_storage, stored
+from diffshortcut.purifiers.storage import check_storage, clips, stored
 from diffshortcut.purifiers.windows import Windows
 from diffshortcut.seeding import Draws
 
@@ -46,7 +46,7 @@ class GridPure:
         for iteration in track(range(self.iterations), "gridpure"):
             cut = windows.cut(stored(x, seen))
             noise = _noise(draws.scope(f"iteration {iteration}"), cut)
-            purified = self.diffpure(cut.flatten(0, 1), self.t, noise)
+            purified = self.diffpure(cut.flatten(0, 1), self.t, noise, clip=clips(self.storage))
             merged = windows.merge(purified.view_as(cut), x.shape)
             x = stored((1 - self.gamma) * merged + self.gamma * x, kept)
         return cropped(stored(x, seen), images).clamp(0, 1)

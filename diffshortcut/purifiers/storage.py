@@ -22,6 +22,11 @@ def stored(images: Tensor, storage: str) -> Tensor:
     return (images * 255).trunc().remainder(256) / 255
 
 
+def clips(storage: str) -> bool:
+    """Whether images may be clipped before they are stored; what is to wrap must not be."""
+    return storage != "wrapped"
+
+
 def check_storage(storage: str) -> None:
     """ValueError for a word that `stored` does not know."""
     if storage not in STORAGES:
