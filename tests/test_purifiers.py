@@ -209,6 +209,12 @@ def test_ours_has_the_very_links_of_codeformer_sr_and_sets_trainer_and_sampler()
     assert parts["trainer"] == resolved()["trainer"] != ours["trainer"]
 
 
+def test_ours_as_released_is_four_released_parts() -> None:
+    parts = ["purifier=codeformer_sr/legacy", "trainer=cdl"]
+    parts += ["sampler=quality/legacy", "prompts=legacy"]
+    assert resolved("purifier=ours/legacy") == resolved(*parts)
+
+
 @pytest.mark.parametrize("first", [True, False])
 def test_the_command_line_wins_over_ours(first: bool) -> None:
     choice = ["trainer=dreambooth", "sampler=plain"]
