@@ -306,6 +306,7 @@ CLEANER = {
         ("codeformer_sr", {"codeformer": {"fidelity": 0.5}, "sr": SR}),
         ("codeformer_sr/legacy", {"codeformer": {"fidelity": 0.5}, "sr": LEGACY_SR}),
         ("ours", {"codeformer": {"fidelity": 0.5}, "sr": SR}),
+        ("ours/legacy", {"codeformer": {"fidelity": 0.5}, "sr": LEGACY_SR}),
         ("tvm", {"tvm": TVM}),
         ("tvm/legacy", {"tvm": LEGACY_TVM}),
         ("pixel_diffpure", {"pixel_diffpure": PIXEL}),
@@ -346,6 +347,24 @@ def test_purifiers(purifier: str, expected: dict[str, Any]) -> None:
     links = full(f"purifier={purifier}")["purifier"]
     assert {name: link_values(link) for name, link in links.items()} == expected
     assert list(links) == list(expected)
+
+
+@pytest.mark.parametrize(
+    ("words", "radius"),
+    [
+        ("attack=none", 11),
+        ("attack=aspl attack.radius=4", 4),
+        ("attack=advdm/legacy", 5.5),
+        ("attack=aspl attack.radius=4 purifier.ddspure.radius=8", 8),
+    ],
+)
+def test_only_the_released_ddspure_is_told_the_attacks_radius(words: str, radius: float) -> None:
+    released = full("purifier=ddspure/legacy", *words.split())["purifier"]["ddspure"]
+    assert released["radius"] == radius
+    assert (
+        full("purifier=ddspure", "attack=aspl", "attack.radius=4")["purifier"]["ddspure"]["radius"]
+        == 11
+    )
 
 
 @pytest.mark.parametrize(
