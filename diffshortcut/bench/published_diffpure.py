@@ -1,7 +1,8 @@
 """Plain DiffPure and DDSPure of whole pictures; see published_purifiers.py for what all loops keep.
 
 A picture after the other, and for each the sampler's formulas step by step, with the posterior's
-coefficients looked up in tables and every value of a step computed for this picture alone.
+coefficients looked up in tables and every value of a step computed for this picture alone. Written
+(bc77ff0, November 27) after ours had batches and kernels in channels-last order.
 """
 
 from functools import partial

@@ -3,7 +3,9 @@
 A function per method: the same purifier object, images and draws as ours and float32, so that the
 images are equal but for rounding. Only what is on record about a release is wasted (in brackets the
 section of the notes on the releases, which are not in this repository). Ours batched from the
-start; kernels in channels-last order came after this file was written; it stays as it is.
+start; kernels in channels-last order came after this file was written; it stays as it is. The plain
+loops of published_diffpure.py are younger than both. Loops of releases that are not rebuilt, such
+as the upscaler's pipeline and CodeFormer's over faces, are `one_by_one`.
 """
 
 import copy
