@@ -32,7 +32,7 @@ def test_promise_1_a_stage_is_complete_only_if_its_marker_verifies(
 ) -> None:
     world = reference.lacking(tmp_path / "world", "generate")
     tried(KIND)
-    commit = {"place": "diffshortcut.store:_write_marker", "number": signal.SIGKILL}
+    commit = {"place": "diffshortcut.artifact:_write_marker", "number": signal.SIGKILL}
     assert world.run(signal_at=commit) == -9
     assert not (world.store / "generate").exists() and list((world.store / "tmp").iterdir())
     assert world.run() == 0, world.said
