@@ -33,7 +33,7 @@ def _losses(found: Kept, metric: str) -> Iterator[list[str]]:
             for trainer in TRAINERS:
                 job = (surrogate, victim, trainer)
                 lost = difference(found, _place("none", "clean", *job), _protected(*job), metric)
-                cells.append(f"{lost.mean:+.3f}" if lost else "-")
+                cells.append(f"{lost.value:+.3f}" if lost else "-")
             yield [surrogate, f"**{victim}**" if victim == surrogate else victim, *cells]
 
 
