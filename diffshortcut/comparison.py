@@ -124,18 +124,15 @@ def against_all(arms: Sequence[str], metric: str, arm: str) -> Claim:
     return Claim(metric, arm, tuple(name for name in arms if name != arm))
 
 
-def unlike(rows: Iterable[Row], metric: str, arm: str, against: str) -> list[str]:
+def unlike(rows: Sequence[Row], metric: str, arm: str, against: str) -> list[str]:
     """Which people that both arms have were not measured on the same images (prompt, sample).
 
     Where no row says what it is of, nobody.
     """
-    images: dict[str, dict[str, set[tuple]]] = {arm: {}, against: {}}
-    for row in rows:
-        if row["metric"] == metric and row["arm"] in images:
-            image = (row.get("prompt"), row.get("sample"))
-            images[row["arm"]].setdefault(row["person"], set()).add(image)
-    ours, theirs = images[arm], images[against]
-    return [person for person in ours if person in theirs and ours[person] != theirs[person]]
+    unit = ("person", "prompt", "sample")  # of whatever training
+    ours, theirs = (_means(rows, metric, name, unit).keys() for name in (arm, against))
+    both = {person for person, *_ in ours} & {person for person, *_ in theirs}
+    return sorted(both & {person for person, *_ in ours ^ theirs})
 
 
 def _unlike(rows: Sequence[Row], claim: Claim) -> dict[str, int]:
