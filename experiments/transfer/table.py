@@ -7,6 +7,7 @@ A loss is clean - protected of the same victim and trainer; scores are means ove
 """
 
 from collections.abc import Iterator
+from itertools import product
 from statistics import fmean
 
 from experiments.kept import Kept, Place, difference, markdown, read_kept
@@ -27,14 +28,24 @@ def main() -> None:
 
 def _losses(found: Kept, metric: str) -> Iterator[list[str]]:
     yield ["made on", "against", *TRAINERS]
-    for surrogate in MODELS:
-        for victim in MODELS:
-            cells = []
-            for trainer in TRAINERS:
-                job = (surrogate, victim, trainer)
-                lost = difference(found, _place("none", "clean", *job), _protected(*job), metric)
-                cells.append(f"{lost.value:+.3f}" if lost else "-")
-            yield [surrogate, f"**{victim}**" if victim == surrogate else victim, *cells]
+    own: list[list[float]] = []
+    others: list[list[float]] = []
+    for surrogate, victim in product(MODELS, MODELS):
+        losses = [_lost(found, metric, surrogate, victim, trainer) for trainer in TRAINERS]
+        (own if victim == surrogate else others).append(losses)
+        against = f"**{victim}**" if victim == surrogate else victim
+        yield [surrogate, against, *map("{:+.3f}".format, losses)]
+    for name, lines in (("own model", own), ("another", others)):
+        means = map(fmean, zip(*lines, strict=True))
+        yield [f"mean, {name}", "", *map("{:+.3f}".format, means)]
+
+
+def _lost(found: Kept, metric: str, *job: str) -> float:
+    """clean - protected of a surrogate, a victim and a trainer."""
+    clean, protected = _place("none", "clean", *job), _place("aspl", "protected", *job)
+    lost = difference(found, clean, protected, metric)
+    assert lost and lost.value is not None, f"not kept: {job}"
+    return lost.value
 
 
 def _levels(found: Kept) -> Iterator[list[str]]:
@@ -49,10 +60,6 @@ def _levels(found: Kept) -> Iterator[list[str]]:
             means = [fmean(scores["overall"] for scores in people) for people in arms]
             cells.append(", ".join(f"{mean:.3f}" for mean in means))
         yield [victim, *cells]
-
-
-def _protected(surrogate: str, victim: str, trainer: str) -> Place:
-    return _place("aspl", "protected", surrogate, victim, trainer)
 
 
 def _place(attack: str, arm: str, surrogate: str, victim: str, trainer: str) -> Place:
