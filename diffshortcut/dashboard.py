@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from diffshortcut.comparison import PRIMARY
 from diffshortcut.errors import UserError, exit_on_mistake
 from diffshortcut.report.sheet import titled
-from diffshortcut.rows import read
+from diffshortcut.statistics.comparison import PRIMARY
+from diffshortcut.statistics.rows import read
 
 TABLES = ("matrix", "claims", "tests", "rows")  # of a comparison's run
 MOST = 40  # bars of a plot

@@ -8,11 +8,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from diffshortcut import config, disk, usage
+from diffshortcut import disk
+from diffshortcut.artifacts.provenance import machine_memory
+from diffshortcut.config import config, usage
 from diffshortcut.errors import UserError
 from diffshortcut.extras import EXTRAS
 from diffshortcut.progress import output
-from diffshortcut.provenance import machine_memory
 from diffshortcut.report.sheet import Sheet
 from diffshortcut.units import size
 from diffshortcut.weights import MINI, SUMS, registry

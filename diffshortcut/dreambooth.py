@@ -7,11 +7,11 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor, nn
 
-from diffshortcut.checkpoint import load_trained, trained_tensors
+from diffshortcut.artifacts.checkpoint import load_trained, trained_tensors
 from diffshortcut.errors import UserError
-from diffshortcut.images import batches
 from diffshortcut.models.ldm import LatentDiffusion
 from diffshortcut.parallel import ALONE, Team
+from diffshortcut.pictures.images import batches
 from diffshortcut.seeding import Draws
 
 MAX_GRADIENT_NORM = 1.0

@@ -15,12 +15,13 @@ from pathlib import Path
 from shutil import rmtree
 from typing import TYPE_CHECKING, Any
 
-from diffshortcut import catalog, command, config, usage
-from diffshortcut.artifact import publish
-from diffshortcut.cells import Task
+from diffshortcut.artifacts.artifact import publish
+from diffshortcut.artifacts.store import Store
+from diffshortcut.config import catalog, config, usage
 from diffshortcut.disk import check_writable, user_errors
 from diffshortcut.errors import UserError
-from diffshortcut.store import Store
+from diffshortcut.graph.cells import Task
+from diffshortcut.job import command
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline

@@ -8,15 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from diffshortcut import plan, usage
-from diffshortcut.artifact import MARKER
+from diffshortcut import plan
+from diffshortcut.artifacts.artifact import MARKER
+from diffshortcut.artifacts.lease import STALE
+from diffshortcut.artifacts.store import Store
+from diffshortcut.config import usage
 from diffshortcut.errors import UserError, exit_on_mistake
 from diffshortcut.launch import together
 from diffshortcut.launch.board import sheet
 from diffshortcut.launch.record import GRID, Record, failure_line
-from diffshortcut.lease import STALE
 from diffshortcut.progress import output
-from diffshortcut.store import Store
 
 USAGE = "python -m diffshortcut.grid status [a store, a grid's folder in it, or outputs]"
 

@@ -17,28 +17,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from diffshortcut import (
-    catalog,
-    cells,
-    command,
-    evict,
-    index,
-    keys,
-    launch,
-    past,
-    sweep,
-    usage,
-    weights,
-)
-from diffshortcut.cells import STAGES, Task
+from diffshortcut import launch, weights
+from diffshortcut.artifacts import keys, past
+from diffshortcut.artifacts.past import Like, Staged, Took
+from diffshortcut.artifacts.store import Store
+from diffshortcut.config import catalog, sweep, usage
 from diffshortcut.cost import columns
 from diffshortcut.cost.columns import StageCosts
 from diffshortcut.cost.estimate import Cost
 from diffshortcut.disk import free
-from diffshortcut.past import Like, Staged, Took
+from diffshortcut.graph import cells, evict
+from diffshortcut.graph.cells import STAGES, Task
+from diffshortcut.job import command, index
 from diffshortcut.progress import output, quiet_libraries, track
 from diffshortcut.report.sheet import Sheet
-from diffshortcut.store import Store
 from diffshortcut.units import duration, size
 from diffshortcut.weights.registry import Entry
 

@@ -13,33 +13,21 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from diffshortcut import (
-    catalog,
-    cells,
-    command,
-    completion,
-    config,
-    device,
-    execute,
-    index,
-    parallel,
-    progress,
-    results,
-    sweep,
-    trusted,
-    usage,
-)
 from diffshortcut import launch as launch_plugin
+from diffshortcut import parallel, progress
+from diffshortcut.artifacts.lease import guard
+from diffshortcut.artifacts.store import Store
+from diffshortcut.config import catalog, completion, config, sweep, trusted, usage
 from diffshortcut.disk import check_writable, user_errors
 from diffshortcut.errors import UserError
+from diffshortcut.graph import cells, device, execute
+from diffshortcut.job import command, index, results
+from diffshortcut.job.own_photos import OwnPhotos
+from diffshortcut.job.results import Comparison
 from diffshortcut.launch.announce import NotBegunError
 from diffshortcut.launch.graph import Grid, is_to_do
 from diffshortcut.launch.record import failure_line
 from diffshortcut.launch.together import failures_last
-from diffshortcut.lease import guard
-from diffshortcut.own_photos import OwnPhotos
-from diffshortcut.results import Comparison
-from diffshortcut.store import Store
 
 log = logging.getLogger(__name__)
 

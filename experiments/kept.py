@@ -17,8 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from diffshortcut import catalog, config
-from diffshortcut.comparison import people_means
+from diffshortcut.config import catalog, config
 from diffshortcut.disk import read_object
 from diffshortcut.errors import UserError, exit_on_mistake, listed
 from diffshortcut.report import published
@@ -26,8 +25,9 @@ from diffshortcut.report.labels import Described
 from diffshortcut.report.published import ANY
 from diffshortcut.report.sheet import interval
 from diffshortcut.result_files import RECORD
-from diffshortcut.rows import read
 from diffshortcut.statistics import Estimate, mean, mean_difference
+from diffshortcut.statistics.comparison import people_means
+from diffshortcut.statistics.rows import read
 
 HERE = Path(__file__).parent
 PICTURES = ("perceptual_protected", "psnr_protected", "ssim_protected", "perceptual_purified")

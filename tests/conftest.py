@@ -11,7 +11,7 @@ import torch
 from tiny_zoo import tokenizer as _tokenizer
 from world import world  # noqa: F401  # a fixture
 
-from diffshortcut import sweep
+from diffshortcut.config import sweep
 
 if TYPE_CHECKING:
     from diffshortcut.models.ldm import LatentDiffusion

@@ -8,13 +8,15 @@ import tiny_zoo
 import torch
 from torch import Tensor
 
-from diffshortcut import arms, cells, command, measured
 from diffshortcut.attacks.adaptive import Adaptive
 from diffshortcut.attacks.denoising import denoising_loss
 from diffshortcut.attacks.pgd import gradient_of
 from diffshortcut.attacks.scene import Scene
+from diffshortcut.config import arms
 from diffshortcut.data.person import Person
 from diffshortcut.errors import UserError
+from diffshortcut.graph import cells
+from diffshortcut.job import command, measured
 from diffshortcut.models import ldm, restorer, upscaler
 from diffshortcut.purifiers.codeformer import CodeFormer
 from diffshortcut.purifiers.gaussian import Gaussian

@@ -9,7 +9,7 @@ import pytest
 import tiny_zoo
 import torch
 
-from diffshortcut import arms, cells, checkpoint
+from diffshortcut.artifacts import checkpoint
 from diffshortcut.attacks import adapted, greedy
 from diffshortcut.attacks.denoising import denoising_loss, posterior_sample, targeted_loss
 from diffshortcut.attacks.eot import EoT
@@ -23,13 +23,15 @@ from diffshortcut.attacks.scene import Scene
 from diffshortcut.attacks.sds import SDS
 from diffshortcut.attacks.simac import SimAC
 from diffshortcut.attacks.target import Checkers, Grey
+from diffshortcut.config import arms
 from diffshortcut.data.person import Person
 from diffshortcut.dreambooth import Posterior, Settings, Training
 from diffshortcut.errors import UserError
+from diffshortcut.graph import cells
 from diffshortcut.models.features import decoder_features
 from diffshortcut.models.ldm import LatentDiffusion, load
+from diffshortcut.pictures.transforms import Flip
 from diffshortcut.seeding import Draws
-from diffshortcut.transforms import Flip
 
 DRAWS = Draws(0, "protect", "nobody")
 PROMPT = "a photo of sks person"

@@ -11,14 +11,14 @@ from course import Course, rounding
 from tiny_zoo import TinyZoo
 from torch import Tensor
 
-from diffshortcut import catalog, config
+from diffshortcut.artifacts.checkpoint import Checkpoint
 from diffshortcut.attacks.random_noise import RandomNoise
 from diffshortcut.attacks.record import Record
 from diffshortcut.attacks.scene import Scene
-from diffshortcut.checkpoint import Checkpoint
+from diffshortcut.config import catalog, config
 from diffshortcut.errors import UserError
-from diffshortcut.images import quantize
 from diffshortcut.models import ldm
+from diffshortcut.pictures.images import quantize
 from diffshortcut.seeding import Draws
 
 ATTACKS = catalog.groups()["attack"]

@@ -8,10 +8,11 @@ import torch
 from course import Course, rounding
 from torch import Tensor
 
-from diffshortcut import arms, catalog, config, images
 from diffshortcut.attacks.scene import Scene
+from diffshortcut.config import arms, catalog, config
+from diffshortcut.config.schema import own
 from diffshortcut.data.portraits import people
-from diffshortcut.schema import own
+from diffshortcut.pictures import images
 from diffshortcut.seeding import Draws
 from diffshortcut.stages.protect import own_objective
 from diffshortcut.weights import MINI

@@ -36,7 +36,7 @@ from diffshortcut.bench.cases import CASES, Case
 from diffshortcut.bench.counts import Counts, counting
 from diffshortcut.bench.measured import Measured, Times, sheets
 from diffshortcut.models.ldm import LatentDiffusion
-from diffshortcut.transforms import Blur, Flip
+from diffshortcut.pictures.transforms import Blur, Flip
 
 N = 3
 RADIUS = 11

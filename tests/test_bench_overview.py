@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 import torch
 
-from diffshortcut import config
 from diffshortcut.bench import finished, overview, processes
 from diffshortcut.bench.book import Book, described, read
 from diffshortcut.bench.measured import Times
 from diffshortcut.bench.pairs import Effort, Side, compare, most
 from diffshortcut.bench.parts import growth, main_job, methods, sampling, start, training
 from diffshortcut.bench.records import MISSED, Figure, Growth, Pair, from_plain, to_plain
+from diffshortcut.config import config
 from diffshortcut.data import portraits
 from diffshortcut.errors import UserError
 from diffshortcut.stages import protect

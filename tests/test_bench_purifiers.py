@@ -8,11 +8,11 @@ import tiny_zoo
 import torch
 from tiny_zoo import TinyZoo
 
-from diffshortcut import catalog, config
 from diffshortcut.bench import published_diffpure as diffpure
 from diffshortcut.bench import published_purifiers as published
 from diffshortcut.bench.measured import counted, timed
 from diffshortcut.bench.purifiers import CASES, DRAWS, Case, costs, sides
+from diffshortcut.config import catalog, config
 
 IMAGES = tiny_zoo.pictures(3, seed=1)
 GRID = ("gridpure.t=2", "gridpure.iterations=2")

@@ -9,17 +9,17 @@ import tiny_zoo
 import torch
 from PIL import Image
 
-from diffshortcut import config
 from diffshortcut.bench import published_metrics, published_sampling
 from diffshortcut.bench.counts import Counts, counting
 from diffshortcut.bench.published_training import PlainTraining, dreambooth
+from diffshortcut.config import config
+from diffshortcut.config.schema import own
 from diffshortcut.data import portraits
 from diffshortcut.data.person import Person
 from diffshortcut.dreambooth import Posterior, Settings, Training
-from diffshortcut.images import quantize, read_files, write_folder
 from diffshortcut.models.ldm import LatentDiffusion
+from diffshortcut.pictures.images import quantize, read_files, write_folder
 from diffshortcut.samplers.classifier_free import ClassifierFree
-from diffshortcut.schema import own
 from diffshortcut.seeding import Draws
 from diffshortcut.stages import score
 from diffshortcut.stages.inputs import Inputs

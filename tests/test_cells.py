@@ -14,10 +14,14 @@ import pytest
 from PIL import Image
 from world import World
 
-from diffshortcut import arms, cells, command, config, execute, results, run, sources, weights
+from diffshortcut import run, weights
+from diffshortcut.artifacts import sources
+from diffshortcut.artifacts.store import Store
+from diffshortcut.config import arms, config
 from diffshortcut.data import folder
 from diffshortcut.errors import UserError
-from diffshortcut.store import Store
+from diffshortcut.graph import cells, execute
+from diffshortcut.job import command, results
 
 
 @pytest.fixture
@@ -432,7 +436,8 @@ def test_a_cached_answer_is_fast_and_needs_no_torch(world: World, capsys: Any) -
     script = textwrap.dedent(f"""
         import sys, time
         from pathlib import Path
-        from diffshortcut import config, run, weights
+        from diffshortcut import run, weights
+        from diffshortcut.config import config
         weights.MINI = Path({str(world.root / "weights")!r})
         config.compose()
         start = time.process_time()  # whatever else the machine does

@@ -9,8 +9,13 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from diffshortcut import checkpoint
-from diffshortcut.checkpoint import Checkpoint, Variables, load_optimizer, optimizer_tensors
+from diffshortcut.artifacts import checkpoint
+from diffshortcut.artifacts.checkpoint import (
+    Checkpoint,
+    Variables,
+    load_optimizer,
+    optimizer_tensors,
+)
 
 
 class Counter:
@@ -82,7 +87,7 @@ def test_a_broken_write_leaves_the_one_before(
         raise OSError("no space left")
 
     with monkeypatch.context() as patch:
-        patch.setattr("diffshortcut.checkpoint.save_file", torn)
+        patch.setattr("diffshortcut.artifacts.checkpoint.save_file", torn)
         with pytest.raises(OSError, match="no space"):
             loop(tmp_path, None)
     assert loop(tmp_path, None)[1] == [4, 5, 6, 7, 8, 9]
@@ -96,7 +101,7 @@ def test_an_owner_that_wakes_up_does_not_break_the_next_ones_state(
         save_file(tensors, path, metadata=metadata)
         loop(tmp_path, None)  # another process, which was given up for dead, writes meanwhile
 
-    monkeypatch.setattr("diffshortcut.checkpoint.save_file", both)
+    monkeypatch.setattr("diffshortcut.artifacts.checkpoint.save_file", both)
     state, _ = loop(tmp_path, None)
     whole, _ = loop(None, None)
     assert torch.equal(state.x, whole.x) and loop(tmp_path, None)[1] == []

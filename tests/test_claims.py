@@ -2,8 +2,8 @@
 
 import pytest
 
-from diffshortcut import command, measured
 from diffshortcut.errors import UserError
+from diffshortcut.job import command, measured
 
 
 def claiming(metric, **metrics):

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from diffshortcut import arms, catalog, config, run, schema, sources, usage
+from diffshortcut import run
+from diffshortcut.artifacts import sources
+from diffshortcut.config import arms, catalog, config, schema, usage
 from diffshortcut.errors import UserError
 
 ROOTED = ("folder", "antidreambooth", "wikiart")  # data that are not in the package

@@ -7,9 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from diffshortcut import cells, config
 from diffshortcut.bench import costs
-from diffshortcut.cells import Task
+from diffshortcut.config import config
 from diffshortcut.cost import columns
 from diffshortcut.cost.advice import advice
 from diffshortcut.cost.estimate import Cost, estimate
@@ -19,6 +18,8 @@ from diffshortcut.cost.rehearsal import rehearsing
 from diffshortcut.cost.stand_ins import walk
 from diffshortcut.data import portraits
 from diffshortcut.errors import UserError
+from diffshortcut.graph import cells
+from diffshortcut.graph.cells import Task
 
 GB = 10**9
 LEAN = {

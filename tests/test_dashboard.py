@@ -7,10 +7,10 @@ import pytest
 from result_folders import Arm
 
 from diffshortcut import dashboard
-from diffshortcut.comparison import PRIMARY, Claim
 from diffshortcut.errors import UserError
 from diffshortcut.report import tracked, wandb_child
 from diffshortcut.report.facts import Baselines, Facts
+from diffshortcut.statistics.comparison import PRIMARY, Claim
 
 
 @pytest.fixture

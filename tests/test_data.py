@@ -9,11 +9,11 @@ import pytest
 import torch
 from PIL import Image
 
-from diffshortcut import images as pixels
-from diffshortcut import sources
+from diffshortcut.artifacts import sources
 from diffshortcut.data import folder, people, portraits
 from diffshortcut.data.person import Person
 from diffshortcut.errors import UserError
+from diffshortcut.pictures import images as pixels
 from diffshortcut.seeding import Draws
 from diffshortcut.stages import personalize, score
 from diffshortcut.stages.inputs import Inputs

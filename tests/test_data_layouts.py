@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from diffshortcut import cells, config
+from diffshortcut.config import config
 from diffshortcut.data import antidreambooth, folder, paintings, wikiart
 from diffshortcut.data.people import PeopleError, Prompted
 from diffshortcut.data.person import Person
 from diffshortcut.errors import UserError
+from diffshortcut.graph import cells
 
 
 def pictures(place: Path, *names: str) -> Path:

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from diffshortcut.errors import UserError
-from diffshortcut.images import grown
 from diffshortcut.models import pixel_diffusion
 from diffshortcut.models.pixel_diffusion import PixelDiffusion
+from diffshortcut.pictures.images import grown
 from diffshortcut.purifiers.ddspure import DDSPure
 from diffshortcut.purifiers.diffpure import DiffPure, PixelDiffPure, normal
 from diffshortcut.purifiers.gridpure import GridPure

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from diffshortcut import catalog, doctor
-from diffshortcut.provenance import machine_memory
+from diffshortcut import doctor
+from diffshortcut.artifacts.provenance import machine_memory
+from diffshortcut.config import catalog
 
 
 def found() -> dict[str, list[str]]:

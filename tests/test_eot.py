@@ -6,14 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from diffshortcut import config
 from diffshortcut.attacks.eot import EoT
 from diffshortcut.attacks.pgd import gradient_of
+from diffshortcut.config import config
 from diffshortcut.errors import UserError
-from diffshortcut.filters import gaussian_blur
-from diffshortcut.purifiers import jpeg
-from diffshortcut.seeding import Draws
-from diffshortcut.transforms import (
+from diffshortcut.pictures.filters import gaussian_blur
+from diffshortcut.pictures.transforms import (
     Blur,
     Crop,
     Flip,
@@ -23,6 +21,8 @@ from diffshortcut.transforms import (
     Rotate,
     Transform,
 )
+from diffshortcut.purifiers import jpeg
+from diffshortcut.seeding import Draws
 
 DRAWS = Draws(seed=0, stage="test", person="nobody")
 TRANSFORMS: dict[str, Transform] = {
@@ -175,7 +175,7 @@ def test_no_sample_is_refused() -> None:
 def test_values_that_no_transform_can_have_are_the_users_error(
     kind: str, values: dict[str, Any], message: str
 ) -> None:
-    node = {"_target_": f"diffshortcut.transforms.{kind}", **values}
+    node = {"_target_": f"diffshortcut.pictures.transforms.{kind}", **values}
     eot = {"_target_": "diffshortcut.attacks.eot.EoT", "transforms": [node]}
     for judge in (config.build, config.check_values):  # the latter before anything is computed
         with pytest.raises(UserError, match=message):

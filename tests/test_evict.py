@@ -11,28 +11,19 @@ from typing import Any
 import pytest
 from world import World
 
-from diffshortcut import (
-    cells,
-    command,
-    evict,
-    execute,
-    export,
-    grid,
-    index,
-    parallel,
-    plan,
-    run,
-    sweep,
-)
-from diffshortcut import store as artifacts
-from diffshortcut.artifact import MARKER
-from diffshortcut.cells import Task
+from diffshortcut import export, grid, parallel, plan, run
+from diffshortcut.artifacts import store as artifacts
+from diffshortcut.artifacts.artifact import MARKER
+from diffshortcut.artifacts.store import EVICTED, Store
+from diffshortcut.config import sweep
 from diffshortcut.errors import UserError
+from diffshortcut.graph import cells, evict, execute
+from diffshortcut.graph.cells import Task
+from diffshortcut.job import command, index
+from diffshortcut.job.results import Comparison
 from diffshortcut.launch import board, graph, workers
 from diffshortcut.launch.record import Record
 from diffshortcut.report import tracked
-from diffshortcut.results import Comparison
-from diffshortcut.store import EVICTED, Store
 
 SMALL = "runtime.largest_kept=0"  # what the stand-ins write is larger
 ALONE = ("data.people=2", "compare.arms=[]", "compare.clean=null")

@@ -10,11 +10,14 @@ from typing import Any
 import pytest
 import yaml
 
-from diffshortcut import arms, catalog, cells, command, config, run, sweep
+from diffshortcut import run
 from diffshortcut.attacks.adaptive import Adaptive
-from diffshortcut.comparison import STAR
+from diffshortcut.config import arms, catalog, config, sweep
+from diffshortcut.graph import cells
+from diffshortcut.job import command
 from diffshortcut.stages import protect
 from diffshortcut.statistics import fewest
+from diffshortcut.statistics.comparison import STAR
 
 NAMES = [name for name in catalog.groups()["experiment"]]
 ONE = ["data.people=1", "logger=none"]

@@ -9,11 +9,13 @@ import pytest
 import torch
 from diffusers import DDIMScheduler, StableDiffusionPipeline
 
-from diffshortcut import command, export, images
+from diffshortcut import export
+from diffshortcut.artifacts.store import Store
 from diffshortcut.errors import UserError
+from diffshortcut.job import command
 from diffshortcut.models.ldm import LatentDiffusion
+from diffshortcut.pictures import images
 from diffshortcut.seeding import Draws
-from diffshortcut.store import Store
 
 DRAWS = Draws(0, "export", "nobody")
 PEOPLE = ["anna", "berta"]

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from diffshortcut import command, config, doctor, extras
+from diffshortcut import doctor, extras
+from diffshortcut.config import config
 from diffshortcut.errors import UserError
+from diffshortcut.job import command
 
 HEAVY = (
     *("torchvision", "tensorflow", "xformers", "bitsandbytes", "ray", "anny", "numba"),
@@ -40,7 +42,8 @@ for file in sorted(root.rglob("*.py")):
 '''
 RUNS = """
 import torch
-from diffshortcut import config, doctor
+from diffshortcut import doctor
+from diffshortcut.config import config
 zoo = config.resolve(config.compose([]))["zoo"]
 restorer, quality, perceptual, detector, recognizer, clip = (
     config.build(zoo[role])

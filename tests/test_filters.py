@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from diffshortcut.filters import gaussian_blur, scaled_kernel
+from diffshortcut.pictures.filters import gaussian_blur, scaled_kernel
 
 
 @pytest.mark.parametrize(

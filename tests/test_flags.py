@@ -117,7 +117,7 @@ class Link:
 def test_the_purify_stage_notes_both(
     link: Link, facts: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from diffshortcut.images import write_folder
+    from diffshortcut.pictures.images import write_folder
 
     write_folder(tmp_path / "in" / "images", tiny_zoo.pictures(2, seed=1))
     monkeypatch.setattr(purify, "build", lambda *_: link)

@@ -22,11 +22,13 @@ import tiny_zoo
 import torch
 from safetensors.torch import load_file
 
-from diffshortcut import cells, config, execute, images
+from diffshortcut.artifacts.store import Store
+from diffshortcut.config import config
 from diffshortcut.data.person import Person
+from diffshortcut.graph import cells, execute
 from diffshortcut.models import guided_diffusion, ldm
+from diffshortcut.pictures import images
 from diffshortcut.stages import protect
-from diffshortcut.store import Store
 from diffshortcut.weights import registry
 
 PIXEL = "guided_diffusion_256_uncond"

@@ -8,15 +8,15 @@ import pytest
 import torch
 from full_files import arcface, codeformer, package, parsenet, retinaface, scrfd, vgg_face
 
-from diffshortcut import config
+from diffshortcut.config import config
+from diffshortcut.config.schema import own
 from diffshortcut.errors import UserError
-from diffshortcut.images import quantize
 from diffshortcut.metrics.identity import find, similarity
 from diffshortcut.models import faces, insight
 from diffshortcut.models import parsenet as parsing
 from diffshortcut.models import retinaface as detection
 from diffshortcut.models import vgg_face as recognition
-from diffshortcut.schema import own
+from diffshortcut.pictures.images import quantize
 from diffshortcut.weights import registry
 
 pytestmark = pytest.mark.full

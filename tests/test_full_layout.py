@@ -11,7 +11,8 @@ import torch
 from guided_reference import ReferenceUNet
 from safetensors import safe_open
 
-from diffshortcut import config, weights
+from diffshortcut import weights
+from diffshortcut.config import config
 from diffshortcut.errors import UserError
 from diffshortcut.models import guided_diffusion, ldm, released, upscaler
 from diffshortcut.seeding import Draws

@@ -16,6 +16,7 @@ from diffusers import DDIMScheduler, DDPMScheduler, StableDiffusionUpscalePipeli
 from tiny_zoo import tokenizer as _tokenizer
 from torch import Tensor
 
+from diffshortcut.artifacts.provenance import cost
 from diffshortcut.attacks.denoising import denoising_loss
 from diffshortcut.attacks.pgd import ascend, gradient_of
 from diffshortcut.dreambooth import Posterior, Settings, Training
@@ -23,7 +24,6 @@ from diffshortcut.models import released
 from diffshortcut.models.ldm import LatentDiffusion
 from diffshortcut.models.upscaler import Upscaler
 from diffshortcut.precision import Precision
-from diffshortcut.provenance import cost
 from diffshortcut.samplers.classifier_free import ClassifierFree, guided
 from diffshortcut.seeding import Draws
 

@@ -20,31 +20,18 @@ from PIL import Image
 from rich.console import Console
 from world import World
 
-from diffshortcut import (
-    arms,
-    catalog,
-    cells,
-    command,
-    config,
-    execute,
-    grid,
-    index,
-    launch,
-    parallel,
-    past,
-    plan,
-    progress,
-    run,
-    sources,
-    sweep,
-)
-from diffshortcut.artifact import MARKER
+from diffshortcut import grid, launch, parallel, plan, progress, run
+from diffshortcut.artifacts import past, sources
+from diffshortcut.artifacts.artifact import MARKER
+from diffshortcut.artifacts.store import Store
+from diffshortcut.config import arms, catalog, config, sweep
 from diffshortcut.errors import UserError
+from diffshortcut.graph import cells, execute
+from diffshortcut.job import command, index
 from diffshortcut.launch import board, cluster, graph
 from diffshortcut.launch.announce import NotBegunError, announce
 from diffshortcut.launch.record import Record
 from diffshortcut.launch.worker import Outcome, Worker
-from diffshortcut.store import Store
 
 ATTACKS, PURIFIERS = ("random", "pid", "advdm"), ("none", "jpeg", "gaussian", "[gaussian,jpeg]")
 HERE = {"workers": 0, "confirm": False}

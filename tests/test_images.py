@@ -8,8 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from diffshortcut import images
 from diffshortcut.errors import UserError
+from diffshortcut.pictures import images
 
 RGB = np.arange(5 * 4 * 3, dtype=np.uint8).reshape(5, 4, 3)
 

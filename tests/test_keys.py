@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from diffshortcut import keys, sources, weights
+from diffshortcut import weights
+from diffshortcut.artifacts import keys, sources
 from diffshortcut.errors import UserError
 
 
@@ -199,7 +200,7 @@ def test_a_plugin_that_is_called_as_a_module_of_ours_counts(
 
 def test_code_that_cannot_change_a_result_does_not_count() -> None:
     assert sources.digest(["diffshortcut.errors"]) == sources.digest([])
-    assert sources.digest(["diffshortcut.images"]) != sources.digest([])
+    assert sources.digest(["diffshortcut.pictures.images"]) != sources.digest([])
 
 
 def test_a_method_is_called_as_its_class_or_its_functions_module() -> None:

@@ -10,8 +10,8 @@ from diffshortcut.attacks.metacloak import MetaCloak
 from diffshortcut.attacks.scene import Scene
 from diffshortcut.dreambooth import Posterior, Training
 from diffshortcut.models.ldm import LatentDiffusion
+from diffshortcut.pictures.transforms import Blur, Flip
 from diffshortcut.seeding import Draws
-from diffshortcut.transforms import Blur, Flip
 
 DRAWS = Draws(seed=0, stage="protect", person="nobody")
 

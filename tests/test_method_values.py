@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from diffshortcut import catalog, config
+from diffshortcut.config import catalog, config
 
 TABLE = Path(__file__).parent.parent / "docs" / "mini.md"
 SLIPS_TABLE = TABLE.with_name("purifiers.md")

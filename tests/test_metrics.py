@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from diffshortcut import catalog, measured
-from diffshortcut.comparison import with_overall
+from diffshortcut.config import catalog
 from diffshortcut.errors import UserError
+from diffshortcut.job import measured
 from diffshortcut.metrics.evidence import Evidence
 from diffshortcut.metrics.faithfulness import Faithfulness, psnr, ssim
 from diffshortcut.metrics.ims import IMS
@@ -26,6 +26,7 @@ from diffshortcut.models.nets import QualityNet
 from diffshortcut.models.quality import Quality as Liqe
 from diffshortcut.models.quality import load as load_quality
 from diffshortcut.seeding import Draws
+from diffshortcut.statistics.comparison import with_overall
 
 RED, GREEN, BLACK = (
     torch.tensor(c).view(1, 3, 1, 1).expand(1, 3, 112, 112)
@@ -262,8 +263,8 @@ def test_style_is_the_mean_cosine_to_the_held_out_works(evidence):
 
 def test_the_mini_clip_tells_artists_apart():
     """docs/data.md has the figures: the test would see it if weights or paintings got worse."""
-    from diffshortcut import images
     from diffshortcut.data import paintings
+    from diffshortcut.pictures import images
 
     clip = load_clip(weights="mini:clip")
     artists = paintings.people(people=None)
@@ -368,7 +369,7 @@ def test_a_record_never_holds_nan():
 
 @pytest.mark.parametrize("name", ["ims", "quality", "faithfulness", "shortcut", "style"])
 def test_every_metric_composes_and_fits_its_signature(name):
-    from diffshortcut import config
+    from diffshortcut.config import config
 
     cfg = config.resolve(config.compose([f"metric={name}"]))
     config.check(cfg)

@@ -14,10 +14,11 @@ import pytest
 import torch
 from transformers import CLIPTokenizer
 
-from diffshortcut import config, weights
+from diffshortcut import weights
+from diffshortcut.config import config
 from diffshortcut.data.portraits import people
-from diffshortcut.images import read_files
 from diffshortcut.models import clip, ldm, pixel_diffusion, quality
+from diffshortcut.pictures.images import read_files
 from diffshortcut.seeding import Draws
 
 RARE = ("sks", "bhj", "UNKNOWN", "XX", "without")  # untrained; on "without" see docs/mini.md

@@ -9,8 +9,8 @@ import tiny_zoo
 import torch
 from torch import Tensor
 
-from diffshortcut.images import quantize, write_folder
 from diffshortcut.models import ldm, perceptual
+from diffshortcut.pictures.images import quantize, write_folder
 from diffshortcut.purifiers.impress import Impress
 from diffshortcut.purifiers.tvm import TotalVariation, minimized
 from diffshortcut.seeding import Draws

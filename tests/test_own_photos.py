@@ -13,16 +13,20 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from diffshortcut import arms, cells, command, execute, own_photos, results, run, squares
+from diffshortcut import run
 from diffshortcut.attacks.advdm import AdvDM
 from diffshortcut.attacks.perturbation import Perturbation
 from diffshortcut.attacks.pgd import gradient_of
 from diffshortcut.attacks.scene import Scene, View
+from diffshortcut.config import arms
 from diffshortcut.data.person import Person
-from diffshortcut.decode import rgb
 from diffshortcut.errors import UserError
-from diffshortcut.images import center_square, quantize, resize
+from diffshortcut.graph import cells, execute
+from diffshortcut.job import command, own_photos, results
 from diffshortcut.models import ldm
+from diffshortcut.pictures import squares
+from diffshortcut.pictures.decode import rgb
+from diffshortcut.pictures.images import center_square, quantize, resize
 from diffshortcut.purifiers.adverse_cleaner import AdverseCleaner
 from diffshortcut.purifiers.jpeg import Jpeg
 from diffshortcut.purifiers.noise import GaussianNoise

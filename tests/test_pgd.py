@@ -8,7 +8,7 @@ from diffshortcut.attacks.ball import project, random_start
 from diffshortcut.attacks.pgd import Loss, ascend, gradient_of
 from diffshortcut.attacks.record import Record
 from diffshortcut.errors import UserError
-from diffshortcut.images import quantize
+from diffshortcut.pictures.images import quantize
 from diffshortcut.seeding import Draws
 
 DRAWS = Draws(seed=0, stage="test", person="nobody")

@@ -9,13 +9,16 @@ from typing import Any
 import pytest
 import torch
 
-from diffshortcut import cells, command, grid, keys, plan, weights
-from diffshortcut.artifact import MARKER
+from diffshortcut import grid, plan, weights
+from diffshortcut.artifacts import keys
+from diffshortcut.artifacts.artifact import MARKER
+from diffshortcut.artifacts.store import Store
 from diffshortcut.cost import columns, pace
 from diffshortcut.cost.estimate import Cost
 from diffshortcut.errors import UserError
+from diffshortcut.graph import cells
+from diffshortcut.job import command
 from diffshortcut.launch import board
-from diffshortcut.store import Store
 
 COMMAND = ["attack=random", "purifier=jpeg", "data.people=2"]
 

@@ -62,7 +62,8 @@ FILES = {
 }
 CHECK = """
 import json, sys
-from diffshortcut import catalog, config, keys
+from diffshortcut.artifacts import keys
+from diffshortcut.config import catalog, config
 from diffshortcut.errors import UserError
 
 try:

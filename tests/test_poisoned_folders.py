@@ -106,7 +106,7 @@ USED: dict[str, Callable[[Path], object]] = {
 def test_it_is_used_and_can_be_decoded(
     tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from diffshortcut.decode import rgb
+    from diffshortcut.pictures.decode import rgb
 
     USED[name](tmp_path / name)
     [found] = images(tmp_path)

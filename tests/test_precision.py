@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from diffshortcut import arms, config, keys
+from diffshortcut.artifacts import keys
+from diffshortcut.artifacts.checkpoint import load_optimizer, optimizer_tensors
 from diffshortcut.attacks.denoising import denoising_loss
 from diffshortcut.attacks.pgd import gradient_of
-from diffshortcut.checkpoint import load_optimizer, optimizer_tensors
+from diffshortcut.config import arms, config
 from diffshortcut.dreambooth import Posterior, Settings, Training
 from diffshortcut.errors import UserError
 from diffshortcut.models.ldm import LatentDiffusion, load

@@ -4,7 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from diffshortcut import catalog, config, links, sweep
+from diffshortcut import links
+from diffshortcut.config import catalog, config, sweep
 from diffshortcut.report import published, purification
 from diffshortcut.report.facts import Baselines, Facts, Published
 

@@ -13,10 +13,10 @@ from PIL import Image, ImageFilter
 from tiny_zoo import TinyZoo
 from torch import Tensor
 
-from diffshortcut import catalog, config
+from diffshortcut.config import catalog, config
 from diffshortcut.errors import UserError
-from diffshortcut.images import files, quantize, read_files, resize, write_folder
 from diffshortcut.models import codeformer, ldm, pixel_diffusion, upscaler
+from diffshortcut.pictures.images import files, quantize, read_files, resize, write_folder
 from diffshortcut.purifiers.codeformer import CodeFormer
 from diffshortcut.purifiers.gaussian import Gaussian, PillowGaussian
 from diffshortcut.purifiers.jpeg import Jpeg

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from diffshortcut.artifact import MARKER
+from diffshortcut.artifacts.artifact import MARKER
 
 pytestmark = pytest.mark.alone
 ROOT = Path(__file__).parents[1]

@@ -5,7 +5,7 @@ from itertools import product
 
 import pytest
 
-from diffshortcut.cells import Task
+from diffshortcut.graph.cells import Task
 from diffshortcut.launch.ready import Kind, Ready, is_light, kind
 
 MODEL = Task(stage="personalize", config={"trainer": {"weights": "mini:mini_a"}}, seed=0)

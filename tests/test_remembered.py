@@ -8,8 +8,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from diffshortcut import cells, config, device, weights
+from diffshortcut import weights
+from diffshortcut.config import config
 from diffshortcut.data import portraits
+from diffshortcut.graph import cells, device
 from diffshortcut.models import faces, perceptual, remembered
 
 

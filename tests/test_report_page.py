@@ -13,11 +13,11 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from result_folders import Arm, Folder
 
-from diffshortcut.comparison import people_means
 from diffshortcut.errors import UserError
 from diffshortcut.report import figures, loaded, matrix, paper, pictures, plots
 from diffshortcut.report.__main__ import main, write
 from diffshortcut.report.labels import Described, places
+from diffshortcut.statistics.comparison import people_means
 
 EVIL = "<script>alert(1)</script>"
 ARMS = [Arm("none"), Arm("aspl"), Arm("aspl", "jpeg"), Arm("aspl", "ours")]

@@ -10,13 +10,13 @@ from full_files import package
 from tiny_codeformer import AS_THEY_ARE
 from torch import Tensor
 
-from diffshortcut.images import resize
 from diffshortcut.models.codeformer import CodeFormer
 from diffshortcut.models.faces import Face
 from diffshortcut.models.geometry import similarity
 from diffshortcut.models.paste import parse_mask, paste, square_mask
 from diffshortcut.models.restorer import FFHQ, OUTSIDE, Restorer, aligned, is_grey
 from diffshortcut.models.vq import OFFICIAL
+from diffshortcut.pictures.images import resize
 from diffshortcut.seeding import Draws
 
 DRAWS = Draws(0, "purify", "nobody")

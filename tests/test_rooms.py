@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from graphlib import TopologicalSorter
 from pathlib import Path
 
-from diffshortcut import sources
+from diffshortcut.artifacts import sources
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = "diffshortcut"

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from result_folders import Arm, Folder
 
-from diffshortcut.comparison import direction
 from diffshortcut.errors import UserError
 from diffshortcut.report.any_rows import best, cautions, tables
-from diffshortcut.row_files import columns_of
-from diffshortcut.rows import Part, directed, join, named, read
 from diffshortcut.statistics.__main__ import main, notes
+from diffshortcut.statistics.comparison import direction
+from diffshortcut.statistics.row_files import columns_of
+from diffshortcut.statistics.rows import Part, directed, join, named, read
 
 
 def row(arm, person, value, **others):

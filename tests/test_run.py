@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from diffshortcut import run, sweep
+from diffshortcut import run
+from diffshortcut.config import sweep
 
 SCRIPT = textwrap.dedent("""
-    from diffshortcut import cells, run
+    from diffshortcut import run
+    from diffshortcut.graph import cells
     from diffshortcut.errors import UserError
 
     def launch(overrides, **_):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
 
-from diffshortcut import config
+from diffshortcut.config import config
 from diffshortcut.models import ldm
 from diffshortcut.models.ldm import LatentDiffusion
 from diffshortcut.samplers.classifier_free import ClassifierFree, guided

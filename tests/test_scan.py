@@ -10,13 +10,13 @@ import pytest
 import torch
 from PIL import Image
 
-from diffshortcut import command
 from diffshortcut.data import __main__ as scan
 from diffshortcut.data import portraits
-from diffshortcut.decode import ORIENTATION
 from diffshortcut.errors import UserError
+from diffshortcut.job import command
 from diffshortcut.models.face_square import FaceSquare
 from diffshortcut.models.faces import Face, load_detector
+from diffshortcut.pictures.decode import ORIENTATION
 
 PORTRAIT = portraits.ROOT / "person_003" / "set_A" / "00.png"
 

@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 from safetensors import SafetensorError
 
-from diffshortcut import catalog
-from diffshortcut.checkpoint import Checkpoint, Variables
+from diffshortcut.artifacts.checkpoint import Checkpoint, Variables
+from diffshortcut.config import catalog
 from diffshortcut.errors import UserError
 from diffshortcut.weights import fetch, registry
 
@@ -190,7 +190,7 @@ FILES = {
     ),
     "experiment/walk.yaml": (
         "# @package _global_\nhydra: {job_logging: {handlers: {x: {"
-        "(): diffshortcut.store.shutil.copytree, src: mine, dst: woken}}}}\n"
+        "(): diffshortcut.artifacts.store.shutil.copytree, src: mine, dst: woken}}}}\n"
     ),
     "experiment/sought.yaml": (
         f"# @package _global_\nhydra: {{job_logging: {{root: {{level: 'ext://{WOKEN}.run'}}}}}}\n"
@@ -294,7 +294,7 @@ WALKS = [
 def test_nothing_is_reached_by_a_walk_nor_by_an_option_of_a_sweep(
     evil: Path, monkeypatch: pytest.MonkeyPatch, word: str
 ) -> None:
-    from diffshortcut import schema, trusted
+    from diffshortcut.config import schema, trusted
 
     monkeypatch.syspath_prepend(evil)
     monkeypatch.setattr(schema, "plugins", lambda: ("mine",))
@@ -303,17 +303,17 @@ def test_nothing_is_reached_by_a_walk_nor_by_an_option_of_a_sweep(
         trusted.check([word])
 
 
-@pytest.mark.parametrize("name", ["config.find_spec", "config.instantiate", "config._imported"])
+@pytest.mark.parametrize("name", ["catalog.find_spec", "config.instantiate", "config._imported"])
 def test_a_target_is_what_its_module_offers(name: str) -> None:
-    from diffshortcut import schema
+    from diffshortcut.config import schema
 
     with pytest.raises(UserError, match="no such function"):
-        schema.signature(f"diffshortcut.{name}")
+        schema.signature(f"diffshortcut.config.{name}")
 
 
 @pytest.mark.parametrize("flag", ["--config-path=x", "-cd=x", "--config-n=x", "--experimental=x"])
 def test_no_flag_replaces_the_config_that_is_looked_at(flag: str) -> None:
-    from diffshortcut import trusted
+    from diffshortcut.config import trusted
 
     assert trusted.words(["--cfg", "job", "seed=1", "-m"]) == ["seed=1"]
     with pytest.raises(UserError, match="is not taken: .*hydra.searchpath"):
@@ -321,7 +321,8 @@ def test_no_flag_replaces_the_config_that_is_looked_at(flag: str) -> None:
 
 
 def test_what_hydra_needs_itself_is_trusted() -> None:
-    from diffshortcut import launch, trusted
+    from diffshortcut import launch
+    from diffshortcut.config import trusted
 
     launch.register()
     trusted.check(["hydra/launcher=graph", "hydra/job_logging=default"])
@@ -332,7 +333,7 @@ def test_what_hydra_needs_itself_is_trusted() -> None:
 
 
 def test_a_picture_is_not_unpickled(tmp_path: Path) -> None:
-    from diffshortcut.decode import rgb
+    from diffshortcut.pictures.decode import rgb
 
     stream = io.BytesIO(pickle.dumps(Canary(tmp_path / "woken")))
     (tmp_path / "a.png").write_bytes(stream.getvalue())

@@ -8,7 +8,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file
 
-from diffshortcut import catalog, config
+from diffshortcut.config import catalog, config
 from diffshortcut.dreambooth import Posterior, Settings, Training, descend
 from diffshortcut.errors import UserError
 from diffshortcut.export import pipeline

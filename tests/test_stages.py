@@ -9,12 +9,12 @@ from statistics import fmean
 import pytest
 import torch
 
-from diffshortcut import images
 from diffshortcut.attacks.denoising import denoising_loss
 from diffshortcut.attacks.scene import Scene
 from diffshortcut.data.person import Person
 from diffshortcut.errors import UserError
 from diffshortcut.models import ldm
+from diffshortcut.pictures import images
 from diffshortcut.seeding import Draws
 from diffshortcut.stages import generate, personalize, prior, protect, purify, score
 from diffshortcut.stages.inputs import Inputs

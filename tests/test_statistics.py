@@ -11,17 +11,6 @@ import pytest
 from markdown_it import MarkdownIt
 from scipy import stats
 
-from diffshortcut.comparison import (
-    Claim,
-    against_all,
-    check,
-    compare,
-    grouped,
-    judge,
-    people_means,
-    recovery,
-    unlike,
-)
 from diffshortcut.report.sheet import Sheet, as_markdown, as_tex
 from diffshortcut.statistics import (
     bootstrap,
@@ -33,6 +22,17 @@ from diffshortcut.statistics import (
     recovered,
     smallest_p,
     wilcoxon,
+)
+from diffshortcut.statistics.comparison import (
+    Claim,
+    against_all,
+    check,
+    compare,
+    grouped,
+    judge,
+    people_means,
+    recovery,
+    unlike,
 )
 
 

@@ -17,18 +17,18 @@ from typing import Any
 
 import pytest
 
-from diffshortcut import artifact, lease, store
-from diffshortcut.artifact import MARKER, publish
+from diffshortcut.artifacts import artifact, lease, store
+from diffshortcut.artifacts.artifact import MARKER, publish
+from diffshortcut.artifacts.lease import Lease
+from diffshortcut.artifacts.store import Store
 from diffshortcut.disk import StoreError, replacing
-from diffshortcut.lease import Lease
-from diffshortcut.store import Store
 
 PAYLOAD = {"a.bin": bytes(range(256)), "images/00.png": b"picture", "images/01.png": b"other"}
 
 CHILD = textwrap.dedent("""
     import os, signal, sys, time
     from pathlib import Path
-    from diffshortcut.store import Store
+    from diffshortcut.artifacts.store import Store
     root, die_at, pause = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
     calls = 0
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from diffshortcut import arms, config
+from diffshortcut.config import arms, config
 from diffshortcut.report import threat
 
 JPEG = {"jpeg": {"_target_": "jpeg", "quality": 75}}

@@ -9,10 +9,11 @@ import pytest
 from hydra.types import RunMode
 from world import World
 
-from diffshortcut import grid, run, sweep
+from diffshortcut import grid, run
+from diffshortcut.artifacts.store import Store
+from diffshortcut.config import sweep
 from diffshortcut.launch import graph, together
 from diffshortcut.launch.record import FAILURES, Record
-from diffshortcut.store import Store
 
 ALONE = ["compare.arms=[]", "compare.clean=null", "metric=ims", "data.people=2"]
 

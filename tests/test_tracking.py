@@ -16,7 +16,7 @@ from hydra.types import RunMode
 from PIL import Image
 from result_folders import Arm, Folder
 
-from diffshortcut import catalog, sweep
+from diffshortcut.config import catalog, sweep
 from diffshortcut.report import tracked, tracking
 from diffshortcut.report.facts import Baselines, Facts
 from diffshortcut.report.worst import Worst

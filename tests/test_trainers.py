@@ -4,7 +4,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from diffshortcut import config
+from diffshortcut.config import config
 from diffshortcut.models.ldm import LatentDiffusion
 from diffshortcut.seeding import Draws
 from diffshortcut.trainers.dreambooth import Augmented, DreamBooth

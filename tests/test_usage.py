@@ -9,7 +9,8 @@ import pytest
 import yaml
 from hydra.errors import HydraException, MissingConfigException
 
-from diffshortcut import catalog, completion, config, launch, plan, run, usage
+from diffshortcut import launch, plan, run
+from diffshortcut.config import catalog, completion, config, usage
 from diffshortcut.errors import UserError, exit_on_mistake
 from diffshortcut.launch.options import Options
 

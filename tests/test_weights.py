@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from diffshortcut import config, weights
+from diffshortcut import weights
+from diffshortcut.config import config
 from diffshortcut.errors import UserError
 from diffshortcut.weights import __main__ as command
 from diffshortcut.weights import fetch, registry

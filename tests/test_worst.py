@@ -2,8 +2,8 @@
 
 import pytest
 
-from diffshortcut.comparison import person_means
 from diffshortcut.report import worst
+from diffshortcut.statistics.comparison import person_means
 
 
 def rows(levels, metric="overall", better="higher"):

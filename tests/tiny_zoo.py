@@ -9,14 +9,14 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from diffshortcut import config
 from diffshortcut.attacks.scene import Scene
-from diffshortcut.images import quantize
+from diffshortcut.config import config
+from diffshortcut.config.schema import STAGE_REFERENCES
 from diffshortcut.mini.export import export_detector
 from diffshortcut.models.codeformer import CodeFormer
 from diffshortcut.models.nets import DetectorNet, RecognizerBNet
 from diffshortcut.models.vq import Config
-from diffshortcut.schema import STAGE_REFERENCES
+from diffshortcut.pictures.images import quantize
 
 TinyZoo = dict[str, Path]  # the target of a loader to the weights it is to read
 

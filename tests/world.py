@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from diffshortcut import cells, config, run, weights
+from diffshortcut import run, weights
+from diffshortcut.config import config
 from diffshortcut.cost import stages  # noqa: F401  imports the stages before they are stand-ins
+from diffshortcut.graph import cells
 from diffshortcut.stages.inputs import Inputs
 
 WEIGHTS = ("mini_a", "codeformer", "upscaler", "clip", "quality", "recognizer_a", "recognizer_b",

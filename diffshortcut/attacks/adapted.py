@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 
-from diffshortcut.checkpoint import load_trained, trained_tensors
+from diffshortcut.artifacts.checkpoint import load_trained, trained_tensors
 from diffshortcut.models.adapters import ATTENTION, add_lora, keys_and_values
 from diffshortcut.models.ldm import LatentDiffusion
 from diffshortcut.seeding import Draws

@@ -4,7 +4,7 @@ from math import floor
 
 from torch import Tensor
 
-from diffshortcut.images import LEVELS
+from diffshortcut.pictures.images import LEVELS
 from diffshortcut.seeding import Draws
 
 

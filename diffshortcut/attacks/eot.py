@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from diffshortcut.attacks.pgd import Gradient, Loss
+from diffshortcut.pictures.transforms import Transform
 from diffshortcut.seeding import Draws
-from diffshortcut.transforms import Transform
 
 
 @dataclass(frozen=True, kw_only=True)

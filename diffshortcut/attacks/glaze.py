@@ -11,9 +11,9 @@ from diffshortcut.attacks.denoising import posterior_sample
 from diffshortcut.attacks.perturbation import FixedObjective
 from diffshortcut.attacks.pgd import Loss
 from diffshortcut.attacks.scene import Scene
-from diffshortcut.images import LEVELS, batches
 from diffshortcut.models.ldm import LatentDiffusion
 from diffshortcut.models.perceptual import Perceptual
+from diffshortcut.pictures.images import LEVELS, batches
 from diffshortcut.samplers.img2img import ImageToImage
 from diffshortcut.seeding import Draws
 

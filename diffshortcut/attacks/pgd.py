@@ -7,7 +7,7 @@ from torch import Tensor
 
 from diffshortcut.attacks.ball import project
 from diffshortcut.errors import UserError
-from diffshortcut.images import LEVELS, batches
+from diffshortcut.pictures.images import LEVELS, batches
 from diffshortcut.precision import gradients
 
 # (x, their indices among the person's images, step) -> one value per image (n,). A loss draws by

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from diffshortcut.attacks.ball import check_budget, project
 from diffshortcut.attacks.scene import Scene
-from diffshortcut.images import LEVELS
+from diffshortcut.pictures.images import LEVELS
 from diffshortcut.seeding import Draws
 
 

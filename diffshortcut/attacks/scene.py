@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from diffshortcut.artifacts.checkpoint import Checkpoint, Variables
 from diffshortcut.attacks.record import Record
-from diffshortcut.checkpoint import Checkpoint, Variables
 from diffshortcut.errors import UserError
-from diffshortcut.images import center_square, resize
 from diffshortcut.models.ldm import LatentDiffusion
+from diffshortcut.pictures.images import center_square, resize
 
 
 @dataclass(frozen=True)

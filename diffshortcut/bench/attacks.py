@@ -19,6 +19,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from diffshortcut.artifacts.checkpoint import Checkpoint, Variables
 from diffshortcut.attacks.record import Record
 from diffshortcut.attacks.scene import Scene
 from diffshortcut.bench import sd_size
@@ -26,7 +27,6 @@ from diffshortcut.bench.cases import CASES, Case, person
 from diffshortcut.bench.counts import Counts, counting
 from diffshortcut.bench.measured import Measured, Times, chosen, clocked, in_turn, quiet, sheets
 from diffshortcut.bench.scenes import RELEASED
-from diffshortcut.checkpoint import Checkpoint, Variables
 from diffshortcut.progress import output, track
 from diffshortcut.seeding import Draws
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import diffshortcut
-from diffshortcut import provenance
+from diffshortcut.artifacts import provenance
 from diffshortcut.bench.records import Record, from_plain, to_plain
 
 PASSING = ("git", "started", "load")  # what does not make it another measurement

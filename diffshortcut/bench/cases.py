@@ -6,12 +6,12 @@ from typing import Any
 
 from torch import Tensor
 
-from diffshortcut import config
 from diffshortcut.attacks.scene import Scene
 from diffshortcut.bench import published, published_later, published_rounds
 from diffshortcut.bench.scenes import scene
+from diffshortcut.config import config
+from diffshortcut.config.schema import own
 from diffshortcut.data import portraits
-from diffshortcut.schema import own
 from diffshortcut.seeding import Draws
 from diffshortcut.weights import locate
 

@@ -9,11 +9,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from diffshortcut import cells, config
 from diffshortcut.bench import published_metrics, published_sampling
 from diffshortcut.bench.scenes import SIZE
+from diffshortcut.config import config
 from diffshortcut.data.person import Person
-from diffshortcut.images import quantize, read_files, write_folder
+from diffshortcut.graph import cells
+from diffshortcut.pictures.images import quantize, read_files, write_folder
 from diffshortcut.samplers.classifier_free import ClassifierFree
 from diffshortcut.seeding import Draws
 from diffshortcut.stages import generate, prior, score

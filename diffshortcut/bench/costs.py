@@ -51,8 +51,9 @@ class Real:
 
 def task(name: str) -> Any:
     """The stage of a case."""
-    from diffshortcut import cells, config
+    from diffshortcut.config import config
     from diffshortcut.data import portraits
+    from diffshortcut.graph import cells
 
     stage, overrides = CASES[name]
     [person] = portraits.people(people=1)
@@ -61,7 +62,7 @@ def task(name: str) -> Any:
 
 def run(name: str) -> None:
     """The stage of a case as a run has it, with blank artifacts to read."""
-    from diffshortcut import config
+    from diffshortcut.config import config
     from diffshortcut.seeding import Draws
     from diffshortcut.stages.inputs import Inputs
 
@@ -82,7 +83,7 @@ def _artifact(role: str, task: Any, folder: Path) -> Path:
     import torch
 
     from diffshortcut.cost.stages import side_of
-    from diffshortcut.images import write_folder
+    from diffshortcut.pictures.images import write_folder
     from diffshortcut.weights import locate
 
     if role in ("model", "personalized"):
@@ -125,7 +126,7 @@ def process(name: str) -> dict[str, float]:
     """Bytes that a process of one thread adds to those it has with everything imported."""
     import torch
 
-    from diffshortcut import provenance
+    from diffshortcut.artifacts import provenance
 
     torch.set_num_threads(1)
     import diffshortcut.cost.rehearsal  # noqa: F401  # imports what stages import

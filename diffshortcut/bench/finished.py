@@ -12,7 +12,9 @@ from unittest.mock import patch
 
 from PIL import Image
 
-from diffshortcut import cells, config, run
+from diffshortcut import run
+from diffshortcut.config import config
+from diffshortcut.graph import cells
 from diffshortcut.stages.inputs import Inputs
 
 ATTACKS = ("fsmg", "aspl", "easpl", "metacloak", "advdm", "photoguard_encoder", "glaze")

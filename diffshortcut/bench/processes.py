@@ -11,7 +11,8 @@ HEAVY = ("torch", "diffusers", "scipy")
 IMPORTS = "import torch\nfrom diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel"
 FIRST = """
 import os, sys
-from diffshortcut import execute, run
+from diffshortcut import run
+from diffshortcut.graph import execute
 execute.do = lambda *_: os._exit(0)  # the first stage would run now
 sys.argv[1:] = json.loads(sys.argv[1])
 run.main()
@@ -25,7 +26,8 @@ run.main()
 """
 ANSWER = """
 import sys, time
-from diffshortcut import config, run
+from diffshortcut import run
+from diffshortcut.config import config
 words = json.loads(sys.argv[1])
 config.compose()
 start = time.perf_counter()
@@ -35,7 +37,7 @@ found = {"seconds": time.perf_counter() - start}
 """
 FIND = """
 import sys, time
-from diffshortcut import index
+from diffshortcut.job import index
 jobs = json.loads(sys.argv[1])
 start = time.perf_counter()
 if not all(index.find(job) for job in jobs):

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from diffshortcut.bench.published_purifiers import each
-from diffshortcut.images import resize
 from diffshortcut.models.pixel_diffusion import PixelDiffusion
+from diffshortcut.pictures.images import resize
 from diffshortcut.purifiers.ddspure import DDSPure
 from diffshortcut.purifiers.diffpure import PixelDiffPure
 from diffshortcut.seeding import Draws

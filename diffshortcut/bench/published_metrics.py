@@ -12,11 +12,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from diffshortcut.images import quantize, read
 from diffshortcut.metrics.identity import find
 from diffshortcut.metrics.ims import IMS
 from diffshortcut.metrics.quality import Quality, renormalize
 from diffshortcut.models.faces import FaceDetector, Recognizer
+from diffshortcut.pictures.images import quantize, read
 
 Files = Mapping[str, Sequence[Path]]  # of the generated pictures, by prompt
 Scores = dict[tuple[str, str, int], float]  # by metric, prompt and sample

@@ -20,12 +20,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffshortcut import config, provenance
+from diffshortcut.artifacts import provenance
 from diffshortcut.bench import published_diffpure as diffpure
 from diffshortcut.bench import published_purifiers as published
 from diffshortcut.bench.measured import Measured, chosen, counted, in_turn, quiet, sheets, timed
 from diffshortcut.bench.records import PUBLISHED
 from diffshortcut.bench.scenes import RELEASED, scene
+from diffshortcut.config import config
 from diffshortcut.data import portraits
 from diffshortcut.progress import output, track
 from diffshortcut.report.sheet import Sheet

@@ -5,11 +5,11 @@ from typing import Any
 
 from torch import Tensor
 
-from diffshortcut import config
 from diffshortcut.attacks.scene import Scene
+from diffshortcut.config import config
 from diffshortcut.data import portraits
 from diffshortcut.data.person import Person
-from diffshortcut.images import quantize, read_files
+from diffshortcut.pictures.images import quantize, read_files
 from diffshortcut.seeding import Draws
 from diffshortcut.stages.purify import of_link
 

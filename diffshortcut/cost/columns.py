@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from diffshortcut.cells import Task
-from diffshortcut.config import leaves
+from diffshortcut.artifacts.provenance import machine_memory
+from diffshortcut.config.config import leaves
 from diffshortcut.cost.advice import advice
 from diffshortcut.cost.estimate import Cost, estimate
 from diffshortcut.errors import UserError
-from diffshortcut.execute import with_micro_batch
-from diffshortcut.provenance import machine_memory
+from diffshortcut.graph.cells import Task
+from diffshortcut.graph.execute import with_micro_batch
 from diffshortcut.units import operations, size
 
 HEADER = ["FLOPs", "needs"]

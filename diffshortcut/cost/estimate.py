@@ -4,9 +4,9 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from diffshortcut import keys
-from diffshortcut.cells import Task
+from diffshortcut.artifacts import keys
 from diffshortcut.data.person import SETS
+from diffshortcut.graph.cells import Task
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from diffshortcut.device import chosen
 from diffshortcut.errors import UserError
+from diffshortcut.graph.device import chosen
 
 # Of what a product of large matrices reaches. A DreamBooth step on the mini model: 8.2 GFLOP in
 # 0.175 s of a core that multiplies matrices at 94 GFLOP/s. Many small operations reach less.

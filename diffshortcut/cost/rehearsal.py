@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from diffshortcut import config, progress
+from diffshortcut import progress
 from diffshortcut.attacks import perturbation
+from diffshortcut.config import config
 from diffshortcut.cost import narrow, stand_ins
 from diffshortcut.cost.ledger import Ledger
 from diffshortcut.cost.nets import Nets

@@ -8,12 +8,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from diffshortcut import config as configs
-from diffshortcut import squares
 from diffshortcut.attacks.scene import Scene, View
-from diffshortcut.cells import Task
-from diffshortcut.images import quantize
+from diffshortcut.config import config as configs
+from diffshortcut.graph.cells import Task
 from diffshortcut.metrics.evidence import Evidence
+from diffshortcut.pictures import squares
+from diffshortcut.pictures.images import quantize
 from diffshortcut.seeding import Draws
 from diffshortcut.stages import prior as prior_stage
 from diffshortcut.stages import protect as protect_stage

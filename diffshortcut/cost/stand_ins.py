@@ -13,8 +13,8 @@ from diffshortcut.attacks.pgd import Loss, ascend
 from diffshortcut.cost.answers import tell
 from diffshortcut.cost.ledger import Ledger, size
 from diffshortcut.dreambooth import Instances, Training
-from diffshortcut.images import batches
 from diffshortcut.models.ldm import LatentDiffusion
+from diffshortcut.pictures.images import batches
 from diffshortcut.precision import Precision
 from diffshortcut.seeding import Draws, Images
 

@@ -8,10 +8,11 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from diffshortcut import catalog, config, crops, usage
+from diffshortcut.config import catalog, config, usage
 from diffshortcut.data.people import PeopleError, shown
 from diffshortcut.data.scan import HEADER, Found, Messages, finder, look
 from diffshortcut.errors import UserError
+from diffshortcut.job import crops
 from diffshortcut.progress import output
 from diffshortcut.report.sheet import Sheet
 

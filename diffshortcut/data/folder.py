@@ -17,8 +17,8 @@ from diffshortcut.data.people import (
     root_folder,
 )
 from diffshortcut.data.person import SETS, Person
-from diffshortcut.decode import SUFFIXES
 from diffshortcut.errors import UserError
+from diffshortcut.pictures.decode import SUFFIXES
 
 log = logging.getLogger(__name__)
 

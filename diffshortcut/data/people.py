@@ -10,8 +10,8 @@ from pathlib import Path
 from PIL import Image, ImageOps
 
 from diffshortcut.data.person import SETS, Person
-from diffshortcut.decode import SUFFIXES
 from diffshortcut.errors import UserError, listed
+from diffshortcut.pictures.decode import SUFFIXES
 
 log = logging.getLogger(__name__)
 LEAST = 8  # pixels a side: filters reflect what lies beside a border

@@ -8,7 +8,7 @@ from typing import Any
 
 from PIL import Image
 
-from diffshortcut.config import build
+from diffshortcut.config.config import build
 from diffshortcut.data.person import SETS, Person
 
 HEADER = ["who", *SETS, "shorter side", "too small", "no face"]
@@ -66,7 +66,7 @@ def look(person: Person, resolution: int, has_face: HasFace | None) -> Found:
 
 def finder(node: dict[str, Any]) -> HasFace:
     """Whether a picture shows a face, by the detector that a config node describes."""
-    from diffshortcut.images import read
+    from diffshortcut.pictures.images import read
 
     detector = build(node, "zoo.detector")
     return lambda path: bool(detector.detect(read(path)[None])[0])

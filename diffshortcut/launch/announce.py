@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from diffshortcut import plan
-from diffshortcut.cells import Task
+from diffshortcut.artifacts.store import Store
 from diffshortcut.errors import UserError
-from diffshortcut.store import Store
+from diffshortcut.graph.cells import Task
 from diffshortcut.units import duration
 
 log = logging.getLogger(__name__)

@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from diffshortcut import keys, past, plan
-from diffshortcut.cells import STAGES, Task
-from diffshortcut.past import Staged
+from diffshortcut import plan
+from diffshortcut.artifacts import keys, past
+from diffshortcut.artifacts.past import Staged
+from diffshortcut.artifacts.store import Store
+from diffshortcut.graph.cells import STAGES, Task
 from diffshortcut.progress import console
 from diffshortcut.report.sheet import Sheet
-from diffshortcut.store import Store
 from diffshortcut.units import duration
 
 if TYPE_CHECKING:

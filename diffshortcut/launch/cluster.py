@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
-from diffshortcut import index, sources
-from diffshortcut.cells import Task
+from diffshortcut.artifacts import sources
+from diffshortcut.artifacts.store import Store
 from diffshortcut.errors import UserError
+from diffshortcut.graph.cells import Task
+from diffshortcut.job import index
 from diffshortcut.launch.options import Options
 from diffshortcut.launch.record import Record
 from diffshortcut.launch.worker import Outcome, Worker
-from diffshortcut.store import Store
 
 log = logging.getLogger(__name__)
 STARTS = 3  # failed starts, one after the other, after which a worker is given up

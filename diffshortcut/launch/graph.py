@@ -9,10 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from diffshortcut import cells, command, evict, execute, index, parallel, results, sweep, usage
-from diffshortcut.cells import Failure, Task
+from diffshortcut import parallel
+from diffshortcut.artifacts.store import Store
+from diffshortcut.config import sweep, usage
 from diffshortcut.disk import check_writable
 from diffshortcut.errors import UserError
+from diffshortcut.graph import cells, evict, execute
+from diffshortcut.graph.cells import Failure, Task
+from diffshortcut.job import command, index, results
+from diffshortcut.job.results import Comparison
 from diffshortcut.launch import workers
 from diffshortcut.launch.announce import announce
 from diffshortcut.launch.board import Board
@@ -21,8 +26,6 @@ from diffshortcut.launch.record import Failures, Record, failure_line
 from diffshortcut.launch.together import Undone
 from diffshortcut.launch.worker import logging_to
 from diffshortcut.progress import track
-from diffshortcut.results import Comparison
-from diffshortcut.store import Store
 
 log = logging.getLogger(__name__)
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
 
-from diffshortcut import config
-from diffshortcut.cells import Task
+from diffshortcut.config import config
+from diffshortcut.graph.cells import Task
 
 Kind = tuple[str, ...]  # a stage and the models that it uses
 

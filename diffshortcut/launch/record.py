@@ -7,11 +7,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from diffshortcut import config, keys
-from diffshortcut.cells import Failure, Task
+from diffshortcut.artifacts import keys
+from diffshortcut.artifacts.store import Store
+from diffshortcut.config import config
 from diffshortcut.disk import replacing, user_errors
-from diffshortcut.results import Comparison
-from diffshortcut.store import Store
+from diffshortcut.graph.cells import Failure, Task
+from diffshortcut.job.results import Comparison
 
 GRID = "grid.json"
 FAILURES = "failures.json"

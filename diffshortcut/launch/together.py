@@ -9,11 +9,13 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
-from diffshortcut import index, parallel, sweep
-from diffshortcut.cells import Failure
+from diffshortcut import parallel
+from diffshortcut.artifacts.store import Store
+from diffshortcut.config import sweep
+from diffshortcut.config.sweep import Sweep
+from diffshortcut.graph.cells import Failure
+from diffshortcut.job import index
 from diffshortcut.launch.record import FAILURES, GRID, Record, failure_line
-from diffshortcut.store import Store
-from diffshortcut.sweep import Sweep
 
 
 @contextmanager

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from diffshortcut import device, execute, sources
-from diffshortcut.cells import Task
+from diffshortcut.artifacts import sources
+from diffshortcut.artifacts.store import Store
 from diffshortcut.disk import StoreError
 from diffshortcut.errors import UserError
-from diffshortcut.store import Store
+from diffshortcut.graph import device, execute
+from diffshortcut.graph.cells import Task
 
 FORMAT = logging.Formatter("%(asctime)s %(levelname)s %(message)s")
 

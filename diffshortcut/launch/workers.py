@@ -15,16 +15,17 @@ from collections.abc import Mapping, Sequence
 from graphlib import TopologicalSorter
 from typing import Any
 
-from diffshortcut import evict, execute, keys
-from diffshortcut.cells import Failure, Task
+from diffshortcut.artifacts import keys
+from diffshortcut.artifacts.store import Store
 from diffshortcut.disk import StoreError
 from diffshortcut.errors import UserError
+from diffshortcut.graph import evict, execute
+from diffshortcut.graph.cells import Failure, Task
 from diffshortcut.launch.board import Board
 from diffshortcut.launch.cluster import Cluster, Event, Resident, last_line
 from diffshortcut.launch.options import Options
 from diffshortcut.launch.ready import Ready, kind
 from diffshortcut.launch.record import Failures, Record
-from diffshortcut.store import Store
 
 log = logging.getLogger(__name__)
 WAIT = 1.0  # seconds between two looks at what runs

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from diffshortcut.images import resize
 from diffshortcut.metrics.evidence import Evidence
 from diffshortcut.metrics.identity import find, similarity
 from diffshortcut.metrics.rows import Row, image_rows
 from diffshortcut.models.faces import FaceDetector, Recognizer
 from diffshortcut.models.perceptual import Perceptual
+from diffshortcut.pictures.images import resize
 
 CEILING = 100.0  # dB, of equal images: a record holds no infinity
 WINDOW = 11  # pixels of SSIM's Gaussian, at any resolution

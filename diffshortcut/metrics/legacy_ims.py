@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from diffshortcut.images import center_square, resize
 from diffshortcut.metrics.identity import Faces, similarity
 from diffshortcut.metrics.ims import IMS
 from diffshortcut.models.faces import Recognizer
 from diffshortcut.models.geometry import align
+from diffshortcut.pictures.images import center_square, resize
 
 
 @dataclass(frozen=True, kw_only=True)

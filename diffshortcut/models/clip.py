@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 from transformers import CLIPModel, CLIPTokenizer
 
-from diffshortcut.images import center_square, resize
 from diffshortcut.models.remembered import remembered
+from diffshortcut.pictures.images import center_square, resize
 from diffshortcut.weights import locate
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from diffshortcut import images as pictures
 from diffshortcut import weights as references
 from diffshortcut.models.geometry import align
 from diffshortcut.models.nets import RecognizerBNet, decode, load_net
 from diffshortcut.models.remembered import remembered
+from diffshortcut.pictures import images as pictures
 
 SCORE = 0.5  # SCRFD's thresholds
 OVERLAP = 0.4

@@ -14,9 +14,9 @@ from torch import Tensor
 from diffshortcut import extras
 from diffshortcut import weights as references
 from diffshortcut.errors import UserError
-from diffshortcut.images import to_uint8
 from diffshortcut.models.faces import Face, Recognizer
 from diffshortcut.models.remembered import remembered
+from diffshortcut.pictures.images import to_uint8
 
 BATCH = 64  # aligned faces at once
 

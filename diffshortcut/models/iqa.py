@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from diffshortcut import extras
-from diffshortcut.images import resize
 from diffshortcut.models.remembered import remembered
+from diffshortcut.pictures.images import resize
 from diffshortcut.weights.unpickle import scripted, unpickled
 
 LEAST = 224  # pixels that LIQE's patches need

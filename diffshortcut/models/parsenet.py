@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from diffshortcut import extras
-from diffshortcut.images import resize
 from diffshortcut.models.remembered import remembered
+from diffshortcut.pictures.images import resize
 from diffshortcut.weights.unpickle import unpickled
 
 SIZE = 512  # pixels

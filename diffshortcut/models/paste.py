@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from diffshortcut.images import resize
 from diffshortcut.models.geometry import warp
+from diffshortcut.pictures.images import resize
 
 FINE = 2  # the paste happens at so many times the photo's size, then both are averaged down
 BORDER = 10  # pixels of the 512 x 512 parsing that are never pasted

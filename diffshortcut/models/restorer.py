@@ -5,13 +5,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from diffshortcut.images import resize
 from diffshortcut.models.codeformer import CodeFormer
 from diffshortcut.models.faces import Face, FaceDetector
 from diffshortcut.models.geometry import invert, similarity, warp
 from diffshortcut.models.parsenet import Parser
 from diffshortcut.models.paste import paste
 from diffshortcut.models.remembered import remembered
+from diffshortcut.pictures.images import resize
 from diffshortcut.weights import locate
 
 # the five landmarks in CodeFormer's (FFHQ's) 512 x 512 crop, in the order of ARCFACE

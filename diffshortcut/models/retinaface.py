@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from diffshortcut import extras
-from diffshortcut.images import resize
 from diffshortcut.models.faces import Face
 from diffshortcut.models.remembered import remembered
+from diffshortcut.pictures.images import resize
 from diffshortcut.weights.unpickle import unpickled
 
 SCORE = 0.8  # CodeFormer's threshold

@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from diffshortcut.errors import UserError
-from diffshortcut.images import batches
 from diffshortcut.models.remembered import remembered
+from diffshortcut.pictures.images import batches
 from diffshortcut.precision import Precision
 from diffshortcut.seeding import Draws
 from diffshortcut.weights import locate

@@ -6,8 +6,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from diffshortcut.filters import scaled_kernel
-from diffshortcut.images import LEVELS
+from diffshortcut.pictures.filters import scaled_kernel
+from diffshortcut.pictures.images import LEVELS
 from diffshortcut.seeding import Draws
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from diffshortcut.images import LEVELS, resize
+from diffshortcut.pictures.images import LEVELS, resize
 from diffshortcut.purifiers.diffpure import DiffPure, normal
 from diffshortcut.purifiers.storage import check_storage, clips, stored
 from diffshortcut.seeding import Draws

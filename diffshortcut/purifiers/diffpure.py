@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from diffshortcut.errors import UserError
-from diffshortcut.images import resize
 from diffshortcut.models.pixel_diffusion import PixelDiffusion
+from diffshortcut.pictures.images import resize
 from diffshortcut.seeding import Draws
 
 Noise = Callable[[str, int], Tensor]  # standard normal, of a purpose and a timestep

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from PIL import ImageFilter
 from torch import Tensor
 
-from diffshortcut.filters import REFERENCE, gaussian_blur
+from diffshortcut.pictures.filters import REFERENCE, gaussian_blur
 from diffshortcut.purifiers import pillow
 from diffshortcut.seeding import Draws
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from diffshortcut.images import cropped, grown
+from diffshortcut.pictures.images import cropped, grown
 from diffshortcut.progress import track
 from diffshortcut.purifiers.diffpure import DiffPure, Noise, check_steps
 from diffshortcut.purifiers.storage import check_storage, clips, stored

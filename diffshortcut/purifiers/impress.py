@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from diffshortcut.images import batches, cropped, grown, quantize
 from diffshortcut.models.ldm import LatentDiffusion
 from diffshortcut.models.perceptual import Perceptual
+from diffshortcut.pictures.images import batches, cropped, grown, quantize
 from diffshortcut.precision import gradients
 from diffshortcut.progress import track
 from diffshortcut.seeding import Draws

@@ -6,8 +6,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from diffshortcut.images import cropped, grown
 from diffshortcut.models.ldm import LatentDiffusion
+from diffshortcut.pictures.images import cropped, grown
 from diffshortcut.progress import track
 from diffshortcut.samplers.classifier_free import guided
 from diffshortcut.seeding import Draws

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from diffshortcut.images import to_uint8
+from diffshortcut.pictures.images import to_uint8
 
 
 def each(images: Tensor, function: Callable[[Image.Image], Image.Image]) -> Tensor:

@@ -5,8 +5,8 @@ from typing import Any
 
 from torch import Tensor
 
-from diffshortcut.images import fraction, grown, resize
 from diffshortcut.models.upscaler import Upscaler
+from diffshortcut.pictures.images import fraction, grown, resize
 from diffshortcut.seeding import Draws
 
 FACTOR = 4

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from diffshortcut.images import quantize
+from diffshortcut.pictures.images import quantize
 
 STORAGES = ("float", "uint8", "truncated", "wrapped")
 

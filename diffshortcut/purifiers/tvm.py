@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from diffshortcut.images import fraction, resize
+from diffshortcut.pictures.images import fraction, resize
 from diffshortcut.purifiers.sr import FACTOR, SuperResolution
 from diffshortcut.purifiers.storage import check_storage, stored
 from diffshortcut.seeding import Draws

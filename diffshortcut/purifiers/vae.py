@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from diffshortcut.images import cropped, grown
 from diffshortcut.models.ldm import LatentDiffusion
+from diffshortcut.pictures.images import cropped, grown
 from diffshortcut.seeding import Draws
 
 

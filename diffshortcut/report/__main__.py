@@ -9,11 +9,11 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from diffshortcut.comparison import people_means
 from diffshortcut.disk import check_writable, user_errors
 from diffshortcut.errors import UserError, exit_on_mistake
 from diffshortcut.report import figures, loaded, page, paper, pictures, plots
 from diffshortcut.report.matrix import Matrix, matrices
+from diffshortcut.statistics.comparison import people_means
 
 
 def main() -> None:

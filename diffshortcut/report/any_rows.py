@@ -3,7 +3,11 @@
 from collections.abc import Iterator, Sequence
 from statistics import fmean
 
-from diffshortcut.comparison import (
+from diffshortcut.errors import UserError, listed
+from diffshortcut.report.matrix import ranks
+from diffshortcut.report.sheet import Sheet, interval, number, significance
+from diffshortcut.statistics import deviation, holm
+from diffshortcut.statistics.comparison import (
     PRIMARY,
     Claim,
     Compared,
@@ -17,11 +21,7 @@ from diffshortcut.comparison import (
     person_means,
     unlike,
 )
-from diffshortcut.errors import UserError, listed
-from diffshortcut.report.matrix import ranks
-from diffshortcut.report.sheet import Sheet, interval, number, significance
-from diffshortcut.row_files import FIELDS
-from diffshortcut.statistics import deviation, holm
+from diffshortcut.statistics.row_files import FIELDS
 
 PAIRS = [
     "arm - against",

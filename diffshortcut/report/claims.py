@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from diffshortcut import keys
-from diffshortcut.comparison import STAR
+from diffshortcut.artifacts import keys
 from diffshortcut.errors import UserError
 from diffshortcut.report.labels import Described
 from diffshortcut.result_files import COMPARISON
 from diffshortcut.statistics import MIN_PEOPLE, holm
+from diffshortcut.statistics.comparison import STAR
 
 Key = tuple[str, ...]  # of a claim
 People = frozenset[str]

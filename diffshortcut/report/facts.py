@@ -7,7 +7,10 @@ from functools import cached_property
 from statistics import fmean
 from typing import Any
 
-from diffshortcut.comparison import (
+from diffshortcut.report import measures
+from diffshortcut.report.worst import Worst
+from diffshortcut.statistics import Estimate, holm, mean
+from diffshortcut.statistics.comparison import (
     PRIMARY,
     Claim,
     Compared,
@@ -20,9 +23,6 @@ from diffshortcut.comparison import (
     people_means,
     recovery,
 )
-from diffshortcut.report import measures
-from diffshortcut.report.worst import Worst
-from diffshortcut.statistics import Estimate, holm, mean
 
 log = logging.getLogger(__name__)
 Flags = Mapping[str, Mapping[str, Mapping[str, str]]]  # arm -> flag -> person -> what was seen

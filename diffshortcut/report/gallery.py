@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from diffshortcut.decode import tile
+from diffshortcut.pictures.decode import tile
 
 COLUMNS = ("original", "protected", "purified", "generated")
 Pictures = Mapping[str, Mapping[str, Sequence[Path]]]  # arm -> column -> files

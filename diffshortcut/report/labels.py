@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from textwrap import shorten
 from typing import Any
 
-from diffshortcut import keys
-from diffshortcut.config import leaves
+from diffshortcut.artifacts import keys
+from diffshortcut.config.config import leaves
 
 CLEAN, NONE = "clean", "none"
 PROTECTED = "protected"  # what an undefended arm is called beside a command line's own

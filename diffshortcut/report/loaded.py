@@ -5,14 +5,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from diffshortcut.comparison import Row
 from diffshortcut.disk import read_object
 from diffshortcut.errors import UserError
 from diffshortcut.report.claims import Made, declared, judged_together
 from diffshortcut.report.labels import Described, Place, places, together
 from diffshortcut.report.worst import Worst
 from diffshortcut.result_files import COMPARISON, RECORD
-from diffshortcut.rows import Part, join, named, read
+from diffshortcut.statistics.comparison import Row
+from diffshortcut.statistics.rows import Part, join, named, read
 
 Stages = Mapping[str, Mapping[str, Any]]  # name of the stage -> its provenance
 

@@ -6,12 +6,12 @@ from functools import cache
 from statistics import fmean
 
 from diffshortcut import links
-from diffshortcut.comparison import direction
 from diffshortcut.report import measures
 from diffshortcut.report.labels import CLEAN, NONE
 from diffshortcut.report.loaded import Entry, Results
 from diffshortcut.report.purification import STAGE
 from diffshortcut.statistics import Estimate, deviation, mean
+from diffshortcut.statistics.comparison import direction
 
 BEST, SECOND = 1, 2
 

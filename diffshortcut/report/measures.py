@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 
-from diffshortcut.comparison import PRIMARY
+from diffshortcut.statistics.comparison import PRIMARY
 
 HEADLINE = (*PRIMARY, "liqe", "clip_iqac", "no_face", "perceptual_purified")
 FAMILIES = {  # of metrics called family.member: what is shown of them

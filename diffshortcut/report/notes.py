@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from diffshortcut.comparison import STAR, Verdict
 from diffshortcut.report.facts import Facts
 from diffshortcut.report.sheet import significance, titled
 from diffshortcut.statistics import EXACT_UP_TO, MIN_PEOPLE, Wilcoxon
+from diffshortcut.statistics.comparison import STAR, Verdict
 
 
 def notes(facts: Facts) -> list[str]:

@@ -11,7 +11,6 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from diffshortcut.comparison import PRIMARY, STAR
 from diffshortcut.report.labels import NONE
 from diffshortcut.report.loaded import Entry, Results
 from diffshortcut.report.matrix import Matrix, Means
@@ -19,6 +18,7 @@ from diffshortcut.report.pictures import Album
 from diffshortcut.report.plots import Figure, shown
 from diffshortcut.report.sheet import ARROWS, interval, number, significance, titled
 from diffshortcut.statistics import MIN_PEOPLE, Estimate
+from diffshortcut.statistics.comparison import PRIMARY, STAR
 
 WEB = Path(__file__).with_name("web")
 CLOSED = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{}'"

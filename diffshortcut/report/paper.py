@@ -8,10 +8,10 @@ import csv
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from diffshortcut.comparison import STAR
 from diffshortcut.report.matrix import BEST, SECOND, Cell, Matrix
 from diffshortcut.report.sheet import Sheet, as_csv, as_markdown, as_tex, number, titled
 from diffshortcut.statistics import MIN_PEOPLE
+from diffshortcut.statistics.comparison import STAR
 
 Mark = Callable[[str, int], str]  # a figure and its rank
 LEGEND = (

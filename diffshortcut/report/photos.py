@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from diffshortcut.decode import rgb, treatment
 from diffshortcut.errors import UserError
+from diffshortcut.pictures.decode import rgb, treatment
 
 WHITE = 255
 HEADER = ("photo", "size", "largest change", "mean change", "PSNR", "note")

@@ -9,14 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from diffshortcut import config, keys
+from diffshortcut.artifacts import keys
+from diffshortcut.config import config
+from diffshortcut.config.schema import check_node, plugins
+from diffshortcut.config.usage import CONFIG_ERRORS
 from diffshortcut.data.people import candidates
-from diffshortcut.decode import rgb, tile
 from diffshortcut.errors import UserError
+from diffshortcut.pictures.decode import rgb, tile
 from diffshortcut.report.gallery import stages_by_column
 from diffshortcut.report.loaded import Entry, Stages
-from diffshortcut.schema import check_node, plugins
-from diffshortcut.usage import CONFIG_ERRORS
 
 log = logging.getLogger(__name__)
 SIDE, QUALITY = 384, 90  # pixels at most, of WebP

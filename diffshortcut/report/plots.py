@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from diffshortcut.comparison import PRIMARY, direction
 from diffshortcut.report import figures, measures
 from diffshortcut.report.loaded import Results
 from diffshortcut.report.matrix import Means, Point, by_arm, costs, curves, members
 from diffshortcut.report.sheet import titled
 from diffshortcut.statistics import Estimate
+from diffshortcut.statistics.comparison import PRIMARY, direction
 
 Bars = Mapping[str, Mapping[str, Estimate]]  # arm -> name of the bar
 MOST = 30  # arms whose bars a page has room for; the matrix shows more

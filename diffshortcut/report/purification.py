@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 from diffshortcut import links
-from diffshortcut.comparison import Row
 from diffshortcut.report.facts import Facts
 from diffshortcut.report.sheet import Sheet, number
+from diffshortcut.statistics.comparison import Row
 
 COLUMNS = {
     "perceptual_purified": "perceptual distance to clean",

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PIL import Image, ImageChops, ImageDraw, ImageFont
 
-from diffshortcut.decode import rgb
+from diffshortcut.pictures.decode import rgb
 
 GAIN, GREY = 8, 128  # the difference is amplified around grey
 COLUMNS = 3  # original, what was made of it, difference

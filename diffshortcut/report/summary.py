@@ -7,7 +7,6 @@ from typing import Any
 
 from rich.console import Console
 
-from diffshortcut.comparison import Claim, Row, check, with_overall
 from diffshortcut.report import gallery as pictures
 from diffshortcut.report import published, threat, worst
 from diffshortcut.report.arm import Arm
@@ -15,6 +14,7 @@ from diffshortcut.report.facts import Baselines, Facts, Flags
 from diffshortcut.report.notes import notes
 from diffshortcut.report.table import markdown, sheets
 from diffshortcut.result_files import COMPARISON, GALLERY, ROWS, TABLE
+from diffshortcut.statistics.comparison import Claim, Row, check, with_overall
 
 
 def write(facts: Facts, *, folder: Path, gallery: pictures.Pictures) -> None:

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from diffshortcut.comparison import PRIMARY, Compared
 from diffshortcut.report import flagged, measures, published, purification, visibility
 from diffshortcut.report.facts import Facts
 from diffshortcut.report.sheet import ARROWS, Sheet, as_markdown, interval, number, titled
 from diffshortcut.statistics import MIN_PEOPLE
+from diffshortcut.statistics.comparison import PRIMARY, Compared
 
 VERSIONS = ("clean", "protected", "random")  # of the images, in stages/protect.py
 

@@ -8,8 +8,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
-from diffshortcut import sweep
-from diffshortcut.comparison import Compared, people_means
+from diffshortcut.config import sweep
 from diffshortcut.report.arm import Arm
 from diffshortcut.report.facts import Facts
 from diffshortcut.report.gallery import COLUMNS, Pictures
@@ -18,6 +17,7 @@ from diffshortcut.report.loaded import Entry, Results
 from diffshortcut.report.matrix import matrices
 from diffshortcut.report.tracking import Table, log_run
 from diffshortcut.result_files import COMPARISON, GALLERY, ROWS, TABLE
+from diffshortcut.statistics.comparison import Compared, people_means
 
 Told = tuple[str, str, Mapping[str, Any]]  # arm, name of the stage, provenance
 logger = logging.getLogger(__name__)

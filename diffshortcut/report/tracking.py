@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 from urllib.parse import urlparse
 
-from diffshortcut.rows import COSTS
+from diffshortcut.statistics.rows import COSTS
 
 log = logging.getLogger(__name__)
 CHILD = Path(__file__).with_name("wandb_child.py")

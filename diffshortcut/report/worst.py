@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from diffshortcut.comparison import Row, person_means
+from diffshortcut.statistics.comparison import Row, person_means
 
 log = logging.getLogger(__name__)
 JUDGE = "overall"  # the arm with a person's lowest mean is that person's worst

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from diffshortcut.config import build
+from diffshortcut.config.config import build
 from diffshortcut.data.person import SETS
-from diffshortcut.images import center_square, read, write_folder
+from diffshortcut.pictures.images import center_square, read, write_folder
 from diffshortcut.seeding import Draws
 from diffshortcut.stages.inputs import Inputs
 

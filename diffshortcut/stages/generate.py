@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from diffshortcut.config import build
-from diffshortcut.images import write_folder
+from diffshortcut.config.config import build
+from diffshortcut.pictures.images import write_folder
 from diffshortcut.seeding import Draws
 from diffshortcut.stages.inputs import Inputs
 

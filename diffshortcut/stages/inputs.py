@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from diffshortcut.checkpoint import Checkpoint
+from diffshortcut.artifacts.checkpoint import Checkpoint
 from diffshortcut.data.person import Person
 from diffshortcut.errors import UserError
 

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from diffshortcut import parallel
-from diffshortcut.config import build
+from diffshortcut.config.config import build
 from diffshortcut.errors import UserError
-from diffshortcut.images import quantize, read_files, read_folder
+from diffshortcut.pictures.images import quantize, read_files, read_folder
 from diffshortcut.seeding import Draws
 from diffshortcut.stages.inputs import Inputs
 

@@ -5,8 +5,8 @@ from typing import Any
 
 from torch import Tensor
 
-from diffshortcut.config import build
-from diffshortcut.images import write_folder
+from diffshortcut.config.config import build
+from diffshortcut.pictures.images import write_folder
 from diffshortcut.samplers.classifier_free import ClassifierFree
 from diffshortcut.seeding import Draws
 from diffshortcut.stages.inputs import Inputs

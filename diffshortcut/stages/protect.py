@@ -11,14 +11,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffshortcut import flags, squares
+from diffshortcut import flags
 from diffshortcut.attacks.eot import EoT
 from diffshortcut.attacks.pgd import Loss
 from diffshortcut.attacks.random_noise import RandomNoise
 from diffshortcut.attacks.scene import Scene, View
-from diffshortcut.config import build
+from diffshortcut.config.config import build
 from diffshortcut.errors import UserError
-from diffshortcut.images import (
+from diffshortcut.pictures import squares
+from diffshortcut.pictures.images import (
     LEVELS,
     batches,
     quantize,

@@ -10,10 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffshortcut import config as configs
-from diffshortcut.config import build
+from diffshortcut.config import config as configs
+from diffshortcut.config.config import build
 from diffshortcut.errors import UserError
-from diffshortcut.images import (
+from diffshortcut.links import kind
+from diffshortcut.pictures.images import (
     LEVELS,
     files,
     quantize,
@@ -23,7 +24,6 @@ from diffshortcut.images import (
     resize,
     write_folder,
 )
-from diffshortcut.links import kind
 from diffshortcut.purifiers.purifier import Noting, Purifier
 from diffshortcut.seeding import Draws
 from diffshortcut.stages.inputs import Inputs

@@ -7,10 +7,10 @@ from typing import Any
 
 from torch import Tensor
 
-from diffshortcut.config import build
+from diffshortcut.config.config import build
 from diffshortcut.errors import UserError
-from diffshortcut.images import quantize, read_files
 from diffshortcut.metrics.evidence import Evidence
+from diffshortcut.pictures.images import quantize, read_files
 from diffshortcut.seeding import Draws
 from diffshortcut.stages.inputs import Inputs
 

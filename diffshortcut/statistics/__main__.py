@@ -12,18 +12,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from diffshortcut.comparison import (
-    STAR,
-)
 from diffshortcut.errors import exit_on_mistake
 from diffshortcut.progress import output
 from diffshortcut.report.any_rows import CLAIMS, MEANS, best, cautions, tables
 from diffshortcut.report.loaded import as_part, described
 from diffshortcut.report.paper import in_latex, in_markdown
 from diffshortcut.report.sheet import Sheet, as_markdown, as_tex
-from diffshortcut.row_files import Columns, columns_of, pairs_of
-from diffshortcut.rows import Part, directed, join, named, read
 from diffshortcut.statistics import MIN_PEOPLE, fewest
+from diffshortcut.statistics.comparison import (
+    STAR,
+)
+from diffshortcut.statistics.row_files import Columns, columns_of, pairs_of
+from diffshortcut.statistics.rows import Part, directed, join, named, read
 
 MEANS_ARE = "Mean ± standard deviation over people, of each person's mean over images."
 MARKS = (

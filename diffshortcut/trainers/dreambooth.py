@@ -15,9 +15,9 @@ from diffshortcut import parallel
 from diffshortcut.dreambooth import LOG_EVERY, Instances, Log, Posterior, Settings, Training
 from diffshortcut.errors import UserError
 from diffshortcut.models.ldm import LatentDiffusion
+from diffshortcut.pictures.transforms import Blur, Flip
 from diffshortcut.progress import track
 from diffshortcut.seeding import Draws
-from diffshortcut.transforms import Blur, Flip
 
 ROUNDING = 1e-9  # 5 images at 0.8: one of them is clean
 SIGMA = {"sigma_min": 0.1, "sigma_max": 2.0}  # of the augmentation's blur, in pixels at 512

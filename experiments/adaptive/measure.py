@@ -19,15 +19,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffshortcut import arms, images
 from diffshortcut.bench.scenes import purified, scene
-from diffshortcut.config import build
+from diffshortcut.config import arms
+from diffshortcut.config.config import build
+from diffshortcut.config.schema import own
 from diffshortcut.data import folder, portraits
 from diffshortcut.data.person import Person
 from diffshortcut.metrics.faithfulness import psnr
 from diffshortcut.metrics.identity import find, similarity
+from diffshortcut.pictures import images
 from diffshortcut.report.sheet import interval
-from diffshortcut.schema import own
 from diffshortcut.seeding import Draws
 from diffshortcut.statistics import mean_difference
 from experiments.kept import lines, markdown

@@ -13,12 +13,13 @@ from typing import Any
 
 import torch
 
-from diffshortcut import arms, config, images
 from diffshortcut.attacks.scene import Scene
+from diffshortcut.config import arms, config
+from diffshortcut.config.schema import own
 from diffshortcut.data.portraits import people
 from diffshortcut.dreambooth import Posterior, Settings, Training
 from diffshortcut.models.ldm import LatentDiffusion, load
-from diffshortcut.schema import own
+from diffshortcut.pictures import images
 from diffshortcut.seeding import Draws
 from diffshortcut.stages.protect import HELD_OUT, held_out
 

@@ -6,7 +6,7 @@ python -m experiments.attacks.differences       # the tables, as markdown
 
 from statistics import fmean
 
-from diffshortcut import arms
+from diffshortcut.config import arms
 from diffshortcut.report import published, threat
 from diffshortcut.report.sheet import interval
 from diffshortcut.statistics import Estimate

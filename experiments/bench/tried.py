@@ -16,12 +16,12 @@ from statistics import median
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from diffshortcut import config
 from diffshortcut.bench.measured import Times, in_turn, quiet, timed
 from diffshortcut.bench.parts.training import DRAWS, pictures, settings
+from diffshortcut.config import config
+from diffshortcut.config.schema import own
 from diffshortcut.data import portraits
 from diffshortcut.dreambooth import Posterior, Training
-from diffshortcut.schema import own
 
 Turn = Callable[[], object]
 SECONDS, PAIRS, TURNS, WARM = 12, 7, 4, 3

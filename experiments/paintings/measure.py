@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from diffshortcut.data import paintings
-from diffshortcut.images import read_files
 from diffshortcut.models import clip, ldm
+from diffshortcut.pictures.images import read_files
 
 
 def auc(own: Tensor, others: Tensor) -> float:

@@ -12,13 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffshortcut import config
 from diffshortcut.bench.scenes import purified, scene
+from diffshortcut.config import config
+from diffshortcut.config.schema import own
 from diffshortcut.data import portraits
-from diffshortcut.images import quantize
 from diffshortcut.metrics.faithfulness import psnr
+from diffshortcut.pictures.images import quantize
 from diffshortcut.report import figures
-from diffshortcut.schema import own
 from diffshortcut.seeding import Draws
 
 HERE = Path(__file__).parent

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from diffshortcut import artifact, results
+from diffshortcut.artifacts import artifact
+from diffshortcut.job import results
 from diffshortcut.result_files import GALLERY, PRINTED, RECORD, ROWS, TABLE
 
 HERE = Path(__file__).parent

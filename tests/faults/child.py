@@ -31,7 +31,8 @@ def prepare() -> None:
     import onnxruntime  # noqa: F401
     import scipy.stats  # noqa: F401
 
-    from diffshortcut import command, run  # noqa: F401
+    from diffshortcut import run  # noqa: F401
+    from diffshortcut.job import command  # noqa: F401
 
     command.comparison(["attack=photoguard_encoder", "purifier=jpeg", "logger=none"])
 

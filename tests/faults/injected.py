@@ -85,7 +85,7 @@ def write_points(
 
 def patience(stale: float) -> None:
     """Leases are stale after so many seconds, and heartbeats come accordingly."""
-    from diffshortcut import lease
+    from diffshortcut.artifacts import lease
 
     lease.STALE, lease.HEARTBEAT = stale, stale / 9
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from broken_world import World
 
-from diffshortcut import artifact
+from diffshortcut.artifacts import artifact
 
 pytestmark = pytest.mark.faults
 Tried = Callable[[str], None]

@@ -10,7 +10,7 @@ import pytest
 from broken_world import World
 from PIL import Image
 
-from diffshortcut.decode import rgb
+from diffshortcut.pictures.decode import rgb
 
 pytestmark = pytest.mark.faults
 Tried = Callable[[str], None]

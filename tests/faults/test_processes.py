@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from broken_world import World
 
-from diffshortcut.lease import Lease
+from diffshortcut.artifacts.lease import Lease
 
 pytestmark = pytest.mark.faults
 Tried = Callable[[str], None]
@@ -30,7 +30,7 @@ def test_processes_on_one_cell_compute_each_stage_once(
 ) -> None:
     tried(f"{number} processes on one cell")
     made = world.root / "made"
-    note = {"place": "diffshortcut.provenance:cost", "file": str(made)}
+    note = {"place": "diffshortcut.artifacts.provenance:cost", "file": str(made)}
     pids = [world.start(note=note) for _ in range(number)]
     assert [world.wait(pid, 600) for pid in pids] == [0] * number, world.said
     assert made.read_text() == "x" * len(reference.stages())
@@ -94,7 +94,7 @@ PLACES = {
     "personalize": LOSS,
     "generate": "diffshortcut.models.ldm:LatentDiffusion.with_weights",
     "score": "diffshortcut.metrics.ims:find",
-    "results": "diffshortcut.results:gallery",
+    "results": "diffshortcut.job.results:gallery",
 }
 
 

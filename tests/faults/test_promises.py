@@ -12,8 +12,9 @@ import torch
 from broken_world import TINY, World
 from PIL import Image
 
-from diffshortcut import artifact, result_files
-from diffshortcut.images import read
+from diffshortcut import result_files
+from diffshortcut.artifacts import artifact
+from diffshortcut.pictures.images import read
 from diffshortcut.seeding import Draws
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow]
@@ -32,7 +33,7 @@ def test_promise_1_a_stage_is_complete_only_if_its_marker_verifies(
 ) -> None:
     world = reference.lacking(tmp_path / "world", "generate")
     tried(KIND)
-    commit = {"place": "diffshortcut.artifact:_write_marker", "number": signal.SIGKILL}
+    commit = {"place": "diffshortcut.artifacts.artifact:_write_marker", "number": signal.SIGKILL}
     assert world.run(signal_at=commit) == -9
     assert not (world.store / "generate").exists() and list((world.store / "tmp").iterdir())
     assert world.run() == 0, world.said
@@ -59,7 +60,7 @@ def test_promise_3_of_two_processes_on_one_cell_one_computes(
 ) -> None:
     world = reference.lacking(tmp_path / "world", "personalize")
     tried(KIND)
-    note = {"place": "diffshortcut.provenance:cost", "file": str(tmp_path / "made")}
+    note = {"place": "diffshortcut.artifacts.provenance:cost", "file": str(tmp_path / "made")}
     pids = [world.start(note=note) for _ in range(2)]
     assert [world.wait(pid) for pid in pids] == [0, 0], world.said
     assert (tmp_path / "made").read_text() == "x"

@@ -14,14 +14,15 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from diffshortcut import cells, config, execute
+from diffshortcut.artifacts.store import Store
 from diffshortcut.bench.costs import short
 from diffshortcut.bench.pairs import Effort
 from diffshortcut.bench.records import Growth, Job
-from diffshortcut.cells import Task
+from diffshortcut.config import config
 from diffshortcut.data import portraits
 from diffshortcut.data.person import Person
-from diffshortcut.store import Store
+from diffshortcut.graph import cells, execute
+from diffshortcut.graph.cells import Task
 
 PART = "growth"
 SHORT = ("debug=tiny", "logger=none", "attack=aspl", "attack.rounds=1", "purifier=sr")

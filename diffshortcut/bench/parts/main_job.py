@@ -8,11 +8,11 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
-from diffshortcut import arms
 from diffshortcut.bench.book import read
 from diffshortcut.bench.parts import methods, sampling, training
 from diffshortcut.bench.parts.start import MAIN
 from diffshortcut.bench.records import Figure, Job, Pair, Record
+from diffshortcut.config import arms
 from diffshortcut.errors import UserError
 
 PART = "main"

@@ -7,11 +7,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from unittest.mock import patch
 
-from diffshortcut import cells, command, index
 from diffshortcut.bench import finished, processes
 from diffshortcut.bench.pairs import Effort
 from diffshortcut.bench.records import Figure, Growth, Job, Record
 from diffshortcut.data.person import Person
+from diffshortcut.graph import cells
+from diffshortcut.job import command, index
 
 PART = "start"
 MAIN = ("attack=metacloak", "purifier=ours")

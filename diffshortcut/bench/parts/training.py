@@ -5,15 +5,15 @@ from dataclasses import fields, replace
 from functools import partial
 from typing import Any
 
-from diffshortcut import config
 from diffshortcut.bench.measured import timed
 from diffshortcut.bench.pairs import Effort, Side, compare
 from diffshortcut.bench.published_training import PlainTraining
 from diffshortcut.bench.records import Figure, Job, Record
 from diffshortcut.bench.scenes import RELEASED, scene
+from diffshortcut.config import config
+from diffshortcut.config.schema import own
 from diffshortcut.data.person import Person
 from diffshortcut.dreambooth import Posterior, Settings, Training
-from diffshortcut.schema import own
 from diffshortcut.seeding import Draws
 from diffshortcut.trainers.dreambooth import DreamBooth
 

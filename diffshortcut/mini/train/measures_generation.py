@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from diffshortcut.images import resize
 from diffshortcut.mini.train import judge
 from diffshortcut.mini.train.damage import blurred, compressed, noisy
 from diffshortcut.mini.train.held_out import Gate, HeldOut, Measure, enlarged, psnr, quarter
 from diffshortcut.models import ldm, perceptual, pixel_diffusion, restorer, upscaler
+from diffshortcut.pictures.images import resize
 from diffshortcut.progress import track
 from diffshortcut.samplers.classifier_free import ClassifierFree
 from diffshortcut.seeding import Draws

@@ -13,11 +13,11 @@ import torch
 from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 from torch import Tensor
 
-from diffshortcut.images import resize
 from diffshortcut.mini.train.corpus import Corpus, pick
 from diffshortcut.mini.train.loop import fit
 from diffshortcut.models import guided_diffusion
 from diffshortcut.models.pixel_diffusion import PixelDiffusion, with_schedule
+from diffshortcut.pictures.images import resize
 
 SIZE, BATCH = 64, 32
 WINDOWS_BELOW, WINDOWS = 400, 0.5  # timesteps, and the share of windows there

@@ -1,0 +1,1 @@
+"""Pictures as batches: files in and out, squares, filters and random transforms."""
