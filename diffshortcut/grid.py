@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from diffshortcut import plan
 from diffshortcut.artifacts.artifact import MARKER
 from diffshortcut.artifacts.lease import STALE
 from diffshortcut.artifacts.store import Store
 from diffshortcut.config import usage
+from diffshortcut.cost import forecast
 from diffshortcut.errors import UserError, exit_on_mistake
 from diffshortcut.launch import together
 from diffshortcut.launch.board import sheet
@@ -53,7 +53,7 @@ def show(record: Record) -> None:
     ended = sum(state in ("done", "failed") for state in states.values())
     title = f"{record.folder}: {ended} of {len(tasks)} stages ({_jobs(found)})"
     console = output()
-    expected = plan.expected_seconds(tasks, store)
+    expected = forecast.expected_seconds(tasks, store)
     console.print(sheet(title, tasks, states, expected, workers).rich())
     for key, failure in failures.items():
         if states.get(key) == "failed":  # no later job has made it

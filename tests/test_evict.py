@@ -16,6 +16,7 @@ from diffshortcut.artifacts import store as artifacts
 from diffshortcut.artifacts.artifact import MARKER
 from diffshortcut.artifacts.store import EVICTED, Store
 from diffshortcut.config import sweep
+from diffshortcut.cost import forecast
 from diffshortcut.errors import UserError
 from diffshortcut.graph import cells, evict, execute
 from diffshortcut.graph.cells import Task
@@ -330,11 +331,11 @@ def test_the_plan_has_room_for_one_at_once(world: World) -> None:
     store = Store(world.root / "store")
     words = world.overrides("attack=aspl", *ALONE, "trainer.learning_rate=1e-4", SMALL)
     found = command.comparison(words)
-    lines = {line.stage: line for line in plan.lines(found.tasks, store, found.runtime)}
+    lines = {line.stage: line for line in forecast.lines(found.tasks, store, found.runtime)}
     line = lines["personalize"]
     sizes = [took.disk for took in line.expected if took]
     assert len(sizes) == 2 and line.disk == sizes[0] > 0
-    kept = plan.lines(found.tasks, store, {**found.runtime, "largest_kept": None})
+    kept = forecast.lines(found.tasks, store, {**found.runtime, "largest_kept": None})
     assert {each.stage: each for each in kept}["personalize"].disk == sum(sizes)
 
 

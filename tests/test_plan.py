@@ -13,7 +13,7 @@ from diffshortcut import grid, plan, weights
 from diffshortcut.artifacts import keys
 from diffshortcut.artifacts.artifact import MARKER
 from diffshortcut.artifacts.store import Store
-from diffshortcut.cost import columns, pace
+from diffshortcut.cost import columns, forecast, pace
 from diffshortcut.cost.estimate import Cost
 from diffshortcut.errors import UserError
 from diffshortcut.graph import cells
@@ -42,12 +42,12 @@ def record(store: Store, task: cells.Task, seconds: float, key: str = "") -> Non
     (folder / MARKER).write_text(json.dumps({"provenance": told}))
 
 
-def line(found: list[plan.Line], stage: str, method: str) -> plan.Line:
+def line(found: list[forecast.Line], stage: str, method: str) -> forecast.Line:
     return next(one for one in found if (one.stage, one.method) == (stage, method))
 
 
 def test_of_a_new_store_nothing_is_known(tmp_path: Path) -> None:
-    found = plan.lines(tasks(), Store(tmp_path), {})
+    found = forecast.lines(tasks(), Store(tmp_path), {})
     assert [one.stage for one in found][:2] == ["prior", "protect"]
     assert all(one.there == 0 and one.seconds == 0 for one in found)
     trained = line(found, "personalize", "DreamBooth")
@@ -56,7 +56,7 @@ def test_of_a_new_store_nothing_is_known(tmp_path: Path) -> None:
         "-",
         "-",
     ]  # 3 arms, 2 people
-    assert plan.summary(found).endswith("like which none has run here")
+    assert forecast.summary(found).endswith("like which none has run here")
 
 
 def test_what_never_ran_is_told_from_its_operations(
@@ -71,7 +71,7 @@ def test_what_never_ran_is_told_from_its_operations(
     monkeypatch.setattr(columns, "estimate", lambda task: told.get(task.stage, Cost(flops=1e9)))
     store, planned = Store(tmp_path), tasks()
     record(store, next(task for task in planned if task.stage == "protect"), 90.0)
-    found = plan.roughly(plan.lines(planned, store, {}), {})
+    found = forecast.roughly(forecast.lines(planned, store, {}), {})
     trained, made = (
         line(found, "personalize", "DreamBooth"),
         line(found, "generate", "ClassifierFree"),
@@ -79,18 +79,19 @@ def test_what_never_ran_is_told_from_its_operations(
     assert trained.seconds == 6 * 300 and trained.cells()[4:7] == ["~ 30 min", "-", "~ 24 MB"]
     assert made.expected == [None] * 6 and made.cells()[4] == "-"
     assert any(took and took.seconds == 90 and not took.rough for x in found for took in x.expected)
-    assert "2.0 GB of memory, 25.0 MB on the disk or more (" in plan.summary(found)
-    assert "about ~ " in plan.summary(found) and "and 6 like which none" in plan.summary(found)
+    said = forecast.summary(found)
+    assert "2.0 GB of memory, 25.0 MB on the disk or more (" in said
+    assert "about ~ " in said and "and 6 like which none" in said
 
 
 def test_a_disk_that_is_too_small_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a store that is not there yet, too."""
     store, planned = Store(tmp_path), tasks()
     record(store, next(task for task in planned if task.stage == "personalize"), 90.0)
-    found = plan.lines(planned, store, {})
-    assert plan.crowded(found, tmp_path / "not" / "yet") == []
+    found = forecast.lines(planned, store, {})
+    assert forecast.crowded(found, tmp_path / "not" / "yet") == []
     monkeypatch.setattr(plan, "free", lambda folder: 3 * 10**6)
-    [said] = plan.crowded(found, tmp_path / "not" / "yet")
+    [said] = forecast.crowded(found, tmp_path / "not" / "yet")
     assert "has 3.0 MB free, this needs 5.0 MB or more: runtime.store=FOLDER" in said
 
 
@@ -106,7 +107,7 @@ def test_other_people_of_the_same_arm_tell_how_long_it_takes(tmp_path: Path) -> 
     store, planned = Store(tmp_path), tasks()
     trained = [task for task in planned if task.stage == "personalize"]
     record(store, trained[0], 90.0)
-    found = line(plan.lines(planned, store, {}), "personalize", "DreamBooth")
+    found = line(forecast.lines(planned, store, {}), "personalize", "DreamBooth")
     assert found.there == 1 and len(found.expected) == 5
     assert found.cells()[2:7] == ["1", "5", "8 min", "2.0 GB", "5 MB"]
 
@@ -117,9 +118,9 @@ def test_the_same_config_counts_before_one_with_as_much_to_do(tmp_path: Path) ->
     [tried, *_] = [task for task in other if task.stage == "personalize"]
     long = [task for task in tasks() if task.stage == "personalize"]
     record(store, tried, 3.0, key="a")
-    assert line(plan.lines(long, store, {}), "personalize", "DreamBooth").seconds == 6 * 3
+    assert line(forecast.lines(long, store, {}), "personalize", "DreamBooth").seconds == 6 * 3
     record(store, long[0], 90.0, key="b")
-    assert line(plan.lines(long, store, {}), "personalize", "DreamBooth").seconds == 6 * 90
+    assert line(forecast.lines(long, store, {}), "personalize", "DreamBooth").seconds == 6 * 90
 
 
 @pytest.mark.parametrize("few", ["scale.dreambooth_steps=4", "model=mini_b", "debug=tiny"])
@@ -128,7 +129,7 @@ def test_what_had_less_to_do_tells_nothing(tmp_path: Path, few: str) -> None:
     store = Store(tmp_path)
     for place, task in enumerate(tasks(few)):
         record(store, task, 3.0, key=str(place))
-    trained = line(plan.lines(tasks(), store, {}), "personalize", "DreamBooth")
+    trained = line(forecast.lines(tasks(), store, {}), "personalize", "DreamBooth")
     assert trained.expected == [None] * 6
     shown = board.Board(tasks(), store)
     [done, *others] = [t for t in shown.tasks if t.stage == "personalize"]
@@ -148,20 +149,21 @@ def test_the_disk_of_a_record_without_bytes_is_that_of_its_files(tmp_path: Path)
     marker = store.marker(first.stage, first.key)
     marker.write_text(marker.read_text().replace('"bytes"', '"size"'))
     (marker.parent / "model").write_bytes(bytes(10**5))
-    assert line(plan.lines(planned, store, {}), "personalize", "DreamBooth").disk > 5 * 10**5
+    assert line(forecast.lines(planned, store, {}), "personalize", "DreamBooth").disk > 5 * 10**5
 
 
 def test_broken_records_are_passed_over(tmp_path: Path) -> None:
     (tmp_path / "protect" / "x").mkdir(parents=True)
     (tmp_path / "protect" / "x" / MARKER).write_text("{")
-    assert plan.lines(tasks(), Store(tmp_path), {})[0].there == 0
+    assert forecast.lines(tasks(), Store(tmp_path), {})[0].there == 0
 
 
 def test_a_finished_command_has_nothing_to_do(tmp_path: Path) -> None:
     store, planned = Store(tmp_path), tasks()
     for task in planned:
         record(store, task, 1.0)
-    assert plan.summary(plan.lines(planned, store, {})) == "nothing to do: every stage is there"
+    found = forecast.lines(planned, store, {})
+    assert forecast.summary(found) == "nothing to do: every stage is there"
 
 
 @pytest.mark.parametrize(

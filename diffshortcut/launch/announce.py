@@ -5,8 +5,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from diffshortcut import plan
 from diffshortcut.artifacts.store import Store
+from diffshortcut.cost import forecast
 from diffshortcut.errors import UserError
 from diffshortcut.graph.cells import Task
 from diffshortcut.units import duration
@@ -34,14 +34,14 @@ def announce(
     What has never run here is counted, which takes seconds and rehearses the stages in this
     process: of a short job (`only_long`) for somebody at a terminal alone.
     """
-    found, asks = plan.lines(todo, store, runtime), ask and sys.stdin.isatty()
+    found, asks = forecast.lines(todo, store, runtime), ask and sys.stdin.isatty()
     if asks or not only_long or len(todo) > MANY:
-        found = plan.roughly(found, runtime)
+        found = forecast.roughly(found, runtime)
     seconds = jobs * sum(line.seconds for line in found)
     long = seconds > LONG
     if long or not only_long:
-        log.info(plan.summary(found))
-    for line in plan.crowded(found, store.root):
+        log.info(forecast.summary(found))
+    for line in forecast.crowded(found, store.root):
         log.warning(line)
     if long and jobs > 1:
         log.info("it is one of %d jobs: together at most %s", jobs, duration(seconds))

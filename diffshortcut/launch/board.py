@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from diffshortcut import plan
 from diffshortcut.artifacts import keys, past
 from diffshortcut.artifacts.past import Staged
 from diffshortcut.artifacts.store import Store
+from diffshortcut.cost import forecast
 from diffshortcut.graph.cells import STAGES, Task
 from diffshortcut.progress import console
 from diffshortcut.report.sheet import Sheet
@@ -37,7 +37,7 @@ class Board:
         self.workers = 1
         self.states = {task.key: "waiting" for task in tasks}
         self._ended = 0
-        self._expected = plan.expected_seconds(tasks, store)
+        self._expected = forecast.expected_seconds(tasks, store)
         self._like = {task.key: (task.stage, past.work(task.config)) for task in tasks}
         self._begun: dict[str, float] = {}
         self._live: Live | None = None

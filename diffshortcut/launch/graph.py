@@ -4,8 +4,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, suppress
-from dataclasses import replace
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +14,14 @@ from diffshortcut.config import sweep, usage
 from diffshortcut.disk import check_writable
 from diffshortcut.errors import UserError
 from diffshortcut.graph import cells, evict, execute
-from diffshortcut.graph.cells import Failure, Task
+from diffshortcut.graph.cells import Failure
 from diffshortcut.job import command, index, results
 from diffshortcut.job.results import Comparison
-from diffshortcut.launch import workers
+from diffshortcut.launch import making
 from diffshortcut.launch.announce import announce
-from diffshortcut.launch.board import Board
 from diffshortcut.launch.options import Options
-from diffshortcut.launch.record import Failures, Record, failure_line
+from diffshortcut.launch.record import Record, failure_line
 from diffshortcut.launch.together import Undone
-from diffshortcut.launch.worker import logging_to
 from diffshortcut.progress import track
 
 log = logging.getLogger(__name__)
@@ -97,7 +94,7 @@ class Grid:
         self._record = record = _noted(jobs, unfinished, store)
         if todo:
             announce(todo, store, runtime, ask=options["confirm"] and runtime["confirm"])
-            self._failed = _run(todo, store, runtime, options, record)
+            self._failed = making.run(todo, store, runtime, options, record)
             tried = {task.key for task in todo}
             before = {key: it for key, it in self.failures.items() if key not in tried}
             self.failures = before | {failure.task.key: failure for failure in self._failed}
@@ -122,9 +119,9 @@ class Grid:
         new = [task for task in todo if task.key not in known]
         announce(new, store, runtime, ask=ask and runtime["confirm"], only_long=True, jobs=like_it)
         if len(list(comparison)) == 1:
-            failures = _here(todo, store, runtime, record, known=known)
+            failures = making.here(todo, store, runtime, record, known=known)
         else:
-            failures = _on_board(todo, store, runtime, record, known)
+            failures = making.on_board(todo, store, runtime, record, known)
         self._undone.add(failures)
         return failures
 
@@ -184,77 +181,3 @@ def _noted(
         log.warning("since this command last ran: %s", line)
     record.write(planned, sweep.part() if len(jobs) == 1 else None)
     return record
-
-
-def _run(
-    todo: list[Task],
-    store: Store,
-    runtime: Mapping[str, Any],
-    options: Options,
-    record: Record,
-) -> list[Failure]:
-    """All tasks, on Ray's workers unless there are to be none."""
-    if options["workers"] == 0:
-        return _on_board(todo, store, runtime, record)
-    with Board(todo, store) as board:
-        return workers.run(
-            todo, store=store, runtime=runtime, options=options, board=board, record=record
-        )
-
-
-def _on_board(
-    todo: list[Task],
-    store: Store,
-    runtime: Mapping[str, Any],
-    record: Record,
-    known: Mapping[str, Failure] | None = None,
-) -> list[Failure]:
-    """All tasks in this process, shown as they go."""
-    with Board(todo, store) as board:
-        return _here(todo, store, runtime, record, board.tell, known)
-
-
-def _here(
-    todo: list[Task],
-    store: Store,
-    runtime: Mapping[str, Any],
-    record: Record,
-    tell: Callable[[Task, str], None] = lambda task, state: None,
-    known: Mapping[str, Failure] | None = None,
-) -> list[Failure]:
-    """All tasks in this process, each with its log; what fails is noted before the next begins.
-
-    So is the one that fail_fast stops at. What has failed already is `known` and not tried again.
-    """
-    running: list[Task] = []
-    failures = Failures(record)
-    logs = ExitStack()
-    for task in todo:
-        if failure := (known or {}).get(task.key):
-            failures.add(failure)
-            tell(task, "failed")
-
-    def observe(task: Task, state: str) -> None:
-        logs.close()
-        running[:] = [task] if state == "running" else []
-        if running:
-            if not execute.blocked(task, failures.by_key):
-                failures.write()
-            logs.enter_context(logging_to(record.log(task)))
-        tell(task, state)
-
-    def note(failure: Failure) -> None:
-        needs = execute.blocked(failure.task, failures.by_key)
-        failures.add(failure if needs else replace(failure, log=record.log(failure.task)))
-
-    try:
-        with logs:
-            execute.run(todo, store=store, runtime=runtime, known=known, observe=observe, note=note)
-    except Exception as error:  # fail_fast
-        reason = str(error) or type(error).__name__
-        for task in running:
-            failures.add(Failure(task, reason, record.log(task)))
-        raise
-    finally:
-        failures.write()
-    return list(failures.by_key.values())
