@@ -25,6 +25,7 @@ from diffshortcut.artifacts import past, sources
 from diffshortcut.artifacts.artifact import MARKER
 from diffshortcut.artifacts.store import Store
 from diffshortcut.config import arms, catalog, config, sweep
+from diffshortcut.cost import forecast
 from diffshortcut.errors import UserError
 from diffshortcut.graph import cells, execute
 from diffshortcut.job import command, index
@@ -812,7 +813,7 @@ def test_the_plan_of_a_finished_sweep_looks_at_the_disk_of_its_store(
     swept = finish(world, monkeypatch, "random", "pid")
     words = [word for word in swept[0] if not word.startswith("attack=")]
     looked: list[Path] = []
-    monkeypatch.setattr(plan, "free", lambda store: looked.append(store) or 10**12)
+    monkeypatch.setattr(forecast, "free", lambda store: looked.append(store) or 10**12)
     monkeypatch.setattr(sys, "argv", ["plan", "-m", "attack=random,pid", *words])
     plan.main()
     said = capsys.readouterr().out

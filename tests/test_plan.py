@@ -90,7 +90,7 @@ def test_a_disk_that_is_too_small_is_said(tmp_path: Path, monkeypatch: pytest.Mo
     record(store, next(task for task in planned if task.stage == "personalize"), 90.0)
     found = forecast.lines(planned, store, {})
     assert forecast.crowded(found, tmp_path / "not" / "yet") == []
-    monkeypatch.setattr(plan, "free", lambda folder: 3 * 10**6)
+    monkeypatch.setattr(forecast, "free", lambda folder: 3 * 10**6)
     [said] = forecast.crowded(found, tmp_path / "not" / "yet")
     assert "has 3.0 MB free, this needs 5.0 MB or more: runtime.store=FOLDER" in said
 
