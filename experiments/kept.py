@@ -31,7 +31,7 @@ from diffshortcut.statistics.rows import read
 
 HERE = Path(__file__).parent
 PICTURES = ("perceptual_protected", "psnr_protected", "ssim_protected", "perceptual_purified")
-METRICS = ("ims", "q", "overall", "liqe", "no_face", *PICTURES)
+METRICS = ("ims", "q", "overall", "style", "liqe", "no_face", *PICTURES)
 SHOWN = {"ims": "IMS", "q": "Q", "overall": "overall"}
 Place = tuple[str, str]  # attack and what else is swept, arm
 
@@ -158,8 +158,8 @@ def table(name: str, found: Kept) -> str:
         paper, clean = _paper(name, attack, place[1]), (f"none {rest}".strip(), "clean")
         line = [*place, str(len(arm.people))]
         for metric in SHOWN:
-            values = [scores[metric] for scores in arm.people.values()]
-            line += [interval(mean(values)), paper.get(metric, "")]
+            values = [scores[metric] for scores in arm.people.values() if metric in scores]
+            line += [interval(mean(values)) if values else "-", paper.get(metric, "")]
         lost = difference(found, clean, place, "overall") if place != clean else None
         shown.append([*line, interval(lost, "+") if lost else ""])
     return markdown(shown)
@@ -168,8 +168,9 @@ def table(name: str, found: Kept) -> str:
 def difference(found: Kept, place: Place, against: Place, metric: str) -> Estimate | None:
     """place - against over the people that both have; None if there are none."""
     sides = [found[at].people if at in found else {} for at in (place, against)]
-    both = sorted(set.intersection(*(set(people) for people in sides)))
-    values = ([people[person][metric] for person in both] for people in sides)
+    scores = [{p: of[metric] for p, of in people.items() if metric in of} for people in sides]
+    both = sorted(set.intersection(*map(set, scores)))
+    values = ([of[person] for person in both] for of in scores)
     return mean_difference(*values) if both else None
 
 

@@ -204,7 +204,7 @@ def test_a_claim_says_its_hardest_rival_its_test_and_what_it_could_reach(tmp_pat
         " one-sided, n 8: least p 0.0039, after Holm 0.0078)." in text
     )
     assert "Wilcoxon signed-rank, two-sided, exact, zeros dropped (least p 0.0078)" in text
-    assert "as the paper's must be (exact)." in text
+    assert "p, images: Wilcoxon over single images (exact)." in text
     _, folder = written(tmp_path, pictures, people=7, compare={"claims": [claim]})
     text = (folder / "table.md").read_text()
     assert "hardest rival metacloak; 7 people are too few for a test." in text

@@ -16,7 +16,7 @@ from result_folders import Arm, Folder
 from diffshortcut.errors import UserError
 from diffshortcut.report import figures, loaded, matrix, paper, pictures, plots
 from diffshortcut.report.__main__ import main, write
-from diffshortcut.report.labels import Described, places
+from diffshortcut.report.labels import Described, places, shown_defense, undefended
 from diffshortcut.statistics.comparison import people_means
 
 EVIL = "<script>alert(1)</script>"
@@ -231,6 +231,14 @@ def test_models_tell_arms_apart_by_their_weights() -> None:
 
     found = places([at("a", "a"), at("b", "a"), at("c", "c")])
     assert [place.attack for place in found.values()] == [f"aspl, model mini:{x}" for x in "abc"]
+
+
+def test_an_undefended_arm_of_another_model_is_undefended() -> None:
+    """It is no rival of the defenses, and is called by what tells it apart."""
+    said = ("none", "none, model mini:mini_b", "none [seeded]")
+    assert all(map(undefended, said)) and not undefended("nonesuch, model mini:mini_b")
+    assert shown_defense(said[1]) == "undefended, model mini:mini_b"
+    assert shown_defense("ours, model mini:mini_b") == "ours, model mini:mini_b"
 
 
 def test_what_figures_1_and_2_measure_is_drawn(tmp_path):

@@ -159,12 +159,12 @@ def test_the_kept_means_can_be_compared(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", given)
     main()
     said = capsys.readouterr().out
-    assert "attack is not read, and" in said and "write --columns arm=attack+arm" in said
+    assert "Not read: attack and of, of which" in said and "--columns arm=attack+arm" in said
     named = ["--columns", "arm=attack+arm", "--better", "q=higher", "--claim", "aspl ours"]
     monkeypatch.setattr(sys, "argv", [*given, *named])
     main()
     said = capsys.readouterr().out
-    assert "aspl ours,4," in said and "is not read" not in said
+    assert "aspl ours,4," in said and "Not read" not in said
     found = [line for line in csv.DictReader(said.splitlines()) if line["claim"]]
     assert [line["claim"] for line in found] == ["aspl ours"]
 

@@ -246,6 +246,16 @@ def test_images_of_different_training_seeds_are_no_pairs():
     assert found.image_test is None and found.difference.value == pytest.approx(1.5)
 
 
+def test_rows_that_say_of_no_image_are_no_pairs_of_images():
+    """Means per person, as they are kept: the test over people is none over images."""
+    kept = ("arm", "person", "metric", "value", "better")
+    rows = [
+        {k: row[k] for k in kept} for row in rows_of({"a": [[1.0], [3.0]], "b": [[0.0], [1.0]]})
+    ]
+    found = compare(rows, "ims", "a", "b")
+    assert found.image_test is None and found.person_test.n == 2
+
+
 @pytest.mark.parametrize(("better", "star"), [("higher", True), ("lower", False)])
 def test_star_needs_to_beat_every_rival_in_the_right_direction(better, star):
     base = np.linspace(0, 0.2, 9)

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 from diffshortcut.bench.measured import Measured, share
 
 HEADER = ["part", "what", "beside", "theirs / ours", "figure", "goal", "counted", "reached", "MB"]
-MISSED = "**missed**"
+MISSED = "missed"
 PUBLISHED = "published loop"
 
 

@@ -114,17 +114,20 @@ def _other_images(groups: "Groups", metrics: Sequence[str], arm: str, against: s
 
 
 def _mixed(rows: Sequence[Row]) -> list[str]:
-    """Of each column of texts that is not read and varies within an arm's person, a sentence."""
+    """A sentence on columns of texts that are not read and vary within an arm's person."""
     values: dict[tuple[str, str, str], set[str]] = {}
     for row in rows:
         for name in row.keys() - set(FIELDS):
             if isinstance(row[name], str):
                 values.setdefault((name, row["arm"], row["person"]), set()).add(row[name])
     mixed = {name: arm for (name, arm, _), found in values.items() if len(found) > 1}
+    if not mixed:
+        return []
+    names = " and ".join(sorted(mixed))
+    first, arm = min(mixed.items())
     return [
-        f"{name} is not read, and {arm} holds several of it for one person: if it tells arms apart,"
-        f" write --columns arm={name}+arm."
-        for name, arm in sorted(mixed.items())
+        f"Not read: {names}, of which {arm} holds several for one person. What tells arms apart"
+        f" belongs into their names: --columns arm={first}+arm."
     ]
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from diffshortcut.report.labels import NONE
+from diffshortcut.report.labels import shown_defense
 from diffshortcut.report.lettering import SHORTEST, SOFT, columns, extent, folded, label
 from diffshortcut.report.matrix import Lines, Matrix, Point
 from diffshortcut.report.sheet import number, titled
@@ -60,7 +60,7 @@ def curve(attack: str, metric: str, better: str | None, lines: Lines) -> Draw:
         for turn, (name, points) in enumerate(lines.items()):
             color, marker = COLORS[turn % len(COLORS)], MARKERS[turn % len(MARKERS)]
             xs, ys = [p.x for p in points], [p.estimate.value for p in points]
-            label = "undefended" if name == NONE else folded(name)
+            label = folded(shown_defense(name))
             axes.plot(xs, ys, label=label, color=color, marker=marker, linewidth=1.6)
             _bars(axes, points, color)
         axes.set(title=attack, xlabel="radius, 8-bit levels", ylabel=titled(metric, better))

@@ -1,5 +1,6 @@
 """Where an arm stands in a matrix: its attack and its defense, named by what was chosen."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from textwrap import shorten
@@ -76,6 +77,16 @@ def together(name: str, members: Sequence[Described]) -> Described:
     config = {**first.config, "attack": {"worst": [m.attack() for m in members]}}
     choices = {**first.choices, "attack": name.partition("+")[0]} if first.choices else {}
     return Described(name, name, config, choices)
+
+
+def undefended(defense: str) -> bool:
+    """Whether a place's defense is none, of whatever model, crop or arm (`none, model mini_b`)."""
+    return re.split(r",| \[", defense)[0] == NONE
+
+
+def shown_defense(defense: str) -> str:
+    """A place's defense as people read it."""
+    return "undefended" + defense.removeprefix(NONE) if undefended(defense) else defense
 
 
 def places(arms: Sequence[Described]) -> dict[str, Place]:

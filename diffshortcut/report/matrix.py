@@ -7,7 +7,7 @@ from statistics import fmean
 
 from diffshortcut import links
 from diffshortcut.report import measures
-from diffshortcut.report.labels import CLEAN, NONE
+from diffshortcut.report.labels import CLEAN, undefended
 from diffshortcut.report.loaded import Entry, Results
 from diffshortcut.report.purification import STAGE
 from diffshortcut.statistics import Estimate, deviation, mean
@@ -116,7 +116,7 @@ def _attacks(entries: Sequence[Entry]) -> list[str]:
 
 def _defenses(entries: Sequence[Entry]) -> list[str]:
     names = dict.fromkeys(e.place.defense for e in entries)
-    return sorted(names, key=lambda name: name != NONE)
+    return sorted(names, key=lambda name: not undefended(name))
 
 
 def _sign(better: str | None) -> int:
@@ -127,7 +127,7 @@ def _rivals(entries: Sequence[Entry]) -> dict[str, list[str]]:
     """The defended arms of each attack that has several."""
     found: dict[str, list[str]] = {}
     for entry in entries:
-        if entry.place.attack != CLEAN and entry.place.defense != NONE:
+        if entry.place.attack != CLEAN and not undefended(entry.place.defense):
             found.setdefault(entry.place.attack, []).append(entry.name)
     return {attack: names for attack, names in found.items() if len(names) > 1}
 

@@ -32,9 +32,9 @@ def notes(facts: Facts) -> list[str]:
         shared = " in common" if people >= MIN_PEOPLE else ""
         lines.append(f"Fewer than {MIN_PEOPLE} people{shared}: points only, no interval, no star.")
     lines.append(
-        f"p, images: Wilcoxon over images, as the paper's must be{_about_image_tests(facts)}."
-        " Images of one trained model are not independent, so it overstates the evidence and earns"
-        " no star."
+        f"p, images: Wilcoxon over single images{_about_image_tests(facts)}. The paper's test must"
+        " be of this kind, as its four people cannot reach p ≤ 0.01 as units. Images of one trained"
+        " model are not independent, so it overstates the evidence and earns no star."
     )
     lines += [_about_stars(facts), *_about_claims(facts), *_about_knowledge(facts)]
     return [*lines, *_about_worst(facts), *_about_flags(facts)]

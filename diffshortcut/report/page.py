@@ -11,7 +11,7 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from diffshortcut.report.labels import NONE
+from diffshortcut.report.labels import shown_defense
 from diffshortcut.report.loaded import Entry, Results
 from diffshortcut.report.matrix import Matrix, Means
 from diffshortcut.report.pictures import Album
@@ -27,7 +27,7 @@ CLOSED = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-s
 FILTERS: dict[str, Callable[..., Any]] = {
     "metric": titled,
     "arrow": lambda better: ARROWS[better],
-    "defense": lambda name: "undefended" if name == NONE else name,
+    "defense": shown_defense,
     "breakable": lambda name: Markup("<wbr>").join(re.split(r"(?<=[_+ ])", name)),
     "interval": interval,
     "number": number,
@@ -135,7 +135,7 @@ def _arm(entry: Entry, album: Album) -> dict[str, Any]:
     return {
         "name": entry.name,
         "attack": entry.place.attack,
-        "defense": FILTERS["defense"](entry.place.defense),
+        "defense": shown_defense(entry.place.defense),
         "folders": [str(folder) for folder in entry.folders],
         "flags": entry.flags,
         "differences": [_difference(c) for c in entry.comparisons if c["metric"] in PRIMARY],

@@ -114,10 +114,12 @@ def interval(found: "Estimate | None", sign: str = "") -> str:
     """`0.41 [0.30, 0.52]`, or the point alone, or - if there is none."""
     if found is None or found.value is None:
         return "-"
-    point = f"{found.value:{sign}.3f}"
-    if found.low is None:
-        return point
-    return f"{point} [{found.low:{sign}.3f}, {found.high:{sign}.3f}]"
+    point, *ends = (
+        f"{round(value, 3) + 0.0:{sign}.3f}"  # what rounds to nothing has no sign of its own
+        for value in (found.value, found.low, found.high)
+        if value is not None
+    )
+    return f"{point} [{', '.join(ends)}]" if ends else point
 
 
 def significance(p: float | None) -> str:

@@ -19,9 +19,7 @@ from diffshortcut.report.loaded import as_part, described
 from diffshortcut.report.paper import in_latex, in_markdown
 from diffshortcut.report.sheet import Sheet, as_markdown, as_tex
 from diffshortcut.statistics import MIN_PEOPLE, fewest
-from diffshortcut.statistics.comparison import (
-    STAR,
-)
+from diffshortcut.statistics.comparison import STAR
 from diffshortcut.statistics.row_files import Columns, columns_of, pairs_of
 from diffshortcut.statistics.rows import Part, directed, join, named, read
 

@@ -1,7 +1,7 @@
 """Pictures of what was kept: the differences with their intervals, and what models drew.
 
 python -m experiments.attacks.picture             # differences.png and .svg
-python -m experiments.attacks.picture FOLDER ...  # and gallery.png, a row each
+python -m experiments.attacks.picture FOLDER ...  # and gallery.png, gallery_more.png, a row each
 """
 
 import json
@@ -21,6 +21,7 @@ HERE = Path(__file__).parent
 COLUMNS = ("original", "protected", "generated")
 NAMES = {"": "undefended", "+gaussian": "after a blur", "+jpeg": "after a JPEG"}
 LANES = (0.0, 0.24, -0.24)  # of the defenses, beside the middle of an attack's line
+GALLERIES, ROWS_EACH = ("gallery", "gallery_more"), 7
 LINE = 0.34  # inches of an attack
 
 
@@ -30,8 +31,9 @@ def main(*folders: str) -> None:
     found = dict(sorted(found.items(), key=lambda item: -item[1][""]["overall"].value))
     size = (8.4, 1.2 + LINE * len(found))
     figures.save(plot(found), "differences", HERE, size, kinds=("svg", "png"))
-    if folders:
-        gallery.draw(dict(map(row, map(Path, folders))), COLUMNS).save(HERE / "gallery.png")
+    for turn, name in enumerate(GALLERIES):
+        if part := folders[ROWS_EACH * turn :][:ROWS_EACH]:
+            gallery.draw(dict(map(row, map(Path, part))), COLUMNS).save(HERE / f"{name}.png")
 
 
 def plot(found: Found) -> figures.Draw:
