@@ -68,7 +68,7 @@ determinism: $(VENV)/.core ## what changes no byte, and how far the rest may go 
 	rm -f experiments/determinism/measured.jsonl
 	OMP_NUM_THREADS=1 DETERMINISM_RECORD=experiments/determinism/measured.jsonl $(BIN)/python -m pytest -m faults tests/faults/test_determinism.py
 
-mutants: $(VENV)/.core ## mutation testing of statistics, rows, seeding, store and lease (ten minutes)
+mutants: $(VENV)/.core ## mutation testing of statistics, seeding, disk, store and lease (ten minutes or more)
 	$(BIN)/python -m pip install --quiet 'mutmut>=3.8'
 	mkdir -p mutants
 	OMP_NUM_THREADS=1 PYTHONPATH=$(CURDIR)/mutants $(BIN)/mutmut run --max-children 1

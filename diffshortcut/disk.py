@@ -42,7 +42,7 @@ def free(folder: Path) -> int:
 
 def bytes_in(folder: Path) -> int:
     """Of all files in a folder and below."""
-    return sum(path.stat().st_size for path in folder.rglob("*"))
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def sha256(path: Path) -> str:

@@ -33,7 +33,8 @@ def rows() -> Iterator[list[str]]:
     yield ["memory for zoo=full", found, "python -m diffshortcut.plan zoo=full ... tells the need"]
     free = disk.free(Path.cwd())
     yield ["free disk here", size(free), "about 20 MB for each victim of the mini zoo"]
-    whole = all((MINI / file).is_file() for file in json.loads((MINI / SUMS).read_text()))
+    sums = MINI / SUMS
+    whole = sums.is_file() and all((MINI / file).is_file() for file in json.loads(sums.read_text()))
     yield [
         "zoo=mini",
         "there" if whole else "not whole",

@@ -42,7 +42,7 @@ def export(overrides: Sequence[str], out: Path, *, overwrite: bool = False) -> l
     """
     comparison = command.comparison(overrides)
     store = Store(Path(comparison.config["runtime"]["store"]))
-    cells = comparison.cells[comparison.arms[-1].name]
+    cells = comparison.cells[comparison.own.name]
     tasks = {out / person: _personalized(cell, store, overrides) for person, cell in cells.items()}
     for folder in tasks:
         _check_free(folder, overwrite)
@@ -80,9 +80,13 @@ def pipeline(model: "LatentDiffusion") -> "StableDiffusionPipeline":
 def _personalized(cell: Mapping[str, Task], store: Store, overrides: Sequence[str]) -> Task:
     task = cell.get("personalize")
     if task is None:
-        raise UserError("nobody is personalized with stages=protect or stages=purify: leave it out")
+        raise UserError(
+            "nobody is personalized with stages=protect, with stages=purify or where all metrics"
+            " look at pictures alone: leave it out, or add metric=ims"
+        )
     if not store.find(task.stage, task.key):
-        command = shlex.join(["python", "-m", "diffshortcut.run", *overrides, KEPT])
+        words = [*catalog.word(), *overrides, KEPT]
+        command = shlex.join(["python", "-m", "diffshortcut.run", *words])
         raise UserError(f"{task.title} is not in {store.root}: it is made by\n  {command}")
     return task
 

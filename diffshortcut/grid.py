@@ -1,4 +1,4 @@
-"""`python -m diffshortcut.grid status [store or run]`: how far a grid is, from another shell."""
+"""`python -m diffshortcut.grid status [store]`: how far a grid is, from another shell."""
 
 import sys
 import time
@@ -32,7 +32,7 @@ class Recorded:
 
 
 def main() -> None:
-    """Print the state of a grid, by default of the newest in outputs/store."""
+    """Print the state of a grid: the newest in a store or in outputs, by default in ./outputs."""
     words = sys.argv[1:]
     if usage.FOR_HELP & set(words):
         print(f"usage: {USAGE}")

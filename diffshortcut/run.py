@@ -25,7 +25,7 @@ from diffshortcut.job import command, index, results
 from diffshortcut.job.own_photos import OwnPhotos
 from diffshortcut.job.results import Comparison
 from diffshortcut.launch.announce import NotBegunError
-from diffshortcut.launch.graph import Grid, is_to_do
+from diffshortcut.launch.merged import Grid, is_to_do
 from diffshortcut.launch.record import failure_line
 from diffshortcut.launch.together import failures_last
 
@@ -57,7 +57,7 @@ def main() -> None:
         usage.check_run_flags(sys.argv[1:], [usage.VERIFY, *usage.FOR_HELP])
         sys.argv[1:] = sweep.with_launcher(sweep.flags_first(catalog.adopt(sys.argv[1:])))
         overrides += trusted.words(sys.argv[1:])
-        config.refuse_null(overrides)  # before Hydra does in its own words
+        config.refuse_values(overrides)  # before Hydra does in its own words
         sweep.refuse_too_many(overrides)
         launch_plugin.register()
         usage.refuse_nested_sweeps(overrides)
@@ -131,7 +131,7 @@ def _launch_one_of_many(overrides: Sequence[str], *, fail_fast: bool) -> None:
     With `fail_fast` it ends the process of Hydra's own launcher, which would go on after an error.
     """
     try:
-        if failures := launch(overrides, ask=HydraConfig.get().job.num == 0):
+        if failures := launch(overrides, ask=True):
             raise UserError(f"stages not done: {len(failures)}")
     except NotBegunError as error:  # said of all jobs
         sys.exit(f"error: {error}")

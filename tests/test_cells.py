@@ -244,7 +244,7 @@ def test_what_the_tracker_has_missed_it_is_told_again(
     for number in (1, 2, 2):  # then the index answers
         run.launch(words)
         assert len(told) == number
-    (_, first, *_), (_, second, *_) = told
+    (_, _, first, *_), (_, _, second, *_) = told
     assert first.rows == second.rows and len(first.rows) > 0
 
 
@@ -459,3 +459,12 @@ def test_the_store_holds_one_folder_per_stage_and_key(world: World) -> None:
     for task in cells.merge(plan(world, "attack=aspl")):
         assert store.find(task.stage, task.key)
         assert store.provenance(task.stage, task.key)["stage"] == task.stage
+
+
+def test_results_are_of_the_command_line_s_config_though_its_own_arm_failed(world: World) -> None:
+    """Its family of claims, its logger and its folder are said in no other arm's config."""
+    whole = command.comparison(world.overrides("attack=aspl", "purifier=jpeg"))
+    own = whole.cells[whole.own.name].values()
+    left = whole.without([cells.Failure(list(cell.values())[-1], "it broke") for cell in own])
+    assert [arm.name for arm in left.arms] == ["clean", "protected"]
+    assert left.config == whole.config and "jpeg" in left.config["purifier"]

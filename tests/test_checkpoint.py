@@ -1,5 +1,6 @@
 """Long loops: stopped anywhere and called again, they end with the bytes of an unbroken run."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,16 @@ def test_a_broken_write_leaves_the_one_before(
         with pytest.raises(OSError, match="no space"):
             loop(tmp_path, None)
     assert loop(tmp_path, None)[1] == [4, 5, 6, 7, 8, 9]
+
+
+def test_what_a_kill_left_of_a_state_is_removed_by_the_next(tmp_path: Path) -> None:
+    """Not what may still be written: it is young."""
+    old, young = (tmp_path / f".a-loop--of-ten.safetensors-{name}" for name in ("old", "young"))
+    for left in (old, young):
+        left.write_bytes(b"half of it")
+    os.utime(old, (0, 0))
+    loop(tmp_path, None)
+    assert young.exists() and not old.exists()
 
 
 def test_an_owner_that_wakes_up_does_not_break_the_next_ones_state(

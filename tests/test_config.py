@@ -292,6 +292,7 @@ def test_a_mistake_is_one_line_with_the_close_match(
     ("override", "advice"),
     [
         ("attack=null", "write attack=none"),
+        ("attack=3", "write attack=none"),
         ("purifier=null", "write purifier=none"),
         ("logger=null", "write logger=none"),
         ("surrogate=null", "write surrogate=mini_a or mini_b or"),

@@ -22,7 +22,7 @@ from diffshortcut.graph import cells, evict, execute
 from diffshortcut.graph.cells import Task
 from diffshortcut.job import command, index
 from diffshortcut.job.results import Comparison
-from diffshortcut.launch import board, graph, workers
+from diffshortcut.launch import board, merged, workers
 from diffshortcut.launch.record import Record
 from diffshortcut.report import tracked
 
@@ -245,7 +245,7 @@ def test_what_is_evicted_while_its_record_is_read_has_one(
 def test_jobs_of_a_graph_share_a_model(world: World) -> None:
     alone = ["attack=aspl", *ALONE, SMALL]
     jobs = [world.overrides(*alone, f"sampler.steps={steps}") for steps in (7, 8)]
-    graph.Grid(run._show).prepare(jobs, {"workers": 0, "confirm": False})
+    merged.Grid(run._show).prepare(jobs, {"workers": 0, "confirm": False})
     assert trainings(world) == 2 and models(world) == []
 
 

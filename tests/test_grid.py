@@ -29,7 +29,7 @@ from diffshortcut.cost import forecast
 from diffshortcut.errors import UserError
 from diffshortcut.graph import cells, execute
 from diffshortcut.job import command, index
-from diffshortcut.launch import board, cluster, graph
+from diffshortcut.launch import board, cluster, merged
 from diffshortcut.launch.announce import NotBegunError, announce
 from diffshortcut.launch.record import Record
 from diffshortcut.launch.worker import Outcome, Worker
@@ -49,8 +49,8 @@ def jobs(
     ]
 
 
-def prepared(swept: list[list[str]], options: dict[str, Any] = HERE) -> graph.Grid:
-    made = graph.Grid(run._show)
+def prepared(swept: list[list[str]], options: dict[str, Any] = HERE) -> merged.Grid:
+    made = merged.Grid(run._show)
     made.prepare(swept, options)
     return made
 
@@ -184,7 +184,7 @@ def test_the_status_knows_a_failure_while_others_run(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Record, "write_failures", counted)
-    monkeypatch.setattr(run, "_grid", graph.Grid(run._show))
+    monkeypatch.setattr(run, "_grid", merged.Grid(run._show))
     world.during["generate"] = look
     with pytest.raises(KeyboardInterrupt):
         run.launch(job)
@@ -200,15 +200,15 @@ def test_a_failure_in_this_process_names_its_log(
     """Of a job alone and of a grid without Ray; what only needs the failed stage has none."""
     world.failing = {("personalize", "bob")}
     [job] = jobs(world, ("random",))
-    monkeypatch.setattr(run, "_grid", graph.Grid(run._show))
-    made = graph.Grid(run._show)
+    monkeypatch.setattr(run, "_grid", merged.Grid(run._show))
+    made = merged.Grid(run._show)
 
-    def merged() -> list[cells.Failure]:
+    def prepared_here() -> list[cells.Failure]:
         made.prepare([job], HERE)
         made.finish()
         return list(made.failures.values())
 
-    for do in (lambda: run.launch(job), merged):
+    for do in (lambda: run.launch(job), prepared_here):
         broken, *needing = [failure.log for failure in do()]
         assert broken and set(needing) == {None}
         text = broken.read_text()
@@ -451,8 +451,8 @@ def test_the_first_job_of_a_sweep_is_asked_for_all(
     with pytest.raises(NotBegunError):
         run.launch(job, ask=True)
     assert len(asked) == 1 and world.calls == []
-    assert "it is one of 40 jobs: together at most 10.0 h" in caplog.text
-    assert run.launch(job) == [] and len(asked) == 1  # the others are not asked for
+    assert "it is one of 40 jobs: if all are like it, 10.0 h" in caplog.text
+    assert run.launch(job, ask=True) == [] and len(asked) == 1  # the others are not asked for
 
 
 @pytest.mark.slow  # needs these launchers
@@ -770,7 +770,7 @@ def test_the_place_of_an_entry_holds_all_that_the_words_mean(
 
 def test_verify_looks_at_the_content(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     [job, *_] = finish(world, monkeypatch, "random")
-    monkeypatch.setattr(run, "_grid", graph.Grid(run._show))
+    monkeypatch.setattr(run, "_grid", merged.Grid(run._show))
     rows = next((world.root / "store" / "score").glob("*/rows.jsonl"))
     rows.write_bytes(rows.read_bytes()[::-1])  # the marker is as it was
     world.calls.clear()

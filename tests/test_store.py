@@ -297,6 +297,16 @@ def test_what_is_complete_has_no_partial_state_left(tmp_path: Path) -> None:
     assert [p.name for p in (tmp_path / "leases").iterdir()] == [".guard"]
 
 
+def test_a_state_that_changes_meanwhile_is_no_left_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process has renamed what was just listed."""
+    partial = tmp_path / "partial" / "protect-abc"
+    partial.mkdir(parents=True)
+    monkeypatch.setattr(Path, "rglob", lambda self, pattern: [self / "renamed since"])
+    assert not store._forgotten(partial)
+
+
 def test_a_state_that_nobody_went_on_with_is_removed_after_a_month(tmp_path: Path) -> None:
     store = Store(tmp_path)
     for key, days in (("old", 31), ("fresh", 29)):

@@ -12,7 +12,7 @@ from world import World
 from diffshortcut import grid, run
 from diffshortcut.artifacts.store import Store
 from diffshortcut.config import sweep
-from diffshortcut.launch import graph, together
+from diffshortcut.launch import merged, together
 from diffshortcut.launch.record import FAILURES, Record
 
 ALONE = ["compare.arms=[]", "compare.clean=null", "metric=ims", "data.people=2"]
@@ -23,7 +23,7 @@ def words(world: World, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Of a sweep of three jobs, in which bob's attack fails; what it tells its jobs is put back."""
     for variable in (sweep.JOBS, sweep.NAME, "HYDRA_FULL_ERROR"):
         monkeypatch.setenv(variable, "")
-    monkeypatch.setattr(run, "_grid", graph.Grid(run._show))
+    monkeypatch.setattr(run, "_grid", merged.Grid(run._show))
     world.failing = {("protect", "bob")}
     return ["-m", *world.overrides("attack=random,pid,advdm", *ALONE)]
 
@@ -72,7 +72,7 @@ def test_a_stage_that_failed_is_not_tried_again_by_the_next_jobs(
     words = ["-m", *world.overrides("attack=random", "purifier=none,jpeg,gaussian", *ALONE)]
     found = sweep.expand(words)
     sweep.tell_jobs(found, words)
-    monkeypatch.setattr(run, "_grid", graph.Grid(run._show))
+    monkeypatch.setattr(run, "_grid", merged.Grid(run._show))
     monkeypatch.setattr(together.HydraConfig, "initialized", staticmethod(lambda: True))
     mode = SimpleNamespace(mode=RunMode.MULTIRUN)
     monkeypatch.setattr(together.HydraConfig, "get", staticmethod(lambda: mode))

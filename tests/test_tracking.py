@@ -278,7 +278,7 @@ def result(tmp_path):
         ]
         picture = next(tmp_path.glob("store/protect/*/images/*.png"))
         start = time.monotonic()
-        tracked.log(logged, facts, told, folder, {"aspl": {"protected": [picture]}})
+        tracked.log(logged[-1], logged, facts, told, folder, {"aspl": {"protected": [picture]}})
         return time.monotonic() - start, sorted(tmp_path.glob("wandb/offline-*"))
 
     return folder, log_all

@@ -83,6 +83,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
         for index in range(12):
             color = (index, len(person), 0)
             Image.new("RGB", (8, 8), color).save(tmp_path / "people" / person / f"{index:02}.png")
+    monkeypatch.setattr(run._grid, "_asked", False)
     made = World(tmp_path)
     for stage in cells.STAGES:
         monkeypatch.setitem(sys.modules, f"diffshortcut.stages.{stage}", made.stage(stage))

@@ -1,1 +1,1 @@
-"""Artifacts: what an artifact is called, where it lies, who may write it, where it comes from."""
+"""Artifacts: keys, store, leases, checkpoints on the way, where they come from, what they took."""

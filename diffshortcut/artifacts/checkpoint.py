@@ -5,6 +5,7 @@ import json
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,6 +21,7 @@ from diffshortcut.disk import replacing
 
 log = logging.getLogger(__name__)
 SHORT = 60  # seconds: a loop that took less is repeated rather than kept once it is finished
+ABANDONED = 3600  # seconds after which nobody writes a file any more
 
 
 class Variables(SimpleNamespace):
@@ -93,6 +95,10 @@ class Checkpoint:
         if file is None:
             return
         tensors, text = _unshared(variables.tensors()), json.dumps(done)
+        for left in file.parent.glob(f".{file.name}-*"):  # of a process that was killed here
+            with suppress(FileNotFoundError):
+                if time.time() - left.stat().st_mtime > ABANDONED:
+                    left.unlink()
         with replacing(file) as aside:
             save_file(tensors, aside, metadata={"done": text, "sha256": _digest(tensors, text)})
 

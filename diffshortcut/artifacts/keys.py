@@ -13,7 +13,6 @@ from diffshortcut.artifacts import sources
 
 # change rounding at most, so they are recorded instead: by the node that they are keys of
 NEUTRAL = {
-    "runtime": {"device", "threads"},
     "precision": {
         "attention",
         "gradient_checkpointing",

@@ -170,5 +170,8 @@ class Store:
 
 def _forgotten(folder: Path) -> bool:
     """Whether nothing in it was written for a month."""
-    written = [path.stat().st_mtime for path in (folder, *folder.rglob("*"))]
+    try:
+        written = [path.stat().st_mtime for path in (folder, *folder.rglob("*"))]
+    except FileNotFoundError:  # somebody is at work there
+        return False
     return time.time() - max(written) > FORGOTTEN

@@ -1,1 +1,1 @@
-"""The config: from the words of a command line to checked arms of a comparison."""
+"""The config: a command line's words checked, completed, and made arms of a comparison."""

@@ -16,7 +16,8 @@ from diffshortcut.config import catalog, chains, config, schema, sweep
 from diffshortcut.errors import UserError, listed
 
 OF_CELL = re.compile(r"[+~]*(attack|purifier)\b")  # words about what a named target is not
-SHARED = ("stages", "runtime", "checkpoint", "logger")  # what is one for all arms
+# what is one for all arms
+SHARED = ("stages", "runtime", "checkpoint", "logger", "compare", "hydra")
 
 
 @dataclass(frozen=True)

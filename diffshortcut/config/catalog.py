@@ -54,6 +54,13 @@ def adopt(words: Sequence[str]) -> list[str]:
     return [word for word, found in zip(words, is_it, strict=True) if not found]
 
 
+def word() -> list[str]:
+    """The word that `adopt` has taken, if any, for a command that is shown or kept."""
+    places = filter(None, os.environ.get(SEARCHPATH, "").split(os.pathsep))
+    listed = ",".join(f"file://{place}" for place in places)
+    return [f"hydra.searchpath=[{listed}]"] if listed else []
+
+
 def _searched(place: str) -> Path:
     scheme, _, name = place.rpartition("://")
     found = Path(os.path.abspath(Path(name).expanduser()))

@@ -1,6 +1,7 @@
 """The config: composing, checking, and building its nodes."""
 
 import importlib
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import is_dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from diffshortcut.config import catalog, frame
 from diffshortcut.config.schema import STAGE_REFERENCES, check_node
 from diffshortcut.errors import UserError
 
+VALUE = re.compile(r"null|true|false|[-+.\d][-+.\d_e]*")  # what Hydra takes for no option's name
 FACE = "face"  # the subject of pictures whose identities can be compared
 NO_GRADIENT = (  # controls, which stand beside attacks that average over transformations
     "diffshortcut.attacks.none.NoAttack",
@@ -28,7 +30,7 @@ NO_GRADIENT = (  # controls, which stand beside attacks that average over transf
 
 def compose(overrides: Sequence[str] = (), *, hydra: bool = False) -> DictConfig:
     """The composed config of a command line; inside a Hydra application or outside."""
-    refuse_null(overrides)
+    refuse_values(overrides)
     overrides = [*catalog.search_path(), *overrides]
     if GlobalHydra.instance().is_initialized():
         return hydra_compose("config", overrides, return_hydra_config=hydra)
@@ -42,12 +44,12 @@ def given(overrides: Iterable[str]) -> dict[str, str]:
     return {key.lstrip("+~"): value for key, equals, value in pairs if equals}
 
 
-def refuse_null(overrides: Iterable[str]) -> None:
-    """UserError for an override `group=null`, at which Hydra fails."""
+def refuse_values(overrides: Iterable[str]) -> None:
+    """UserError for an override `group=null` or `group=3`, at which Hydra fails."""
     for group, option in given(overrides).items():
-        if option == "null" and group in catalog.groups():
+        if VALUE.fullmatch(option) and group in catalog.groups():
             advice = frame.choice(group, catalog.groups()[group])
-            raise UserError(f"{group}=null: leave it out, or write {advice}")
+            raise UserError(f"{group}={option}: leave it out, or write {advice}")
 
 
 def written(hydra: Any) -> list[str]:
@@ -65,8 +67,9 @@ def resolve(cfg: DictConfig) -> dict[str, Any]:
         raise UserError(str(error).splitlines()[0]) from error
     assert isinstance(resolved, dict)
     for name in ("store", "outputs"):
-        if isinstance(place := (resolved.get("runtime") or {}).get(name), str):
-            resolved["runtime"][name] = str(Path(place).expanduser())
+        runtime = resolved.get("runtime")
+        if isinstance(runtime, dict) and isinstance(place := runtime.get(name), str):
+            runtime[name] = str(Path(place).expanduser())
     return {str(key): value for key, value in resolved.items()}
 
 

@@ -1,1 +1,1 @@
-"""What a stage will compute and hold in memory, told before it runs, without weights."""
+"""What stages will take, told before they run: operations and memory without weights, and time."""

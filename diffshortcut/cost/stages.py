@@ -44,8 +44,8 @@ def _protect(task: Task, draws: Draws) -> None:
     )
     attack = configs.build(task.config["attack"], "attack")
     perturbed = attack(scene, draws)
-    if hasattr(attack, "objective") and attack.radius > 0:
-        protect_stage.own_objective(attack, scene, quantize(perturbed), draws, attack.radius)
+    if hasattr(attack, "objective") and (radius := getattr(attack, "radius", None) or 0) > 0:
+        protect_stage.own_objective(attack, scene, quantize(perturbed), draws, radius)
 
 
 def _purify(task: Task, draws: Draws) -> None:

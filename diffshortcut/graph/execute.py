@@ -54,6 +54,11 @@ def run(
     return list(failures.values())
 
 
+def runtime(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What stages are told that cannot change their results beyond rounding; of a whole config."""
+    return {**config["runtime"], "checkpoint_minutes": config["checkpoint"]["minutes"]}
+
+
 def blocked(task: Task, failures: Container[str]) -> Failure | None:
     """The failure of a task that reads one that has failed."""
     needed = any(parent.key in failures for parent in task.inputs.values())

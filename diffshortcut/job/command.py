@@ -27,7 +27,7 @@ def comparison(overrides: Sequence[str]) -> Comparison:
     }
     own = composed[-1]
     kind = Comparison if own.config["stages"] == "all" else OwnPhotos
-    return kind(composed, people[own.name], planned)
+    return kind(composed, people[own.name], planned, own)
 
 
 def require_weights(comparison: Comparison) -> None:

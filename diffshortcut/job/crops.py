@@ -26,10 +26,9 @@ def cropped(people: Sequence[Person], config: Mapping[str, Any]) -> list[Person]
     if config["crop"] is None:
         return list(people)
     store = Store(Path(config["runtime"]["store"]))
-    runtime = {**config["runtime"], "checkpoint_minutes": config["checkpoint"]["minutes"]}
     node = {"crop": config["crop"]}
     tasks = [Task(stage="crop", config=node, seed=0, person=person) for person in people]
-    for failure in execute.run(tasks, store=store, runtime=runtime):
+    for failure in execute.run(tasks, store=store, runtime=execute.runtime(config)):
         raise UserError(f"{failure.task.title}: {failure.reason}")
     return [_with_squares(person, task, store) for person, task in zip(people, tasks, strict=True)]
 

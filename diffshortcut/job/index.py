@@ -166,8 +166,12 @@ def _yamls(roots: Iterable[Path]) -> Iterator[Path]:
 def _source() -> str:
     """Of all modules that a stage may come from."""
     found = (sources.module_file(name) for name in ("diffshortcut", *plugins()))
-    files = (file for one in found if one for file in sorted(one[1].parent.rglob("*.py")))
-    return _digest(files)
+    return _digest(file for one in found if one for file in _with_siblings(one[1]))
+
+
+def _with_siblings(module: Path) -> list[Path]:
+    """All of a package, of whose `__init__.py` this is told; else the one file."""
+    return sorted(module.parent.rglob("*.py")) if module.name == "__init__.py" else [module]
 
 
 def _digest(files: Iterable[Path]) -> str:

@@ -39,7 +39,7 @@ class OwnPhotos(Comparison):
     @property
     def by(self) -> str:
         """The attack, or the links of the purification."""
-        return self.arms[-1].name.removeprefix(f"{self.made}-")
+        return self.own.name.removeprefix(f"{self.made}-")
 
     def folder(self, overrides: Sequence[str]) -> Path:
         """Named after what is done and the content of the results."""

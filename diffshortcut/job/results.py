@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from diffshortcut.artifacts import keys, sources
 from diffshortcut.artifacts.artifact import digests
 from diffshortcut.artifacts.store import Store
-from diffshortcut.config import config
+from diffshortcut.config import catalog, config
 from diffshortcut.config.arms import Arm
 from diffshortcut.data.people import candidates
 from diffshortcut.data.person import Person
@@ -39,21 +39,21 @@ class Comparison:
     arms: list[Arm]
     people: list[Person]
     cells: dict[str, dict[str, dict[str, Task]]]
+    own: Arm  # the command line's, even if none of its cells is left
 
     @property
     def config(self) -> dict[str, Any]:
         """The command line's own config."""
-        return self.arms[-1].config
+        return self.own.config
 
     @property
     def runtime(self) -> dict[str, Any]:
         """What stages are told that cannot change their results beyond rounding."""
-        minutes = self.config["checkpoint"]["minutes"]
-        return {**self.config["runtime"], "checkpoint_minutes": minutes}
+        return execute.runtime(self.config)
 
     def folder(self, overrides: Sequence[str]) -> Path:
         """Named after the experiment or the last arm, and after the content of the results."""
-        name = config.given(overrides).get("experiment", self.arms[-1].name)
+        name = config.given(overrides).get("experiment", self.own.name)
         slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
         return Path(self.config["runtime"]["outputs"]) / f"{slug}-{self.key()[:8]}"
 
@@ -158,7 +158,7 @@ def _track(comparison: Comparison, facts: "Facts", store: Store, folder: Path) -
     from diffshortcut.report import tracked
 
     made, pictures = _made(comparison, store), gallery(comparison, store)
-    return tracked.log(comparison.arms, facts, made, folder, pictures)
+    return tracked.log(comparison.own, comparison.arms, facts, made, folder, pictures)
 
 
 def _facts(comparison: Comparison, store: Store) -> "Facts":
@@ -211,7 +211,7 @@ def write_record(
         stages = {name: store.provenance(task.stage, task.key) for name, task in cell.items()}
         made.setdefault(arm, {})[person] = stages
     content = {
-        "overrides": list(overrides),
+        "overrides": [*catalog.word(), *overrides],
         "arms": {arm.name: arm.config for arm in comparison.arms},
         "choices": {arm.name: dict(arm.choices) for arm in comparison.arms},
         "stages": made,

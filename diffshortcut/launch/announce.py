@@ -44,7 +44,7 @@ def announce(
     for line in forecast.crowded(found, store.root):
         log.warning(line)
     if long and jobs > 1:
-        log.info("it is one of %d jobs: together at most %s", jobs, duration(seconds))
+        log.info("it is one of %d jobs: if all are like it, %s", jobs, duration(seconds))
     if long and asks and not _agreed():
         raise NotBegunError("not begun: python -m diffshortcut.plan says what there is to do")
 

@@ -79,7 +79,7 @@ def here(
     try:
         with logs:
             execute.run(todo, store=store, runtime=runtime, known=known, observe=observe, note=note)
-    except Exception as error:  # fail_fast
+    except Exception as error:  # fail_fast, or nothing can go on: a full disk
         reason = str(error) or type(error).__name__
         for task in running:
             failures.add(Failure(task, reason, record.log(task)))

@@ -1,5 +1,6 @@
 """Results of runs, read from their folders and joined for a report. No torch."""
 
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -186,7 +187,7 @@ def _add(
 
 
 def _command(record: Mapping[str, Any]) -> str:
-    return " ".join(["python -m diffshortcut.run", *record.get("overrides", [])])
+    return shlex.join(["python", "-m", "diffshortcut.run", *record.get("overrides", [])])
 
 
 def _remarks(

@@ -32,13 +32,18 @@ STAGES += ["flags"]  # before it, too_large: the micro-batches for which memory 
 
 
 def log(
-    arms: Sequence[Arm], facts: Facts, told: Iterable[Told], folder: Path, gallery: Pictures
+    own: Arm,
+    arms: Sequence[Arm],
+    facts: Facts,
+    told: Iterable[Told],
+    folder: Path,
+    gallery: Pictures,
 ) -> bool:
-    """Log the comparison in `folder` as its last arm's config says; never raises.
+    """Log the comparison in `folder` as the command line's own config says; never raises.
 
     Whether it is written now, or was before.
     """
-    config = arms[-1].config
+    config = own.config
     settings = config["logger"]
     try:
         shown = {"tables": tables(facts, arms), "stages": stages(told)}
@@ -51,7 +56,7 @@ def log(
         folder=folder.parent,
         config=config,
         project=settings["project"],
-        group=settings["group"] or arms[-1].choices.get("experiment") or _sweep() or folder.name,
+        group=settings["group"] or own.choices.get("experiment") or _sweep() or folder.name,
         timeout=settings["timeout"],
         pictures=pictures(gallery),
         files=[folder / name for name in FILES],

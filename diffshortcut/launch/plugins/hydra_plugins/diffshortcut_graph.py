@@ -1,7 +1,7 @@
 """hydra/launcher=graph: Hydra's basic launcher, after the application has run its merged graph.
 
 Every application can be launched. One that shares work between its jobs says so by an attribute
-`grid` of its task function (diffshortcut.launch.graph.Grid).
+`grid` of its task function (diffshortcut.launch.merged.Grid).
 """
 
 import logging

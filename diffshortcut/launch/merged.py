@@ -39,6 +39,7 @@ class Grid:
         self._judged: set[str] = set()  # keys of tasks whose values are sound
         self.failures: dict[str, Failure] = {}  # by stage key: not to be tried again by the jobs
         self._undone = Undone()  # by jobs of a sweep that were not prepared
+        self._asked = False  # with one of these, for all of them
 
     def comparison(self, overrides: Sequence[str]) -> Comparison:
         """A job's comparison, composed now if the sweep has not done so."""
@@ -104,7 +105,7 @@ class Grid:
 
         What a job of its sweep could not do here before it is not tried again.
         With `ask` more than an hour of work is asked for, on a terminal; of a sweep the first job
-        is asked with, for as many like it.
+        that has something to do is asked with, for as many like it.
         """
         runtime = evict.of_a_job(comparison.runtime)
         store = Store(Path(runtime["store"]))
@@ -114,9 +115,11 @@ class Grid:
         for task in todo:
             execute.load(task)
         record = _noted([job], {tuple(job): comparison}, store)
-        like_it = sweep.jobs() if ask else 1
         known = self._undone.known_to(job)
         new = [task for task in todo if task.key not in known]
+        ask = ask and not (self._asked and sweep.jobs() > 1)
+        self._asked |= ask and bool(new)
+        like_it = sweep.jobs() if ask else 1
         announce(new, store, runtime, ask=ask and runtime["confirm"], only_long=True, jobs=like_it)
         if len(list(comparison)) == 1:
             failures = making.here(todo, store, runtime, record, known=known)
