@@ -24,6 +24,7 @@ from diffshortcut.purifiers.jpeg import Jpeg
 from diffshortcut.purifiers.purifier import Purifier
 from diffshortcut.purifiers.sr import SuperResolution
 from diffshortcut.seeding import Draws
+from diffshortcut.stages.purify import of_link
 
 DRAWS = Draws(0, "protect", "nobody")
 PROMPT = "a photo of sks person"
@@ -191,6 +192,46 @@ def test_unrolled_sampling_is_the_purifiers_own(links: dict[str, Purifier]) -> N
     finally:
         module.randn_tensor = original
     torch.testing.assert_close(ours, theirs, atol=2e-3, rtol=0)
+
+
+class Noisy:
+    """A link that notes the draws it is given."""
+
+    def __init__(self) -> None:
+        self.given: list[Draws] = []
+
+    def __call__(self, images: Tensor, draws: Draws) -> Tensor:
+        self.given.append(draws)
+        return images
+
+
+@pytest.mark.parametrize("level", ["bpda", "trajectory", "unrolled"])
+def test_links_of_one_class_draw_for_themselves(
+    level: str, scene: Scene, tiny_ldm_folder: Path
+) -> None:
+    """As in the stage that purifies, which numbers the second."""
+    chain = {"noise": Noisy(), "again": Noisy()}
+    attack(tiny_ldm_folder, chain, level).objective(scene, DRAWS)(scene.images, range(3), 0)
+    first, second = (link.given[-1] for link in chain.values())
+    here = DRAWS.scope("purify 0").from_image(0)
+    assert first == of_link({"_target_": "x.Noisy"}, here)
+    assert second == of_link({"_target_": "x.Noisy"}, here, 2) != first
+
+
+@pytest.mark.parametrize(
+    ("level", "name", "count"),
+    [
+        ("bpda", "sr", 8),
+        ("trajectory", "sr", 64),
+        ("trajectory", "jpeg", 8),
+        ("unrolled", "sr", 8),
+    ],
+)
+def test_whole_purifications_are_held_out_less_often(
+    links: dict[str, Purifier], tiny_ldm_folder: Path, level: str, name: str, count: int
+) -> None:
+    chain = {"codeformer": links["codeformer"], name: links[name]}
+    assert attack(tiny_ldm_folder, chain, level).held_out_draws == count
 
 
 def test_draws_belong_to_the_image_not_to_the_batch(

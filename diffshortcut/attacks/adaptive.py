@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from diffshortcut import links
 from diffshortcut.attacks.denoising import denoising_loss
 from diffshortcut.attacks.perturbation import FixedObjective
 from diffshortcut.attacks.pgd import Loss
@@ -47,8 +48,12 @@ class Adaptive(FixedObjective):
 
     @property
     def held_out_draws(self) -> int:
-        """Of its objective: a draw of A or C is a whole purification."""
-        return 64 if self.level == "trajectory" else 8
+        """Of its objective: a draw is a whole purification, but for B's before a link that samples.
+
+        There the last link's denoiser is asked once instead.
+        """
+        *_, last = self.target.values()
+        return 64 if self.level == "trajectory" and isinstance(last, Sampling) else 8
 
     def objective(self, scene: Scene, draws: Draws) -> Loss:
         """The loss of the level."""
@@ -59,43 +64,48 @@ class Adaptive(FixedObjective):
         )
 
     def _bpda(self, draws: Draws) -> Loss:
-        denoising = denoising_loss(self.surrogate, self.prompt, draws)
+        denoising, chain = denoising_loss(self.surrogate, self.prompt, draws), self._chain()
 
         def loss(x: Tensor, images: range, step: int) -> Tensor:
             purified = x
-            for link in self.target.values():
-                purified = _as_identity(link, purified, _of(link, _at(draws, images, step)))
+            for scope, link in chain:
+                purified = _as_identity(link, purified, _at(draws, images, step).scope(scope))
             return denoising(purified, images, step)
 
         return loss
 
     def _trajectory(self, draws: Draws) -> Loss:
         denoising = denoising_loss(self.surrogate, self.prompt, draws)
-        *before, last = self.target.values()
+        *before, (scope, last) = self._chain()
 
         def loss(x: Tensor, images: range, step: int) -> Tensor:
             here = _at(draws, images, step)
             reached = self._through(before, x, here)
             if isinstance(last, Sampling):
-                return last.trajectory_loss(reached, x, _of(last, here))
-            return denoising(self._through([last], reached, here), images, step)
+                return last.trajectory_loss(reached, x, here.scope(scope))
+            return denoising(self._through([(scope, last)], reached, here), images, step)
 
         return loss
 
     def _unrolled(self, scene: Scene, draws: Draws) -> Loss:
-        clean, links = self.beside(scene.seen(scene.images), draws), self.target.values()
+        clean, chain = self.beside(scene.seen(scene.images), draws), self._chain()
 
         def loss(x: Tensor, images: range, step: int) -> Tensor:
             here = _at(draws, images, step)
             with torch.no_grad():
-                expected = self._through(links, clean(images, step), here)
-            return (self._through(links, x, here) - expected).square().mean((1, 2, 3))
+                expected = self._through(chain, clean(images, step), here)
+            return (self._through(chain, x, here) - expected).square().mean((1, 2, 3))
 
         return loss
 
-    def _through(self, links: Iterable[Purifier], x: Tensor, draws: Draws) -> Tensor:
-        for link in links:
-            own = _of(link, draws)
+    def _chain(self) -> list[tuple[str, Purifier]]:
+        """The links, each with the scope of its draws: that of the stage that purifies."""
+        chain = list(self.target.values())
+        return list(zip(links.scopes([type(link).__name__ for link in chain]), chain, strict=True))
+
+    def _through(self, chain: Iterable[tuple[str, Purifier]], x: Tensor, draws: Draws) -> Tensor:
+        for scope, link in chain:
+            own = draws.scope(scope)
             if isinstance(link, Differentiable):
                 x = link.with_gradient(x, own, steps=self.unrolled_steps)
             else:
@@ -108,11 +118,6 @@ def _as_identity(link: Purifier, x: Tensor, draws: Draws) -> Tensor:
     with torch.no_grad():
         change = link(x, draws) - x
     return x + change
-
-
-def _of(link: Purifier, draws: Draws) -> Draws:
-    """A link's own: two of a chain add no equal noise."""
-    return draws.scope(type(link).__name__)
 
 
 def _at(draws: Draws, images: range, step: int) -> Draws:

@@ -5,13 +5,13 @@ from typing import Any
 
 from torch import Tensor
 
+from diffshortcut import links
 from diffshortcut.attacks.scene import Scene
 from diffshortcut.config import config
 from diffshortcut.data import portraits
 from diffshortcut.data.person import Person
 from diffshortcut.pictures.images import quantize, read_files
 from diffshortcut.seeding import Draws
-from diffshortcut.stages.purify import of_link
 
 SIZE = 128  # pixels, the mini zoo's
 RELEASED = "precision.channels_last=null"  # the layout in memory that published loops compute in
@@ -30,6 +30,7 @@ def scene(person: Person) -> Scene:
 
 def purified(chain: Mapping[str, Any], images: Tensor, draws: Draws) -> Tensor:
     """The images after a config's purifier, in 8 bit after each link as the stage has them."""
-    for node in chain.values():
-        images = quantize(config.build(node, "purifier")(images, of_link(node, draws)))
+    scopes = links.scopes([links.kind(node) for node in chain.values()])
+    for node, scope in zip(chain.values(), scopes, strict=True):
+        images = quantize(config.build(node, "purifier")(images, draws.scope(scope)))
     return images

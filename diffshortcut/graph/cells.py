@@ -131,7 +131,7 @@ class _Maker:
     ) -> Task:
         """One link; the second of a class in a chain is told its number, so that it draws anew."""
         before = [task.config["link"] for task in images.ancestry() if task.stage == "purify"]
-        number = 1 + sum(links.kind(each) == links.kind(link) for each in before)
+        number = links.numbers([links.kind(each) for each in (*before, link)])[-1]
         told = {"link": link, **({"resolution": self.resolution} if full_size else {})}
         told |= {"number": number} if number > 1 else {}
         return replace(self._task("purify", told, images=images), link=name)

@@ -13,7 +13,7 @@ from torch import Tensor
 from diffshortcut.config import config as configs
 from diffshortcut.config.config import build
 from diffshortcut.errors import UserError
-from diffshortcut.links import kind
+from diffshortcut.links import kind, scope
 from diffshortcut.pictures.images import (
     LEVELS,
     files,
@@ -64,7 +64,7 @@ def of_link(link: dict[str, Any], draws: Draws, number: int = 1) -> Draws:
 
     `number` counts the links of one class in a chain, from 1.
     """
-    return draws.scope(f"{kind(link)} {number}" if number > 1 else kind(link))
+    return draws.scope(scope(kind(link), number))
 
 
 def shrinks(link: Purifier, node: dict[str, Any]) -> bool:
