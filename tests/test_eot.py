@@ -156,9 +156,10 @@ def test_no_sample_is_refused() -> None:
     [
         ("Blur", {"kernel": 7, "sigma_min": 0, "sigma_max": 0}, "sigma_min must be above 0"),
         ("Blur", {"kernel": 7, "sigma_min": 2, "sigma_max": 1}, "sigma_max not below it"),
-        ("Blur", {"kernel": 0, "sigma_min": 1, "sigma_max": 1}, "kernel must be at least 1"),
-        ("Blur", {"kernel": [], "sigma_min": 1, "sigma_max": 1}, "kernel must be at least 1"),
-        ("Blur", {"kernel": [3, -1], "sigma_min": 1, "sigma_max": 1}, "kernel must be at least 1"),
+        ("Blur", {"kernel": 0, "sigma_min": 1, "sigma_max": 1}, "kernel must be at least 3"),
+        ("Blur", {"kernel": 1, "sigma_min": 1, "sigma_max": 1}, "kernel must be at least 3"),
+        ("Blur", {"kernel": [], "sigma_min": 1, "sigma_max": 1}, "kernel must be at least 3"),
+        ("Blur", {"kernel": [3, -1], "sigma_min": 1, "sigma_max": 1}, "kernel must be at least 3"),
         ("Flip", {"probability": 7}, "probability must be in"),
         ("Flip", {"probability": -0.5}, "probability must be in"),
         ("Jpeg", {"quality_min": -10, "quality_max": 90}, "quality_min must be at least 1"),

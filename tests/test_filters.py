@@ -34,6 +34,14 @@ def test_sigma_keeps_its_ratio_to_the_smallest_kernel() -> None:
     torch.testing.assert_close(side[0] / side[1], ratio)
 
 
+def test_at_128_pixels_a_larger_kernel_blurs_less() -> None:
+    """All are 3 wide there, with the ratio of sigma to the kernel that was asked for."""
+    x = torch.zeros(1, 1, 128, 128)
+    x[0, 0, 64, 64] = 1
+    peaks = [float(gaussian_blur(x, kernel=k, sigma=1.1).max()) for k in (3, 5, 7)]
+    assert peaks == pytest.approx([0.185, 0.374, 0.682], abs=1e-3)
+
+
 def test_each_image_has_its_own_sigma() -> None:
     x = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     sigma = torch.tensor([0.1, 1.0, 2.0])

@@ -177,6 +177,7 @@ def test_impossible_values_are_refused(wrong: Any) -> None:
         "gridpure.t=0",
         "latent_diffpure.t=-1",
         "jpeg.quality=0",
+        "gaussian.kernel=1",
         "adverse_cleaner.bilateral_filters=-1",
         "adverse_cleaner.diameter=0",
         "adverse_cleaner.sigma_color=0",

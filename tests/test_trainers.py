@@ -113,6 +113,20 @@ def test_options_do_what_they_say(
     assert torch.equal(*results) != differs
 
 
+def test_without_prior_preservation_no_class_image_is_encoded(
+    model: LatentDiffusion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, encode = [], LatentDiffusion.posterior
+
+    def counted(self: LatentDiffusion, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        seen.append(len(x))
+        return encode(self, x)
+
+    monkeypatch.setattr(LatentDiffusion, "posterior", counted)
+    trainer(model, prior_batch=0)(images("x"), images("prior", 3), DRAWS)
+    assert seen == [4]
+
+
 @pytest.mark.parametrize(("fraction", "clean"), [(1.0, 0), (0.75, 1), (0.5, 2), (0.3, 2), (0.0, 4)])
 def test_the_first_images_are_replaced_by_clean_ones(
     fraction: float, clean: int, model: LatentDiffusion
@@ -150,6 +164,7 @@ def test_a_fraction_that_floats_cannot_hold_is_not_cut_off(model: LatentDiffusio
         {"protected_fraction": 2},
         {"flip_probability": 5},
         {"blur_kernel": -3},
+        {"blur_kernel": 1},
         {"prior_weight": -1},
     ],
 )

@@ -5,10 +5,11 @@ from torch import Tensor
 from torch.nn.functional import conv2d, pad
 
 REFERENCE = 512  # the resolution at which the methods' lengths in pixels are defined
+LEAST = 3  # of a kernel: one of 1 would be widened, and sigma with it, to more blur than this
 
 
 def scaled_kernel(kernel: int, resolution: int) -> int:
-    """A kernel width given at 512 pixels at another resolution: odd and at least 3."""
+    """A kernel width given at 512 pixels at another resolution: odd and at least LEAST."""
     half = round((kernel * resolution / REFERENCE - 1) / 2)
     return 2 * max(half, 1) + 1
 
@@ -16,9 +17,9 @@ def scaled_kernel(kernel: int, resolution: int) -> int:
 def gaussian_blur(x: Tensor, *, kernel: int, sigma: Tensor | float) -> Tensor:
     """Blur (n, c, h, w) with a kernel x kernel Gaussian, `sigma` for all or one per image (n,).
 
-    Both lengths are given at 512 pixels. The kernel is scaled to the size of the images, and sigma
-    with it, so that their ratio stays when the kernel has reached its smallest width. Borders are
-    reflected.
+    Both lengths are given at 512 pixels, the kernel at least LEAST. It is scaled to the size of the
+    images, and sigma with it, so that their ratio stays when the kernel has reached its smallest
+    width. Borders are reflected.
     """
     n, c, h, w = x.shape
     width = scaled_kernel(kernel, min(h, w))

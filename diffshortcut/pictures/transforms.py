@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample, interpolate
 
-from diffshortcut.pictures.filters import gaussian_blur
+from diffshortcut.pictures.filters import LEAST, gaussian_blur
 from diffshortcut.seeding import Draws
 
 
@@ -35,8 +35,8 @@ class Blur:
 
     def __post_init__(self) -> None:
         kernels = [self.kernel] if isinstance(self.kernel, int) else self.kernel
-        if min(kernels, default=0) < 1:
-            raise ValueError(f"kernel must be at least 1, or several such, not {self.kernel}")
+        if min(kernels, default=0) < LEAST:
+            raise ValueError(f"kernel must be at least {LEAST}, or several such, not {self.kernel}")
         if not 0 < self.sigma_min <= self.sigma_max:
             raise ValueError(
                 "sigma_min must be above 0 and sigma_max not below it, not"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from PIL import ImageFilter
 from torch import Tensor
 
-from diffshortcut.pictures.filters import REFERENCE, gaussian_blur
+from diffshortcut.pictures.filters import LEAST, REFERENCE, gaussian_blur
 from diffshortcut.purifiers import pillow
 from diffshortcut.seeding import Draws
 
@@ -18,8 +18,8 @@ class Gaussian:
     sigma: float
 
     def __post_init__(self) -> None:
-        if self.kernel < 1 or self.kernel % 2 == 0 or self.sigma <= 0:
-            raise ValueError("kernel must be odd and sigma above 0")
+        if self.kernel < LEAST or self.kernel % 2 == 0 or self.sigma <= 0:
+            raise ValueError(f"kernel must be odd and at least {LEAST}, sigma above 0")
 
     def __call__(self, images: Tensor, draws: Draws) -> Tensor:
         """(n, 3, h, w) in [0, 1], blurred."""

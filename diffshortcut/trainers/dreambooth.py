@@ -15,6 +15,7 @@ from diffshortcut import parallel
 from diffshortcut.dreambooth import LOG_EVERY, Instances, Log, Posterior, Settings, Training
 from diffshortcut.errors import UserError
 from diffshortcut.models.ldm import LatentDiffusion
+from diffshortcut.pictures.filters import LEAST
 from diffshortcut.pictures.transforms import Blur, Flip
 from diffshortcut.progress import track
 from diffshortcut.seeding import Draws
@@ -59,10 +60,10 @@ class DreamBooth:
             raise ValueError("protected_fraction and learning_rate_decay must be in [0, 1]")
         if self.instance_batch < 1 or self.prior_batch < 0:
             raise ValueError("instance_batch must be at least 1 and prior_batch at least 0")
-        if not 0 <= self.flip_probability <= 1 or min(self.blur_kernel, self.prior_weight) < 0:
-            raise ValueError(
-                "flip_probability must be in [0, 1], blur_kernel and prior_weight >= 0"
-            )
+        if not 0 <= self.flip_probability <= 1 or self.prior_weight < 0:
+            raise ValueError("flip_probability must be in [0, 1] and prior_weight >= 0")
+        if self.blur_kernel != 0 and self.blur_kernel < LEAST:
+            raise ValueError(f"blur_kernel must be 0 or at least {LEAST}, not {self.blur_kernel}")
 
     def start(self, draws: Draws) -> LatentDiffusion:
         """A copy of the model that has a gradient for what is trained; `draws` initialize it."""
@@ -93,7 +94,9 @@ class DreamBooth:
             prior_batch=self.prior_batch,
             micro_batch=self.micro_batch,
         )
-        classes = Posterior.of(self.model, prior) if prior is not None else None
+        classes = (
+            Posterior.of(self.model, prior) if prior is not None and self.prior_batch else None
+        )
         model, team = self.start(draws), parallel.team()
         training = Training(model, settings, classes, draws, copy=False, team=team)
         instances = self._instances(images, draws)
