@@ -362,9 +362,10 @@ def test_what_our_metrics_are_said_to_measure_is_what_they_write(evidence):
     assert set(named) == set(written)
 
 
-def test_a_record_never_holds_nan():
-    with pytest.raises(ValueError, match="ims is nan"):
-        image_rows("ims", [0.1, float("nan")], better="higher", prompt="x")
+@pytest.mark.parametrize(("prompt", "whose"), [("x", "'x'"), (None, "the person")])
+def test_a_record_never_holds_nan(prompt, whose):
+    with pytest.raises(UserError, match=f"ims of {whose}, sample 1 is nan"):
+        image_rows("ims", [0.1, float("nan")], better="higher", prompt=prompt)
 
 
 @pytest.mark.parametrize("name", ["ims", "quality", "faithfulness", "shortcut", "style"])

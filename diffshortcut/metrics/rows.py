@@ -4,6 +4,8 @@ import math
 from collections.abc import Iterable
 from typing import Any, Literal
 
+from diffshortcut.errors import UserError
+
 Row = dict[str, Any]  # metric, value, prompt, sample, better; later also arm, person ...
 Better = Literal["higher", "lower"] | None
 
@@ -13,12 +15,13 @@ def image_rows(
 ) -> list[Row]:
     """One row per image: `sample` counts the images of a prompt (or of the person's set).
 
-    ValueError if a value is not finite: a record never holds NaN.
+    UserError naming metric and image if a value is not finite: a record never holds NaN.
     """
     rows = []
     for sample, value in enumerate(map(float, values)):
         if not math.isfinite(value):
-            raise ValueError(f"{metric} is {value} for prompt {prompt!r}, image {sample}")
+            where = f"{'the person' if prompt is None else repr(prompt)}, sample {sample}"
+            raise UserError(f"{metric} of {where} is {value}")
         rows.append(
             {"metric": metric, "value": value, "prompt": prompt, "sample": sample, "better": better}
         )

@@ -33,7 +33,7 @@ def run(*, config: dict[str, Any], inputs: Inputs, out: Path, draws: Draws) -> d
         draws=draws,
     )
     rows = build(config["metric"], "metric")(evidence)
-    for row in rows:
+    for row in rows:  # of a plug-in; the package's own are judged where they are made
         if not isfinite(row["value"]):
             where = f"{row['prompt']!r}, sample {row['sample']}"
             raise UserError(f"{row['metric']} of {where} is {row['value']}")
