@@ -15,8 +15,9 @@ class Evidence:
 
     `references` (set_C) and `clean` (set_B) are the person's own pictures, `protected` and
     `purified` are set_B after those stages, `generated` maps each prompt to its images,
-    `model` is the folder of the personalized weights, for `LatentDiffusion.with_weights`. The last
-    two are there for a metric whose config does not say that it `reads` only the others.
+    `model` is the folder of the personalized weights, for `LatentDiffusion.with_weights`.
+    `generated` and `model` are there for a metric whose config does not say that it `reads` only
+    others.
     """
 
     generated: dict[str, Tensor]

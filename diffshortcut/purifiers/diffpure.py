@@ -1,8 +1,9 @@
 """DiffPure (Nie et al. 2022) with a pixel diffusion model: noise a little, then denoise.
 
-The released code of the paper has four slips, each of which has a switch here: pictures in [0, 1]
-for a model of [-1, 1], a schedule respaced to 250 timesteps on which an index means a timestep four
-times as large, a loop that ends before index 0, and 8-bit levels that wrap around.
+The released code of the paper has four slips. Three have a switch here: pictures in [0, 1] for a
+model of [-1, 1], a schedule respaced to 250 timesteps on which an index means a timestep four times
+as large, and a loop that ends before index 0. The fourth, 8-bit levels that wrap around, is the
+`storage` of what calls this, GridPure and DDSPure.
 """
 
 from collections.abc import Callable
