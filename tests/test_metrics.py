@@ -213,6 +213,8 @@ def test_faithfulness_against_clean(evidence):
     assert values(rows, "identity_protected") == pytest.approx([0.5, 0.5], abs=1e-5)
     assert values(rows, "identity_purified") == pytest.approx([0.5, 0], abs=1e-5)
     assert values(rows, "no_face_purified") == [0, 1]
+    with pytest.raises(UserError, match="person's pictures of set_B: of paintings"):
+        metric(replace(evidence, clean=torch.cat([BLACK, BLACK])))
     better = {
         row["metric"].split("_pu")[0]: row["better"] for row in rows if "_pu" in row["metric"]
     }

@@ -12,6 +12,7 @@ from diffshortcut.artifacts import keys
 from diffshortcut.artifacts.checkpoint import load_optimizer, optimizer_tensors
 from diffshortcut.attacks.denoising import denoising_loss
 from diffshortcut.attacks.pgd import gradient_of
+from diffshortcut.attacks.surrogate import WithSurrogates
 from diffshortcut.config import arms, config
 from diffshortcut.dreambooth import Posterior, Settings, Training
 from diffshortcut.errors import UserError
@@ -126,6 +127,25 @@ def test_trained_weights_stay_in_32_bits_and_all_of_them_move(ldm: Loader, dtype
     assert all(p.dtype == torch.float32 and p.isfinite().all() for p, _ in pairs)
     matrices = torch.cat([(p != b).flatten() for p, b in pairs if p.ndim == 4])
     assert matrices.float().mean() >= 0.99
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_weights_in_bfloat16_cannot_be_trained_in_float16_on_the_cpu(
+    ldm: Loader, whole: bool
+) -> None:
+    attack = WithSurrogates(
+        radius=8,
+        instance_prompt="a photo of sks person",
+        class_prompt="a photo of person",
+        learning_rate=1e-4,
+        weights_dtype="bfloat16",
+        train_text_encoder=whole,
+    )
+    prior = Posterior.of(ldm(Precision()), images())
+    with pytest.raises(UserError, match="precision=float32 or precision=bfloat16"):
+        attack.training(ldm(Precision(autocast="float16")), prior, DRAWS)
+    for precision in (Precision(), Precision(autocast="bfloat16")):
+        attack.training(ldm(precision), prior, DRAWS).train(prior, 1)
 
 
 @pytest.mark.parametrize(

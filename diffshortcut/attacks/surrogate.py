@@ -9,6 +9,7 @@ from torch import Tensor
 
 from diffshortcut.attacks.perturbation import Perturbation
 from diffshortcut.dreambooth import Instances, Posterior, Settings, Training
+from diffshortcut.errors import UserError
 from diffshortcut.models.ldm import LatentDiffusion
 from diffshortcut.models.partly_trained import PartlyTrained
 from diffshortcut.seeding import Draws
@@ -40,7 +41,16 @@ class WithSurrogates(Perturbation):
             raise ValueError("learning_rate must be above 0")
 
     def training(self, model: LatentDiffusion, prior: Posterior, draws: Draws) -> Training:
-        """A copy of `model` to be trained, all of it or the denoiser alone."""
+        """A copy of `model` to be trained, all of it or the denoiser alone.
+
+        UserError for bfloat16 weights in float16 on a CPU, whose norms refuse such a mixture.
+        """
+        kinds = (model.precision.autocast, self.weights_dtype)
+        if model.device.type == "cpu" and kinds == ("float16", "bfloat16"):
+            raise UserError(
+                "attack.weights_dtype=bfloat16 cannot be trained in precision=float16 on the CPU:"
+                " write precision=float32 or precision=bfloat16"
+            )
         settings = Settings(
             instance_prompt=self.instance_prompt,
             class_prompt=self.class_prompt,

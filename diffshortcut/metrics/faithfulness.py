@@ -78,7 +78,7 @@ class Faithfulness:
         known, rows = find(self.detector, clean), []
         for name, images in versions.items():
             faces = find(self.detector, images)
-            kept = similarity(self.recognizer, faces, known)
+            kept = similarity(self.recognizer, faces, known, "pictures of set_B")
             rows += image_rows(f"identity_{name}", kept, better="higher")
             rows += image_rows(f"no_face_{name}", faces.missing, better="lower")
         return rows

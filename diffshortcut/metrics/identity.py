@@ -31,14 +31,16 @@ def find(detector: FaceDetector, images: Tensor) -> Faces:
     return Faces(images=images, largest=[largest(faces) for faces in detector.detect(images)])
 
 
-def similarity(recognizer: Recognizer, faces: Faces, references: Faces) -> Tensor:
+def similarity(
+    recognizer: Recognizer, faces: Faces, references: Faces, named: str = "reference pictures"
+) -> Tensor:
     """(n,) mean cosine of each face to all the references' faces; an image without face has 0.
 
-    References without a face are left out; UserError if none has one.
+    References without a face are left out; UserError, which calls them `named`, if none has one.
     """
     if references.missing.all():
         raise UserError(
-            "no face was found in any of the person's reference pictures: of paintings, write"
+            f"no face was found in any of the person's {named}: of paintings, write"
             " prompts=style, which compares none"
         )
     scores = torch.zeros(len(faces.images), device="cpu")

@@ -1,18 +1,24 @@
 """Quality of the generated images: Q = (LIQE renormalized + CLIP-IQAC) / 2 (appendix A.2)."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from torch import Tensor
 
 from diffshortcut.metrics.evidence import Evidence
 from diffshortcut.metrics.rows import Row, image_rows
-from diffshortcut.models.quality import Quality as Liqe
 
 
 def renormalize(liqe: Tensor) -> Tensor:
     """LIQE's [1, 5] to [-1, 1]: 2 (L - 1) / 4 - 1."""
     return 2 * (liqe - 1) / 4 - 1
+
+
+class Liqe(Protocol):
+    """What has LIQE's role, in either zoo."""
+
+    def score(self, images: Tensor) -> Tensor:
+        """(n, 3, h, w) in [0, 1] to (n,) in [1 (bad), 5 (perfect)]."""
 
 
 @dataclass(frozen=True, kw_only=True)
