@@ -58,7 +58,7 @@ class Precision:
             yield
 
     @contextmanager
-    def decoding(self, device: torch.device) -> Iterator[None]:
+    def autoencoding(self, device: torch.device) -> Iterator[None]:
         """As `computing`, but for an autoencoder that leaves the range of float16."""
         with nullcontext() if self.autocast == "float16" else self.computing(device):
             yield

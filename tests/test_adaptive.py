@@ -18,6 +18,7 @@ from diffshortcut.errors import UserError
 from diffshortcut.graph import cells
 from diffshortcut.job import command, measured
 from diffshortcut.models import ldm, restorer, upscaler
+from diffshortcut.pictures.images import resize
 from diffshortcut.purifiers.codeformer import CodeFormer
 from diffshortcut.purifiers.gaussian import Gaussian
 from diffshortcut.purifiers.jpeg import Jpeg
@@ -157,10 +158,10 @@ def test_bpda_is_the_loss_at_the_purified_image(
 
 
 def test_the_codes_pass_a_gradient(links: dict[str, Purifier]) -> None:
-    x = tiny_zoo.pictures(2, seed=3).requires_grad_()
-    published = links["codeformer"].restorer(x, fidelity=0.0, adain=False)
-    assert not published.requires_grad
-    passed = links["codeformer"].restorer(x, fidelity=0.0, adain=False, straight_through=True)
+    net = links["codeformer"].restorer.net
+    x = resize(tiny_zoo.pictures(2, seed=3), net.config.resolution).requires_grad_()
+    assert not net(x * 2 - 1, w=0.0, adain=False)[0].requires_grad
+    passed = net(x * 2 - 1, w=0.0, adain=False, straight_through=True)[0]
     (slope,) = torch.autograd.grad(passed.square().sum(), x)
     assert (slope.flatten(1).abs().sum(1) > 0).all()
 

@@ -87,10 +87,10 @@ class LatentDiffusion:
         """A scaled sample z of a posterior, given its standard normal draw."""
         return (mean + std * noise.to(mean)) * self.vae.config.scaling_factor
 
-    def encode(self, images: Tensor, noise: Tensor | None = None) -> Tensor:
-        """Scaled z of images: a posterior sample, or the mean without `noise`."""
-        mean, std = self.posterior(images)
-        return self.reparameterize(mean, std, torch.zeros_like(mean) if noise is None else noise)
+    def encode(self, images: Tensor) -> Tensor:
+        """Scaled z of images, the posterior's mean."""
+        mean, _ = self.posterior(images)
+        return mean * self.vae.config.scaling_factor
 
     def decode(self, z: Tensor, *, clip: bool = True) -> Tensor:
         """Images of scaled latents, clipped to [0, 1] unless told not to."""

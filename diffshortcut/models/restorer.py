@@ -53,14 +53,13 @@ class Restorer:
         images: Tensor,
         *,
         fidelity: float = 0.5,
-        adain: bool = True,
         straight_through: bool = False,
     ) -> Tensor:
         """(n, 3, h, w) in [0, 1] at the same size; without a face found it stays as it is.
 
         `fidelity` is w: 0 = quality, 1 = fidelity. With `straight_through` the gradient passes.
         """
-        options = {"w": fidelity, "adain": adain, "straight_through": straight_through}
+        options = {"w": fidelity, "straight_through": straight_through}
         x = images.to(next(self.net.parameters()).device)
         with torch.set_grad_enabled(straight_through):
             if self.net.config.aligned:

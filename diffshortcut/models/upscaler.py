@@ -167,7 +167,7 @@ class Upscaler:
         return (vae.decode(z / vae.config.scaling_factor).sample / 2 + 0.5).clamp(0, 1)
 
     def _posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        with self.precision.decoding(x.device):
+        with self.precision.autoencoding(x.device):
             latent = self.pipeline.vae.encode(x).latent_dist
         return latent.mean.to(x), latent.std.to(x)
 
