@@ -13,6 +13,7 @@ from PIL import Image, ImageFilter
 from tiny_zoo import TinyZoo
 from torch import Tensor
 
+from diffshortcut.bench import scenes
 from diffshortcut.config import catalog, config
 from diffshortcut.errors import UserError
 from diffshortcut.models import codeformer, ldm, pixel_diffusion, upscaler
@@ -348,6 +349,15 @@ def test_links_of_a_chain_draw_for_themselves_and_equal_links_alike() -> None:
     assert not torch.equal(first, second)
     alone = resolved("purifier=ddspure")["purifier"]["ddspure"]
     assert torch.equal(stage.of_link(alone, DRAWS).normal("diffuse", (3,), 2), second)
+
+
+def test_experiments_draw_for_a_chain_as_its_stages_do() -> None:
+    link = resolved("purifier=noise")["purifier"]["noise"]
+    expected = IMAGES
+    for number in (1, 2):
+        own = stage.of_link(link, DRAWS, number)
+        expected = quantize(config.build(link, "purifier")(expected, own))
+    assert torch.equal(scenes.purified({"noise": link, "again": link}, IMAGES, DRAWS), expected)
 
 
 def test_two_links_of_one_class_add_unequal_noise(tmp_path: Path) -> None:
