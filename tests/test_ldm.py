@@ -92,7 +92,7 @@ def test_the_gradient_to_the_pixels_is_the_finite_difference(model: LatentDiffus
     context = model.encode_prompt(["a photo"]).double()
 
     def loss(images: torch.Tensor) -> torch.Tensor:
-        z = double.encode(images, xi)
+        z = double.reparameterize(*double.posterior(images), xi)
         return double.denoising_loss(z, context, torch.tensor([300]), noise).sum()
 
     (gradient,) = torch.autograd.grad(loss(x), x)
