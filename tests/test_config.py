@@ -303,6 +303,11 @@ def test_a_group_has_no_null(override: str, advice: str) -> None:
         arms.compose([override])
 
 
+def test_a_purifier_that_is_taken_away_is_none() -> None:
+    found = arms.compose(["attack=aspl", "~purifier"])
+    assert [arm.name for arm in found] == ["clean", "protected"]
+
+
 def test_an_arm_alone_needs_no_clean_one() -> None:
     assert [arm.name for arm in arms.compose(["attack=aspl", "compare.arms=[]"])] == ["aspl"]
     random = "compare.arms=[{name: random, overrides: ['attack=random']}]"

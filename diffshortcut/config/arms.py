@@ -240,7 +240,8 @@ def _name(overrides: Sequence[str], cfg: DictConfig) -> str:
     attack = "clean" if choices["attack"] == "none" else choices["attack"]
     asked = config.given(overrides)
     others = [choices[group] for group in ("trainer", "sampler") if group in asked]
-    return "+".join(word for word in (attack, choices["purifier"], *others) if word != "none")
+    purifier = choices.get("purifier", "none")  # ~purifier chooses none
+    return "+".join(word for word in (attack, purifier, *others) if word != "none")
 
 
 def _choices(cfg: DictConfig) -> dict[str, str]:
