@@ -5,7 +5,6 @@ own arm has learned of each person is taken from the store and written to OUT/<p
 that `diffusers.StableDiffusionPipeline.from_pretrained` reads. --overwrite replaces such a folder.
 """
 
-import shlex
 import sys
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -85,8 +84,7 @@ def _personalized(cell: Mapping[str, Task], store: Store, overrides: Sequence[st
             " look at pictures alone: leave it out, or add metric=ims"
         )
     if not store.find(task.stage, task.key):
-        words = [*catalog.word(), *overrides, KEPT]
-        command = shlex.join(["python", "-m", "diffshortcut.run", *words])
+        command = usage.command([*catalog.adopted(), *overrides, KEPT])
         raise UserError(f"{task.title} is not in {store.root}: it is made by\n  {command}")
     return task
 

@@ -205,7 +205,7 @@ def _note(comparison: Comparison, store: Store, folder: Path, overrides: Sequenc
     roots = {str(root) for arm in comparison.arms if (root := arm.config["data"].get("root"))}
 
     def changed() -> bool:
-        own = comparison.arms[-1].name
+        own = comparison.own.name
         return bool(roots) and command.people_of(comparison.arms)[own] != comparison.people
 
     with suppress(OSError, UserError):  # an index is only faster

@@ -584,6 +584,7 @@ def test_what_sweeps_by_itself_is_answered_too(
         monkeypatch.setenv(variable, "")  # is put back
     words = catalog.adopt([*world.overrides("attack=random", *alone), "experiment=two", search])
     assert search not in words and "two" in catalog.groups()["experiment"]
+    assert catalog.adopted() == [search]  # as a command that is shown or kept has it
     for job in sweep.expand(words).jobs:
         assert run.launch(job) == []  # arms are composed with the folder too
     first = capsys.readouterr().out

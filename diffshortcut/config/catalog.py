@@ -26,8 +26,11 @@ def folder() -> Path:
 
 def roots() -> tuple[Path, ...]:
     """The folders of config groups: ours, `conf` of every plug-in, then what `adopt` was given."""
-    adopted = filter(None, os.environ.get(SEARCHPATH, "").split(os.pathsep))
-    return (folder(), *_of_plugins(), *map(Path, adopted))
+    return (folder(), *_of_plugins(), *_adopted())
+
+
+def _adopted() -> list[Path]:
+    return [Path(place) for place in os.environ.get(SEARCHPATH, "").split(os.pathsep) if place]
 
 
 @cache
@@ -54,11 +57,9 @@ def adopt(words: Sequence[str]) -> list[str]:
     return [word for word, found in zip(words, is_it, strict=True) if not found]
 
 
-def word() -> list[str]:
+def adopted() -> list[str]:
     """The word that `adopt` has taken, if any, for a command that is shown or kept."""
-    places = filter(None, os.environ.get(SEARCHPATH, "").split(os.pathsep))
-    listed = ",".join(f"file://{place}" for place in places)
-    return [f"hydra.searchpath=[{listed}]"] if listed else []
+    return _shown(_adopted())
 
 
 def _searched(place: str) -> Path:
@@ -129,5 +130,9 @@ def _shortened(line: str) -> str:
 
 def search_path() -> list[str]:
     """The override that shows the config folders besides ours to Hydra."""
-    extra = [f"'file://{root}'" for root in roots()[1:]]
-    return [f"hydra.searchpath=[{','.join(extra)}]"] if extra else []
+    return _shown(roots()[1:])
+
+
+def _shown(folders: Sequence[Path]) -> list[str]:
+    quoted = ",".join(f"'file://{folder}'" for folder in folders)
+    return [f"hydra.searchpath=[{quoted}]"] if quoted else []

@@ -66,10 +66,10 @@ def resolve(cfg: DictConfig) -> dict[str, Any]:
     except OmegaConfBaseException as error:
         raise UserError(str(error).splitlines()[0]) from error
     assert isinstance(resolved, dict)
-    for name in ("store", "outputs"):
-        runtime = resolved.get("runtime")
-        if isinstance(runtime, dict) and isinstance(place := runtime.get(name), str):
-            runtime[name] = str(Path(place).expanduser())
+    if isinstance(runtime := resolved.get("runtime"), dict):
+        for name in ("store", "outputs"):
+            if isinstance(place := runtime.get(name), str):
+                runtime[name] = str(Path(place).expanduser())
     return {str(key): value for key, value in resolved.items()}
 
 

@@ -84,9 +84,7 @@ def check(cfg: Mapping[str, Any], groups: Mapping[str, Sequence[str]]) -> None:
         inside = {name.partition(".")[2] for name in TYPES if name.startswith(f"{part}.")}
         _check_keys(cfg[part], inside, part)
     for part, kind in OPEN.items():
-        if part not in cfg:
-            raise UserError(f"{part} is missing: write {choice(part, groups.get(part, ['...']))}")
-        for key, value in cfg[part].items():
+        for key, value in cfg.get(part, {}).items():
             _check_value(f"{part}.{key}", value, kind, groups)
 
 

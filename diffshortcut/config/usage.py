@@ -1,6 +1,7 @@
 """What the command line says: help, and one line for each mistake."""
 
 import re
+import shlex
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, suppress
 
@@ -114,6 +115,11 @@ def refuse_nested_sweeps(words: Sequence[str]) -> None:
                         f"experiment={','.join(options)}: {option} is a sweep of its own;"
                         " give each experiment a command"
                     )
+
+
+def command(words: Iterable[str]) -> str:
+    """The run of these words, as it is written in a shell."""
+    return shlex.join(["python", "-m", "diffshortcut.run", *words])
 
 
 def explain(error: Exception, overrides: Sequence[str]) -> str:

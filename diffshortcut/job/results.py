@@ -52,7 +52,7 @@ class Comparison:
         return execute.runtime(self.config)
 
     def folder(self, overrides: Sequence[str]) -> Path:
-        """Named after the experiment or the last arm, and after the content of the results."""
+        """Named after the experiment or the command line's own arm, and after its content."""
         name = config.given(overrides).get("experiment", self.own.name)
         slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
         return Path(self.config["runtime"]["outputs"]) / f"{slug}-{self.key()[:8]}"
@@ -211,7 +211,7 @@ def write_record(
         stages = {name: store.provenance(task.stage, task.key) for name, task in cell.items()}
         made.setdefault(arm, {})[person] = stages
     content = {
-        "overrides": [*catalog.word(), *overrides],
+        "overrides": [*catalog.adopted(), *overrides],
         "arms": {arm.name: arm.config for arm in comparison.arms},
         "choices": {arm.name: dict(arm.choices) for arm in comparison.arms},
         "stages": made,

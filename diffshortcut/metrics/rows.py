@@ -15,14 +15,19 @@ def image_rows(
 ) -> list[Row]:
     """One row per image: `sample` counts the images of a prompt (or of the person's set).
 
-    UserError naming metric and image if a value is not finite: a record never holds NaN.
+    UserError if a value is not finite.
     """
-    rows = []
-    for sample, value in enumerate(map(float, values)):
-        if not math.isfinite(value):
-            where = f"{'the person' if prompt is None else repr(prompt)}, sample {sample}"
-            raise UserError(f"{metric} of {where} is {value}")
-        rows.append(
-            {"metric": metric, "value": value, "prompt": prompt, "sample": sample, "better": better}
-        )
+    rows = [
+        {"metric": metric, "value": value, "prompt": prompt, "sample": sample, "better": better}
+        for sample, value in enumerate(map(float, values))
+    ]
+    require_finite(rows)
     return rows
+
+
+def require_finite(rows: Iterable[Row]) -> None:
+    """UserError naming metric and image unless all values are finite: a record never holds NaN."""
+    for row in rows:
+        if not math.isfinite(row["value"]):
+            whose = "the person" if row["prompt"] is None else repr(row["prompt"])
+            raise UserError(f"{row['metric']} of {whose}, sample {row['sample']} is {row['value']}")

@@ -1,11 +1,11 @@
 """Results of runs, read from their folders and joined for a report. No torch."""
 
-import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from diffshortcut.config import usage
 from diffshortcut.disk import read_object
 from diffshortcut.errors import UserError
 from diffshortcut.report.claims import Made, declared, judged_together
@@ -187,7 +187,7 @@ def _add(
 
 
 def _command(record: Mapping[str, Any]) -> str:
-    return shlex.join(["python", "-m", "diffshortcut.run", *record.get("overrides", [])])
+    return usage.command(record.get("overrides", []))
 
 
 def _remarks(

@@ -88,9 +88,9 @@ def titled(metric: str, better: str | None = None) -> str:
     return TITLES.get(metric, metric) + ARROWS[better]
 
 
-def number(value: float | None, digits: int = 3) -> str:
-    """The number, or - if there is none; what rounds to nothing has no sign."""
-    return "-" if value is None else f"{round(value, digits) + 0.0:.{digits}f}"
+def number(value: float | None, digits: int = 3, sign: str = "") -> str:
+    """The number, or - if there is none; what rounds to nothing has no minus."""
+    return "-" if value is None else f"{round(value, digits) + 0.0:{sign}.{digits}f}"
 
 
 TEX = str.maketrans(
@@ -114,12 +114,8 @@ def interval(found: "Estimate | None", sign: str = "") -> str:
     """`0.41 [0.30, 0.52]`, or the point alone, or - if there is none."""
     if found is None or found.value is None:
         return "-"
-    point, *ends = (
-        f"{round(value, 3) + 0.0:{sign}.3f}"  # what rounds to nothing has no sign of its own
-        for value in (found.value, found.low, found.high)
-        if value is not None
-    )
-    return f"{point} [{', '.join(ends)}]" if ends else point
+    point, low, high = (number(value, sign=sign) for value in (found.value, found.low, found.high))
+    return point if found.low is None else f"{point} [{low}, {high}]"
 
 
 def significance(p: float | None) -> str:

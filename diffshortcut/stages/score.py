@@ -1,15 +1,14 @@
 """Stage: one metric on all that one cell knows about a person."""
 
 import json
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from diffshortcut.config.config import build
-from diffshortcut.errors import UserError
 from diffshortcut.metrics.evidence import Evidence
+from diffshortcut.metrics.rows import require_finite
 from diffshortcut.pictures.images import quantize, read_files
 from diffshortcut.seeding import Draws
 from diffshortcut.stages.inputs import Inputs
@@ -33,10 +32,7 @@ def run(*, config: dict[str, Any], inputs: Inputs, out: Path, draws: Draws) -> d
         draws=draws,
     )
     rows = build(config["metric"], "metric")(evidence)
-    for row in rows:  # of a plug-in; the package's own are judged where they are made
-        if not isfinite(row["value"]):
-            where = f"{row['prompt']!r}, sample {row['sample']}"
-            raise UserError(f"{row['metric']} of {where} is {row['value']}")
+    require_finite(rows)  # a plug-in may make its own
     lines = [json.dumps(row, allow_nan=False) for row in rows]
     (out / "rows.jsonl").write_text("".join(f"{line}\n" for line in lines))
     return {"rows": len(rows)}
